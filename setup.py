@@ -1,0 +1,48 @@
+"""Packaging of synth-brats: `trainers/` and `exporters/` install as `synth.trainers` and `synth.exporters`."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+PACKAGES = find_packages(include=["synth", "synth.*"])
+for top in ("trainers", "exporters"):
+    PACKAGES += [f"synth.{name}" for name in find_packages(include=[top, f"{top}.*"])]
+
+setup(
+    name="synth-brats",
+    version="0.1.0",
+    description="Synthetic brain-tumour MRI with exact labels: edited label layouts painted into four modalities.",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    license_files=["LICENSE"],
+    python_requires=">=3.10,<3.14",
+    packages=PACKAGES,
+    package_dir={"synth.trainers": "trainers", "synth.exporters": "exporters"},
+    package_data={"synth.models": ["weights/*"]},
+    install_requires=[
+        "tensorflow>=2.18",
+        "nibabel>=5.2",
+        "numpy>=1.26",
+        "scipy>=1.11",
+        "h5py>=3.10",
+        "click>=8.1",
+        "tqdm>=4.66",
+        "nilearn>=0.11",
+        "pillow>=10",
+        "tensorboard>=2.18",  # TensorFlow no longer brings it
+        "isal>=1.6; platform_machine in 'x86_64 AMD64 aarch64 arm64'",
+    ],
+    extras_require={
+        "test": ["pytest>=8", "hypothesis>=6.100", "SimpleITK>=2.3", "scikit-image>=0.22", "build>=1", "ruff==0.14.*"],
+        "benchmarks": ["matplotlib>=3.8", "scikit-image>=0.22", "SimpleITK>=2.3"],
+    },
+    entry_points={"console_scripts": ["synth = synth.cli:main"]},
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Intended Audience :: Science/Research",
+        "Programming Language :: Python :: 3",
+        "Topic :: Scientific/Engineering :: Medical Science Apps.",
+    ],
+)

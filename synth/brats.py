@@ -1,0 +1,103 @@
+"""The BraTS conventions: modalities, label values, file names per year, regions and the grid.
+
+In memory there is one convention only: modalities in the order of `MODALITIES` on the last axis, labels
+as consecutive class indices (`Tissue`, `Tumour`). File names and on-disk label values exist in this
+module alone and are applied where files are read and written.
+
+Sources: Menze et al. 2015 (doi:10.1109/TMI.2014.2377694), Bakas et al. 2017 (doi:10.1038/sdata.2017.117),
+Baid et al. 2021 (arXiv:2107.02314); BraTS 2023 renamed the files and made ET = 3.
+"""
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+MODALITIES = ("t1", "t1ce", "t2", "flair")
+GRID = (240, 240, 155)
+SPACING = (1.0, 1.0, 1.0)  # mm
+AFFINE = np.array([[-1.0, 0, 0, 0], [0, -1.0, 0, 239], [0, 0, 1.0, 0], [0, 0, 0, 1]])  # voxel -> mm, LPS axes
+AFFINE.flags.writeable = False
+
+
+class Tissue(IntEnum):
+    """Values of a layout's `tissue` map."""
+
+    OUTSIDE = 0
+    CSF = 1
+    GM = 2
+    WM = 3
+
+
+class Tumour(IntEnum):
+    """Values of a layout's `tumour` map and of a case's `labels`: consecutive, whatever the file said."""
+
+    NONE = 0
+    NCR = 1  # necrotic and non-enhancing tumour core
+    ED = 2  # peritumoural oedema
+    ET = 3  # enhancing tumour
+
+
+CLASSES = ("CSF", "GM", "WM", "NCR", "ED", "ET")  # the rows of a Style and the one-hot channels of a layout
+
+REGIONS = {
+    "WT": (Tumour.NCR, Tumour.ED, Tumour.ET),
+    "TC": (Tumour.NCR, Tumour.ET),
+    "ET": (Tumour.ET,),
+}
+
+
+@dataclass(frozen=True)
+class Naming:
+    """How one generation of BraTS names the files of a case and numbers its labels."""
+
+    name: str
+    separator: str
+    suffixes: dict[str, str]  # our modality name (and "seg") -> the suffix on disk
+    label_values: tuple[int, int, int, int]  # on-disk value of Tumour.NONE, NCR, ED, ET
+    case_pattern: str  # str.format pattern for the id of sample k
+    years: str
+
+    def stem(self, case_id: str, modality: str) -> str:
+        """File name without extension for one modality (or "seg") of a case."""
+        return f"{case_id}{self.separator}{self.suffixes[modality]}"
+
+    def parse(self, file_name: str) -> tuple[str, str] | None:
+        """Case id and modality (or "seg") of a `.nii` or `.nii.gz` name of this convention; None for other names.
+
+        Upper and lower case are one in the suffix, as people have `_T1.nii.gz` too.
+        """
+        name = file_name.removesuffix(".gz")
+        case_id, _, suffix = name.removesuffix(".nii").rpartition(self.separator)
+        modality = {disk: ours for ours, disk in self.suffixes.items()}.get(suffix.lower())
+        return (case_id, modality) if name.endswith(".nii") and case_id and modality else None
+
+    def to_disk(self, labels: np.ndarray) -> np.ndarray:
+        """Class indices 0..3 to this convention's label values, uint8."""
+        return np.asarray(self.label_values, np.uint8)[labels]
+
+    def from_disk(self, values: np.ndarray) -> np.ndarray:
+        """This convention's label values to class indices 0..3, uint8; the values must be legal."""
+        table = np.zeros(max(self.label_values) + 1, np.uint8)
+        table[list(self.label_values)] = np.arange(4, dtype=np.uint8)
+        return table[values.astype(np.intp)]
+
+
+NAMINGS = {
+    "brats2020": Naming(
+        name="brats2020",
+        separator="_",
+        suffixes={"t1": "t1", "t1ce": "t1ce", "t2": "t2", "flair": "flair", "seg": "seg"},
+        label_values=(0, 1, 2, 4),
+        case_pattern="Synth_{:06d}",
+        years="2017-2021",
+    ),
+    "brats2023": Naming(
+        name="brats2023",
+        separator="-",
+        suffixes={"t1": "t1n", "t1ce": "t1c", "t2": "t2w", "flair": "t2f", "seg": "seg"},
+        label_values=(0, 1, 2, 3),
+        case_pattern="Synth-GLI-{:06d}-000",
+        years="2023 and later",
+    ),
+}

@@ -1,0 +1,55 @@
+"""The command line: `synth`, a group whose commands are imported only when they are run."""
+
+from importlib import import_module
+
+import click
+
+from synth import __version__
+from synth.errors import SynthError
+
+# name -> (module whose click command is called `command`, its line in the group's help); listed in this order
+COMMANDS = {
+    "check": ("synth.cli.check", "Say what a dataset folder holds and everything that is wrong with it."),
+    "generate": ("synth.cli.generate", "Generate synthetic cases: four modalities and exact labels each."),
+    "layouts": ("synth.cli.layouts", "Make the label layouts that the generator paints."),
+    "reconstruct": ("synth.cli.reconstruct", "Paint each case's own layout in its own style, beside the real scan."),
+    "train": ("synth.cli.train", "Train a network on your own cases."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands from a table, and turns synth's errors into one line for all of them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        return import_module(COMMANDS[cmd_name][0]).command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The table itself: no command is imported for the group's help."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+    def invoke(self, ctx: click.Context):
+        """Run a command; a `SynthError` ends it with its sentence and exit code 1, Ctrl-C with one line and 130."""
+        try:
+            return super().invoke(ctx)
+        except SynthError as error:
+            raise click.ClickException(str(error)) from error
+        except KeyboardInterrupt:
+            click.echo("\nInterrupted.", err=True)
+            ctx.exit(130)
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="synth")
+def main():
+    """Synthetic brain-tumour MRI with exact labels, from BraTS scans or from none.
+
+    Research use only: nothing here is a medical device.
+    """

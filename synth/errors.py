@@ -1,0 +1,35 @@
+"""Every error that synth raises on purpose, so that callers can catch one family."""
+
+
+class SynthError(Exception):
+    """Bad input or an impossible request, told in one sentence a user can act on."""
+
+
+class DataError(SynthError):
+    """A scan, label map or dataset folder is not what it has to be."""
+
+
+class FileError(DataError):
+    """One input file is not what it has to be; the file and the reason are kept apart for reports."""
+
+    def __init__(self, file, reason: str):
+        super().__init__(f"{printable(file)}: {reason}")
+        self.file = file
+        self.reason = reason
+
+
+class LayoutError(SynthError):
+    """A layout breaks anatomical law, or no lawful one could be drawn."""
+
+
+class ModelError(SynthError):
+    """Weights or a model card are missing, damaged or do not fit the network."""
+
+
+class OutputError(SynthError):
+    """The output cannot be written: it exists, is locked, or belongs to another run."""
+
+
+def printable(name) -> str:
+    """A file name or id as one line of text that any terminal takes: odd characters are escaped."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(name))

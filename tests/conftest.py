@@ -1,0 +1,22 @@
+"""What all tests share: the phantoms and, where SYNTH_TEST_DATA points to them, real scans."""
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(
+    0, str(Path(__file__).parent)
+)  # --import-mode=importlib leaves it out; tests say `from phantoms import`
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder with `brats/train`, `brats/val`, `labels`, `atlas`; the test is skipped where there is none."""
+    folder = os.environ.get("SYNTH_TEST_DATA")
+    if not folder:
+        pytest.skip("needs real scans: set SYNTH_TEST_DATA to their folder")
+    if not (Path(folder) / "brats").is_dir():
+        pytest.skip(f"SYNTH_TEST_DATA={folder} holds no folder brats/")
+    return Path(folder)

@@ -1,0 +1,76 @@
+"""Small, seeded, asymmetric stand-ins for scans: no axis can be swapped or flipped without a test noticing."""
+
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from synth.brats import AFFINE, CLASSES, GRID, MODALITIES, NAMINGS, Naming, Tissue, Tumour
+from synth.case import Case
+from synth.layout.layout import Layout
+
+SHAPE = (40, 48, 36)
+MEANS = {  # t1, t1ce, t2, flair of each class on a scanner-like scale: the order of contrasts is that of real scans
+    "CSF": (250, 260, 1000, 150),
+    "GM": (500, 510, 600, 550),
+    "WM": (750, 770, 450, 500),
+    "NCR": (350, 320, 850, 520),
+    "ED": (450, 470, 800, 900),
+    "ET": (480, 1200, 650, 700),
+}
+
+
+def phantom_layout(shape=SHAPE, *, seed=0, tumour=True, case_id="Phantom_001") -> Layout:
+    """An egg of CSF, GM and WM with one ventricle and, if wanted, a nested tumour off the centre."""
+    rng = np.random.default_rng(seed)
+    grid = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in shape), indexing="ij"), -1)
+
+    def ellipsoid(centre, radii):
+        return (((grid - centre) / radii) ** 2).sum(-1) < 1
+
+    centre = np.array([0.04, -0.06, 0.05]) + rng.uniform(-0.03, 0.03, 3)
+    tissue = np.zeros(shape, np.uint8)
+    for scale, value in ((1.0, Tissue.CSF), (0.93, Tissue.GM), (0.72, Tissue.WM)):
+        tissue[ellipsoid(centre, scale * np.array([0.75, 0.85, 0.7]))] = value
+    tissue[ellipsoid(centre + np.array([0.1, -0.05, 0.1]), np.array([0.1, 0.3, 0.15]))] = Tissue.CSF
+    labels = np.zeros(shape, np.uint8)
+    if tumour:
+        place = centre + np.array([-0.3, 0.25, -0.08]) + rng.uniform(-0.04, 0.04, 3)
+        for radius, value in ((0.3, Tumour.ED), (0.2, Tumour.ET), (0.12, Tumour.NCR)):
+            labels[ellipsoid(place, radius * np.array([1.0, 1.2, 0.9])) & (tissue > 0)] = value
+    return Layout(tissue, labels, np.array(AFFINE), case_id)
+
+
+def phantom_case(shape=SHAPE, *, seed=0, tumour=True, labels=True, case_id="Phantom_001") -> Case:
+    """A case painted from `phantom_layout` with the means above and noise; int16, background exactly 0."""
+    layout = phantom_layout(shape, seed=seed, tumour=tumour, case_id=case_id)
+    rng = np.random.default_rng(seed + 1)
+    table = np.array([(0, 0, 0, 0), *(MEANS[name] for name in CLASSES)], float)
+    images = table[layout.classes] * rng.normal(1, 0.05, (*shape, len(MODALITIES)))
+    images = np.where(layout.brain[..., None], np.clip(np.rint(images), 1, None), 0).astype(np.int16)
+    return Case(case_id, images, layout.tumour if labels else None, layout.affine)
+
+
+def embed(case: Case, grid=GRID, corner=(120, 96, 70)) -> Case:
+    """The case with its small volumes put into a large empty grid: real size, yet fast and well compressed."""
+    place = tuple(slice(c, c + n) for c, n in zip(corner, case.images.shape, strict=False))
+    images = np.zeros((*grid, case.images.shape[-1]), case.images.dtype, order="F")
+    images[place] = case.images
+    labels = None
+    if case.labels is not None:
+        labels = np.zeros(grid, np.uint8, order="F")
+        labels[place] = case.labels
+    return Case(case.id, images, labels, case.affine)
+
+
+def write_case(folder, case: Case, *, naming: Naming = NAMINGS["brats2020"], suffix=".nii.gz") -> Path:
+    """Write a case with nibabel alone (not with what is under test) into `folder/<id>/`; return that folder."""
+    target = Path(folder) / case.id
+    target.mkdir(parents=True, exist_ok=True)
+    volumes = {modality: case.images[..., i] for i, modality in enumerate(MODALITIES)}
+    if case.labels is not None:
+        volumes["seg"] = np.array(naming.label_values, np.uint8)[case.labels]
+    for modality, array in volumes.items():
+        name = f"{case.id}{naming.separator}{naming.suffixes[modality]}{suffix}"
+        nib.save(nib.Nifti1Image(array, case.affine), target / name)
+    return target
