@@ -1,0 +1,50 @@
+"""The Case: four modalities and, where known, the label map, on one grid."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from synth.brats import MODALITIES, Tumour
+from synth.errors import DataError
+
+
+@dataclass(frozen=True)
+class Case:
+    """Four modalities of one brain and, where known, its tumour labels; it validates itself when made.
+
+    Attributes:
+        id: case id.
+        images: (X, Y, Z, 4) int16 or float32, modalities in the order of `brats.MODALITIES`; background exactly 0.
+        labels: (X, Y, Z) uint8 class indices (`brats.Tumour`), or None where unknown.
+        affine: (4, 4) float64, voxel to mm.
+        meta: anything that travels with the case (recipe of a synthetic one, naming of a read one).
+    """
+
+    id: str
+    images: np.ndarray
+    labels: np.ndarray | None
+    affine: np.ndarray
+    meta: dict = field(default_factory=dict, compare=False)
+
+    def __post_init__(self):
+        """Check shapes, values and agreement once; raise `DataError` naming the case."""
+        if self.images.ndim != 4 or self.images.shape[-1] != len(MODALITIES):
+            raise DataError(f"{self.id}: images must be (X, Y, Z, {len(MODALITIES)}), found {self.images.shape}.")
+        if self.affine.shape != (4, 4) or not np.isfinite(self.affine).all():
+            raise DataError(f"{self.id}: the affine must be 4x4 and finite, found shape {self.affine.shape}.")
+        if self.images.dtype.kind == "f" and not np.isfinite(self.images).all():
+            raise DataError(f"{self.id}: the images contain NaN or Inf; repair or exclude the scan.")
+        if self.labels is None:
+            return
+        if self.labels.shape != self.images.shape[:3] or self.labels.dtype != np.uint8:
+            raise DataError(
+                f"{self.id}: labels must be uint8 of shape {self.images.shape[:3]}, "
+                f"found {self.labels.dtype} {self.labels.shape}."
+            )
+        if self.labels.size and self.labels.max() > max(Tumour):
+            raise DataError(f"{self.id}: labels must be class indices 0..3, found {self.labels.max()}.")
+
+    @property
+    def brain(self) -> np.ndarray:
+        """(X, Y, Z) bool: voxels where any modality is non-zero."""
+        return np.logical_or.reduce([self.images[..., m] != 0 for m in range(self.images.shape[-1])])

@@ -1,0 +1,252 @@
+"""A folder of BraTS cases: found, read, and checked, with a sentence for everything that is wrong.
+
+Nothing is repaired in silence. What is certainly harmless (a handful of stray voxels) is put right and noted as a
+warning; everything else is refused, a label map of another year's convention too (`synth.labels` says why).
+
+Negative intensities come from z-scoring or from interpolation. BraTS itself has none, its background is exactly 0,
+and "0 means outside the brain" is what every step here rests on; z-scored scans are refused, since they have lost
+the scanner's scale. A few voxels that interpolation pushed below zero are set to 0.
+"""
+
+import os
+from collections.abc import Callable, Iterable
+from functools import reduce
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+
+from synth.brats import AFFINE, GRID, MODALITIES, Tumour
+from synth.case import Case
+from synth.case_files import CaseFiles, find_cases, listing, scan_folder, unrecognised
+from synth.errors import DataError, FileError, SynthError, printable
+from synth.findings import STRAY_FRACTION, STRAY_VOXELS, CaseSummary, DatasetReport, Findings
+from synth.labels import keep_inside, label_classes
+from synth.volume import Volume, geometry_problems, read_volume, same_place
+
+__all__ = ["CaseFiles", "check_dataset", "find_cases", "read_case"]
+
+LABEL_USES = ("required", "optional", "ignore")
+FULLEST = 0.5  # of the grid; a skull-stripped brain fills 0.14-0.19 of it (16 cases), a scan with background all of it
+EMPTIEST = 0.5  # of the brain; a modality that covers less gets a warning (16 cases: at least 0.993)
+INT16 = np.iinfo(np.int16)
+
+
+def read_case(files: CaseFiles, *, labels: str = "required", grid: tuple[int, int, int] = GRID) -> Case:
+    """Read the files of one case, refusing whatever does not fit together.
+
+    Args:
+        files: from `find_cases`.
+        labels: "required" (no segmentation is an error), "optional" (None then) or "ignore" (not even opened).
+        grid: the shape that every file must have.
+
+    Returns:
+        A Case whose images are int16 if all four files hold whole numbers that fit, else float32; each modality is
+        contiguous in memory. `meta` holds the naming and the sentences of what was put right ("warnings").
+
+    Raises:
+        DataError: any of the problems that `check_dataset` reports as an error.
+    """
+    case, findings = examine_case(files, labels=labels, grid=grid)
+    if case is None:
+        errors = findings.errors
+        more = f" ({len(errors) - 1} more problems of this case; `synth check` lists all.)" if len(errors) > 1 else ""
+        raise DataError(f"{errors[0]}{more}")
+    return case
+
+
+def check_dataset(
+    folder: str | os.PathLike,
+    *,
+    labels: str = "required",
+    grid: tuple[int, int, int] = GRID,
+    progress: Callable[[list[CaseFiles]], Iterable[CaseFiles]] = iter,
+) -> DatasetReport:
+    """Read every case below a folder and report all that is wrong with any of them.
+
+    Args:
+        folder: the dataset.
+        labels: as for `read_case`.
+        grid: the shape that every file must have.
+        progress: wraps the list of cases while they are read; `tqdm.tqdm` fits.
+
+    Raises:
+        DataError: the folder does not exist or holds no case at all.
+    """
+    found, findings = scan_folder(folder)
+    summaries, findings = [], list(findings)
+    for files in progress(found):
+        case, problems = examine_case(files, labels=labels, grid=grid)
+        findings += problems
+        summaries.append(_summary(files, case))
+    return DatasetReport(printable(folder), tuple(summaries), tuple(findings))
+
+
+def examine_case(
+    files: CaseFiles, *, labels: str = "required", grid: tuple[int, int, int] = GRID
+) -> tuple[Case | None, Findings]:
+    """The case (None if it cannot be used) and all its problems; `read_case` and `check_dataset` in one."""
+    if labels not in LABEL_USES:
+        raise SynthError(f"labels must be one of {', '.join(LABEL_USES)}; found {labels!r}.")
+    notes = Findings(files.id)
+    _check_names(files, labels == "required", notes)
+    volumes = {}
+    for name in MODALITIES if labels == "ignore" else (*MODALITIES, "seg"):
+        if name in files.paths:
+            try:
+                volumes[name] = read_volume(files.paths[name], grid)
+            except FileError as problem:
+                notes.error(problem.file, problem.reason)
+    _check_geometry(files, volumes, notes)
+
+    arrays = {m: _intensities(files.paths[m], volumes[m].array, notes) for m in MODALITIES if m in volumes}
+    classes = None
+    if "seg" in volumes:
+        classes = label_classes(files.paths["seg"], volumes["seg"].array, files.naming, notes)
+    if len(arrays) < len(MODALITIES) or any(array is None for array in arrays.values()):
+        return None, notes
+    brain = reduce(np.logical_or, (array != 0 for array in arrays.values()))
+    _check_coverage(files, arrays, brain, notes)
+    if classes is not None:
+        keep_inside(files.paths["seg"], classes, brain, notes)
+    if notes.errors:
+        return None, notes
+    meta = {"naming": files.naming.name, "warnings": [str(finding) for finding in notes]}
+    return Case(files.id, _stack(list(arrays.values())), classes, volumes["t1"].affine, meta), notes
+
+
+def _check_names(files: CaseFiles, labels_required: bool, notes: Findings) -> None:
+    """Whether the id can travel (into JSON, HDF5, file names) and all files are there."""
+    if not files.id.isprintable():
+        notes.error(
+            next(iter(files.paths.values())), "the name holds bytes that are no readable UTF-8 text; rename the file."
+        )
+    wanted = (*MODALITIES, "seg") if labels_required else MODALITIES
+    missing = [name for name in wanted if name not in files.paths]
+    if not missing:
+        return
+    names = ", ".join(printable(files.naming.stem(files.id, name)) for name in missing)
+    found = ", ".join(name for name in (*MODALITIES, "seg") if name in files.paths)
+    if others := unrecognised(files):
+        found += f" and {listing(others)}, which may need renaming"
+    elif missing == ["seg"]:
+        found += "; where no labels are needed, --no-labels allows for that"
+    notes.error(
+        files.folder,
+        f"case {printable(files.id)} lacks {', '.join(missing)}: expected {names} (.nii.gz or .nii), found {found}.",
+    )
+
+
+def _check_geometry(files: CaseFiles, volumes: dict[str, Volume], notes: Findings) -> None:
+    """Each file against BraTS, and against the affine that most files of the case share."""
+    good = {}
+    for name, volume in volumes.items():
+        problems = geometry_problems(volume)
+        for problem in problems:
+            notes.error(files.paths[name], problem)
+        if not problems:
+            good[name] = volume
+    if not good:
+        return
+    usual = max(good, key=lambda name: sum(same_place(good[name], other) for other in good.values()))
+    origin = _origin(good[usual])
+    if good[usual].array.shape == GRID and not np.allclose(good[usual].affine, AFFINE, atol=0.5):
+        notes.warning(
+            files.paths[usual],
+            f"expected the first voxel at (0, 239, 0) mm as in BraTS, found {origin}; that is kept, but the atlas is "
+            "placed by voxel: make sure that the brain lies in the grid as in BraTS.",
+        )
+    for name, volume in good.items():
+        if not same_place(volume, good[usual]):
+            notes.error(
+                files.paths[name],
+                f"its affine differs from that of {printable(files.paths[usual].name)} (first voxel at "
+                f"{_origin(volume)} mm against {origin}); register the files of the case to one grid, or copy the "
+                "header if only that is wrong.",
+            )
+
+
+def _origin(volume: Volume) -> str:
+    return "({:g}, {:g}, {:g})".format(*(volume.affine[:3, 3].round(4) + 0.0))  # + 0.0: -0 reads oddly
+
+
+def _intensities(path: Path, array: np.ndarray, notes: Findings) -> np.ndarray | None:
+    """One modality as int16 if it holds whole numbers that fit, else float32; None if it cannot be used."""
+    if array.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            array = array.astype(np.float32, copy=False)
+        if broken := array.size - np.count_nonzero(np.isfinite(array)):
+            notes.error(path, f"{broken} voxels are NaN or Inf; repair or exclude the scan.")
+            return None
+    filled, low = np.count_nonzero(array), array.min()
+    if low < 0:
+        below = np.count_nonzero(array < 0)
+        if below > max(STRAY_VOXELS, STRAY_FRACTION * filled):
+            notes.error(
+                path,
+                f"{below} of {filled} voxels other than 0 are negative (lowest {low:.6g}), as after z-scoring; "
+                "expected intensities as BraTS has them, from 0 with background exactly 0: use the original files.",
+            )
+            return None
+        notes.warning(path, f"{below} voxels are negative (lowest {low:.6g}); they are set to 0.")
+        array = np.maximum(array, 0)
+        filled = np.count_nonzero(array)
+    if not filled:
+        notes.error(path, "every voxel is 0; expected a scan: exclude the case or find the right file.")
+        return None
+    if filled > FULLEST * array.size:
+        notes.error(
+            path,
+            f"{filled / array.size:.0%} of the voxels are not 0; expected a skull-stripped brain and background "
+            "exactly 0: strip the skull, or set the background to 0.",
+        )
+        return None
+    highest = array.max()
+    if np.count_nonzero(array == highest) == filled:
+        notes.error(path, f"every voxel of the brain is {highest:g}; expected a scan, this looks like a mask.")
+        return None
+    return _narrowed(array)
+
+
+def _narrowed(array: np.ndarray) -> np.ndarray:
+    if array.max() > INT16.max or (array.dtype.kind == "f" and not np.array_equal(array, np.rint(array))):
+        return array.astype(np.float32, copy=False)
+    return array.astype(np.int16, copy=False)
+
+
+def _check_coverage(files: CaseFiles, arrays: dict[str, np.ndarray], brain: np.ndarray, notes: Findings) -> None:
+    """Modalities that show little of the brain, or that are one file under two names."""
+    size = np.count_nonzero(brain)
+    for modality, array in arrays.items():
+        share = np.count_nonzero(array) / size
+        if share < EMPTIEST:
+            notes.warning(
+                files.paths[modality],
+                f"covers {share:.0%} of the brain that the modalities show together; the rest of it is 0 here.",
+            )
+    for a, b in combinations(MODALITIES, 2):
+        if arrays[a].max() == arrays[b].max() and np.array_equal(arrays[a], arrays[b]):
+            notes.warning(files.paths[b], f"holds the same voxels as {printable(files.paths[a].name)}; is one a copy?")
+
+
+def _stack(arrays: list[np.ndarray]) -> np.ndarray:
+    """(X, Y, Z, 4), channels last in shape but each one contiguous: what follows works modality by modality."""
+    images = np.empty((*arrays[0].shape, len(arrays)), np.result_type(*arrays), order="F")
+    for channel, array in enumerate(arrays):
+        images[..., channel] = array
+    return images
+
+
+def _summary(files: CaseFiles, case: Case | None) -> CaseSummary:
+    """Names, and volumes where the case could be read."""
+    brain_ml = tumour_ml = None
+    if case is not None:
+        voxel = abs(np.linalg.det(case.affine[:3, :3])) / 1000
+        brain_ml = round(float(np.count_nonzero(case.brain) * voxel), 3)
+        if case.labels is not None:
+            counts = {tumour: np.count_nonzero(case.labels == tumour) for tumour in Tumour if tumour}
+            tumour_ml = {tumour.name: round(float(n * voxel), 3) for tumour, n in counts.items()}
+            tumour_ml["WT"] = round(float(sum(counts.values()) * voxel), 3)
+    return CaseSummary(
+        printable(files.id), printable(files.folder), files.naming.name, "seg" in files.paths, brain_ml, tumour_ml
+    )

@@ -1,0 +1,89 @@
+"""What an inspection found: problems one sentence each, and the report of a whole dataset."""
+
+from dataclasses import asdict, dataclass
+
+from synth.errors import printable
+
+ERROR = "error"
+WARNING = "warning"
+# A few stray voxels (tumour outside the brain, intensities below 0) are put right with a warning: up to this fraction
+# of the tumour or the brain, and in any case up to this number. The 16 real cases have none at all.
+STRAY_FRACTION = 1e-3
+STRAY_VOXELS = 10
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One problem of a dataset.
+
+    Attributes:
+        case: id of the case, empty where the problem is of the folder.
+        file: path of the file or folder at fault.
+        severity: "error" (the case cannot be used) or "warning" (it can; the message says what is done about it).
+        message: one sentence: what was expected, what was found, what to do.
+    """
+
+    case: str
+    file: str
+    severity: str
+    message: str
+
+    def __str__(self) -> str:
+        """`file: message`, the line that users see."""
+        return f"{self.file}: {self.message}"
+
+
+class Findings(list):
+    """A list of `Finding`s about one case."""
+
+    def __init__(self, case: str):
+        super().__init__()
+        self.case = case
+
+    def error(self, file, message: str) -> None:
+        """Note a problem that rules the case out."""
+        self.append(Finding(printable(self.case), printable(file), ERROR, message))
+
+    def warning(self, file, message: str) -> None:
+        """Note a problem that the case can be used with."""
+        self.append(Finding(printable(self.case), printable(file), WARNING, message))
+
+    @property
+    def errors(self) -> list[Finding]:
+        """Those that rule the case out."""
+        return [finding for finding in self if finding.severity == ERROR]
+
+
+@dataclass(frozen=True)
+class CaseSummary:
+    """One case of a report; volumes are in ml and None where the case could not be read or has no labels."""
+
+    id: str
+    folder: str
+    naming: str
+    labelled: bool
+    brain_ml: float | None = None
+    tumour_ml: dict[str, float] | None = None  # NCR, ED, ET and WT (all three)
+
+
+@dataclass(frozen=True)
+class DatasetReport:
+    """What `check_dataset` found in a folder."""
+
+    folder: str
+    cases: tuple[CaseSummary, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def errors(self) -> list[Finding]:
+        """The findings that rule a case out."""
+        return [finding for finding in self.findings if finding.severity == ERROR]
+
+    @property
+    def warnings(self) -> list[Finding]:
+        """The findings that a case can be used with."""
+        return [finding for finding in self.findings if finding.severity == WARNING]
+
+    def to_dict(self) -> dict:
+        """A JSON-able dict of everything, with the counts of errors and warnings."""
+        return {**asdict(self), "errors": len(self.errors), "warnings": len(self.warnings)}
