@@ -1,0 +1,143 @@
+"""The Layout: what is to be painted, as two label maps on one grid."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from synth.brats import AFFINE, Tissue, Tumour
+from synth.errors import LayoutError
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Tissue and tumour label maps of one brain, on one grid.
+
+    Two maps, not one: tissue is complete *also underneath the tumour*, so that a tumour can be moved,
+    shrunk or taken out and healthy anatomy is there to fill its place.
+
+    Attributes:
+        tissue: (X, Y, Z) uint8, values of `synth.brats.Tissue`; 0 is outside the brain.
+        tumour: (X, Y, Z) uint8, values of `synth.brats.Tumour`; 0 is no tumour.
+        affine: (4, 4) float64, voxel to mm.
+        id: the case or sample the layout comes from.
+    """
+
+    tissue: np.ndarray
+    tumour: np.ndarray
+    affine: np.ndarray
+    id: str = ""
+
+    def __post_init__(self):
+        """Check shapes, types and values once; raise `LayoutError` if the layout is not lawful."""
+        for name, limit in (("tissue", max(Tissue)), ("tumour", max(Tumour))):
+            array = getattr(self, name)
+            if array.dtype != np.uint8 or array.ndim != 3:
+                raise LayoutError(
+                    f"layout {self.id or '(unnamed)'}: {name} must be a 3D uint8 array, "
+                    f"found {array.ndim}D {array.dtype}."
+                )
+            if array.size and array.max() > limit:
+                raise LayoutError(
+                    f"layout {self.id or '(unnamed)'}: {name} values must be 0..{int(limit)}, found {array.max()}."
+                )
+        if self.tissue.shape != self.tumour.shape:
+            raise LayoutError(
+                f"layout {self.id or '(unnamed)'}: tissue {self.tissue.shape} and tumour "
+                f"{self.tumour.shape} must have one shape."
+            )
+        outside = int(np.count_nonzero((self.tumour > 0) & (self.tissue == 0)))
+        if outside:
+            raise LayoutError(f"layout {self.id or '(unnamed)'}: {outside} tumour voxels lie outside the brain.")
+
+    @property
+    def brain(self) -> np.ndarray:
+        """(X, Y, Z) bool: the voxels inside the brain."""
+        return self.tissue > 0
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Grid size in voxels."""
+        return self.tissue.shape
+
+    @property
+    def classes(self) -> np.ndarray:
+        """(X, Y, Z) uint8: 0 outside, 1..3 CSF, GM, WM, 4..6 NCR, ED, ET; the order of `brats.CLASSES` plus one."""
+        return np.where(self.tumour > 0, self.tumour + 3, self.tissue).astype(np.uint8)
+
+    def volumes_ml(self) -> dict[str, float]:
+        """Volume in ml of each tissue (without the tumour's part), each tumour class, and WT."""
+        voxel = abs(np.linalg.det(self.affine[:3, :3])) / 1000
+        counts = np.bincount(self.classes.ravel(), minlength=7) * voxel
+        names = ("CSF", "GM", "WM", "NCR", "ED", "ET")
+        out = {name: float(counts[i + 1]) for i, name in enumerate(names)}
+        out["WT"] = out["NCR"] + out["ED"] + out["ET"]
+        return out
+
+    def bounding_box(self, margin: int = 0) -> tuple[slice, slice, slice]:
+        """The smallest box around the brain, widened by `margin` voxels and cut at the grid's edge."""
+        return bounding_box(self.brain, margin)
+
+
+def bounding_box(mask: np.ndarray, margin: int = 0) -> tuple[slice, slice, slice]:
+    """The smallest box of slices around the true voxels of a 3D mask, widened by `margin`, cut at the edge.
+
+    Raises:
+        LayoutError: the mask is empty.
+    """
+    box = []
+    for axis in range(3):
+        hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
+        if not hit.size:
+            raise LayoutError("the mask is empty: there is nothing to put a box around.")
+        box.append(slice(max(int(hit[0]) - margin, 0), min(int(hit[-1]) + 1 + margin, mask.shape[axis])))
+    return tuple(box)
+
+
+def save_layout(layout: Layout, folder: str | os.PathLike, style=None, source: str = "") -> Path:
+    """Write `<id>_tissue.nii.gz`, `<id>_tumour.nii.gz` (and `<id>_style.json`) into `folder/<id>/`; return it.
+
+    Both maps are uint8 NIfTI that any viewer opens; each file appears under its name only when complete. `source`
+    is kept beside the style: what the layout was made from.
+    """
+    from synth.exporters.nifti import write_nifti
+
+    target = Path(folder) / layout.id
+    target.mkdir(parents=True, exist_ok=True)
+    write_nifti(target / f"{layout.id}_tumour.nii.gz", layout.tumour, layout.affine)
+    if style is not None:
+        from synth.exporters.files import atomic_write
+
+        with atomic_write(target / f"{layout.id}_style.json") as handle:
+            handle.write((json.dumps({**style.to_dict(), "source": source}, indent=1) + "\n").encode())
+    write_nifti(target / f"{layout.id}_tissue.nii.gz", layout.tissue, layout.affine)  # last: its presence vouches
+    return target
+
+
+def load_layout(folder: str | os.PathLike) -> Layout:
+    """Read a layout written by `save_layout` from its folder.
+
+    Raises:
+        LayoutError: a file is missing or not lawful.
+    """
+    folder = Path(folder)
+    maps = {}
+    for name in ("tissue", "tumour"):
+        path = folder / f"{folder.name}_{name}.nii.gz"
+        if not path.is_file():
+            raise LayoutError(f"{path}: expected this file of the layout {folder.name}, found none; extract it again.")
+        try:
+            image = nib.load(path)
+            maps[name] = np.asanyarray(image.dataobj).astype(np.uint8, copy=False)
+        except Exception as error:
+            raise LayoutError(f"{path}: cannot be read as NIfTI ({error}); extract the layout again.") from error
+    affine = image.affine if image.affine is not None else AFFINE
+    return Layout(maps["tissue"], maps["tumour"], affine, folder.name)
+
+
+def list_layouts(folder: str | os.PathLike) -> list[Path]:
+    """Folders below `folder` that hold a layout written by `save_layout`, sorted by id."""
+    return sorted(path.parent for path in Path(folder).glob("*/*_tissue.nii.gz") if path.parent.name in path.name)

@@ -1,0 +1,223 @@
+"""Tissue from a scan: CSF, grey and white matter by a Gaussian mixture with an atlas prior and a bias field.
+
+Expectation-maximisation over (t1, t2, flair), one Gaussian with full covariance per tissue, the blurred atlas as
+spatial prior (Ashburner & Friston 2005, doi:10.1016/j.neuroimage.2005.02.018, without their registration), and a
+smooth multiplicative field re-estimated between the steps (Van Leemput et al. 1999, doi:10.1109/42.811268).
+Tumour voxels take no part; they are filled afterwards from the atlas and the healthy neighbourhood.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from synth.brats import MODALITIES
+from synth.case import Case
+from synth.errors import LayoutError
+from synth.layout.atlas import atlas_probabilities
+from synth.layout.layout import Layout, bounding_box
+from synth.layout.space import MIDLINE
+from synth.shading import fit_shading, grid_coordinates, shading_field, shading_terms
+
+CHANNELS = tuple(MODALITIES.index(name) for name in ("t1", "t2", "flair"))
+T1, T2, FLAIR = range(3)  # positions in CHANNELS
+FRACTIONS = ((0.13, 0.25), (0.38, 0.52), (0.29, 0.40))  # CSF, GM, WM of a skull-stripped adult brain, generously
+MINIMUM_HEALTHY = 27_000  # voxels; fewer, and three tissues cannot be told apart
+
+
+@dataclass(frozen=True)
+class TissueConfig:
+    """How tissue is found; defaults measured on the 12 training cases (docs/decisions.md)."""
+
+    prior_sigma: float = 2.5  # mm: brains differ from the atlas by about this much
+    prior_floor: float = 0.04  # a tissue the atlas does not expect can still win by its intensity
+    outlier_fraction: float = 0.02  # vessels, dura, rim: voxels that are none of the three
+    stride: int = 3  # EM runs on every third voxel along each axis: same fractions, 27 times faster
+    iterations: int = 30
+    smoothing: float = 0.5  # voxels; blurs log-likelihoods so that single noisy voxels follow their neighbours
+    fill_sigma: float = 5.0  # mm: reach of the healthy neighbourhood into the tumour
+
+
+def extract_layout(case: Case, config: TissueConfig | None = None) -> Layout:
+    """Complete tissue map (also underneath the tumour) and tumour map of a case on the BraTS grid.
+
+    Args:
+        case: a scan on the BraTS grid; `labels` may be None (then no tumour is known).
+        config: how; None for the defaults.
+
+    Raises:
+        LayoutError: wrong grid, or too few healthy voxels to learn three tissues from.
+    """
+    config = config or TissueConfig()
+    brain_full = case.brain
+    box = bounding_box(brain_full, 2)
+    brain = brain_full[box]
+    tumour = np.zeros(brain.shape, np.uint8) if case.labels is None else np.where(brain, case.labels[box], 0)
+    images = case.images[box][..., CHANNELS].astype(np.float32)
+    known = brain & (tumour == 0) & (images > 0).all(-1)
+    if np.count_nonzero(known) < MINIMUM_HEALTHY:
+        raise LayoutError(
+            f"{case.id}: only {np.count_nonzero(known)} voxels are healthy brain in t1, t2 and flair together; "
+            f"at least {MINIMUM_HEALTHY} are needed to tell CSF, GM and WM apart. Exclude the case."
+        )
+    prior = _prior(case, box, config)
+    mixture = _fit(images, prior, known, brain_full.shape, box, config)
+    posterior = _posterior(images, prior, known, mixture, brain_full.shape, box, config)
+    tissue = _complete(posterior, prior, known, brain, box, config)
+    return Layout(_embed(tissue, box, brain_full.shape), _embed(tumour, box, brain_full.shape), case.affine, case.id)
+
+
+def _embed(part: np.ndarray, box, shape) -> np.ndarray:
+    full = np.zeros(shape, np.uint8)
+    full[box] = part
+    return full
+
+
+def _prior(case: Case, box, config: TissueConfig) -> np.ndarray:
+    """(x, y, z, 3) float32 prior in the box, sums to 1 everywhere."""
+    atlas = atlas_probabilities()
+    if atlas.shape[:3] != case.images.shape[:3]:
+        raise LayoutError(
+            f"{case.id}: tissue is found on the BraTS grid {atlas.shape[:3]}; this scan is {case.images.shape[:3]}. "
+            "Bring it to the BraTS grid first."
+        )
+    prior = np.stack([gaussian_filter(atlas[box][..., k], config.prior_sigma) for k in range(3)], -1)
+    total = prior.sum(-1, keepdims=True)
+    rim = np.array([0.55, 0.4, 0.05], np.float32)  # brain beyond the atlas brain: sulcal CSF or cortex
+    prior = np.where(total > 0.02, prior / np.maximum(total, 1e-6), rim)
+    return ((1 - 3 * config.prior_floor) * prior + config.prior_floor).astype(np.float32)
+
+
+@dataclass
+class _Mixture:
+    mean: np.ndarray  # (tissue, channel), in units of `scale`
+    covariance: np.ndarray  # (tissue, channel, channel)
+    bias: np.ndarray  # (tissue,): added to the log prior so that the fractions are a brain's
+    outlier: float  # log density of everything that is none of the three, spread evenly
+    scale: np.ndarray  # (channel,)
+    shading: np.ndarray  # (channel, term)
+
+
+def _fit(images, prior, known, shape, box, config: TissueConfig) -> _Mixture:
+    step = (slice(None, None, config.stride),) * 3
+    mask = known[step]
+    values = images[step][mask].astype(np.float64)
+    expected = prior[step][mask].astype(np.float64)
+    axes = np.broadcast_arrays(*grid_coordinates(shape, box))
+    terms = shading_terms(np.stack([axis[step][mask] for axis in axes], 1).astype(np.float64))
+    scale = np.median(values, 0)
+    values /= scale
+    log_values = np.log(np.maximum(values, 0.02))
+    low, high = np.percentile(values, [0.5, 99.5], axis=0)
+    outlier = np.log(config.outlier_fraction) - np.log(high - low).sum()
+    corrected, shading = values, np.zeros((3, terms.shape[1]))
+    bias = np.zeros(3)
+    weight = _seeds(values, expected)
+    for iteration in range(config.iterations):
+        mean = weight.T @ corrected / weight.sum(0)[:, None]
+        covariance = np.stack([_covariance(corrected - mean[k], weight[:, k]) for k in range(3)])
+        _keep_csf_fluid(mean)
+        log = _log_likelihood(corrected, mean, covariance) + np.log(expected) + bias
+        log = np.concatenate([log, np.full((len(log), 1), outlier)], 1)
+        weight = _softmax(log)[:, :3]
+        fraction = weight.sum(0) / weight.sum()
+        bias = np.clip(bias + 0.5 * np.log(np.clip(fraction, *np.transpose(FRACTIONS)) / fraction), -2, 2)
+        if iteration % 5 == 4 and iteration < config.iterations - 5:
+            # GM and WM only: CSF is dark in two of the channels, its logarithm mostly noise
+            sure = (weight[:, 1:].max(1) > 0.8) & (np.abs(log_values) < 1.5).all(1)
+            ratio = log_values[sure] - np.log(np.maximum(weight[sure] @ mean, 0.02))
+            shading = fit_shading(ratio, terms[sure])
+            corrected = values / np.exp(terms @ shading.T)
+    return _Mixture(mean, covariance, bias, outlier, scale, shading)
+
+
+def _seeds(values, expected) -> np.ndarray:
+    """First responsibilities: the atlas, with CSF only where t1 is low and t2 high as fluid has them."""
+    weight = expected.copy()
+    fluid = (values[:, T1] < np.percentile(values[:, T1], 35)) & (values[:, T2] > np.percentile(values[:, T2], 65))
+    weight[~fluid, 0] *= 0.02
+    weight[fluid, 0] *= 3
+    return weight / weight.sum(1, keepdims=True)
+
+
+def _keep_csf_fluid(mean) -> None:
+    """Fluid is dark in t1 and bright in t2; without this the class drifts to the dark rim of some scans."""
+    mean[0, T1] = min(mean[0, T1], 0.9 * mean[1, T1])
+    mean[0, T2] = max(mean[0, T2], 1.25 * mean[1:, T2].max())
+
+
+def _covariance(deviation, weight) -> np.ndarray:
+    return (weight[:, None] * deviation).T @ deviation / weight.sum() + 1e-4 * np.eye(deviation.shape[1])
+
+
+def _log_gauss(values, mean, covariance) -> np.ndarray:
+    """Log density of a Gaussian at (n, channel) values, in their precision."""
+    factor = np.linalg.cholesky(np.linalg.inv(covariance)).astype(values.dtype)
+    whitened = (values - mean.astype(values.dtype)) @ factor
+    constant = np.linalg.slogdet(covariance)[1] + len(mean) * np.log(2 * np.pi)
+    return -0.5 * (np.square(whitened).sum(-1) + values.dtype.type(constant))
+
+
+def _log_likelihood(values, mean, covariance) -> np.ndarray:
+    """(n, 3) log densities. One-sided for CSF: no voxel is too fluid to be fluid (the middle of a ventricle)."""
+    fluid = values.copy()
+    fluid[:, T1] = np.maximum(values[:, T1], mean[0, T1])
+    fluid[:, T2] = np.minimum(values[:, T2], mean[0, T2])
+    fluid[:, FLAIR] = np.maximum(values[:, FLAIR], mean[0, FLAIR])
+    sides = (fluid, values, values)
+    return np.stack([_log_gauss(sides[k], mean[k], covariance[k]) for k in range(3)], 1)
+
+
+def _softmax(log) -> np.ndarray:
+    out = np.exp(log - log.max(-1, keepdims=True))
+    return out / out.sum(-1, keepdims=True)
+
+
+def _posterior(images, prior, known, mixture: _Mixture, shape, box, config: TissueConfig) -> np.ndarray:
+    """(x, y, z, 3) tissue probabilities; 0 where `known` is false, less than 1 in sum where no tissue fits."""
+    values = images / mixture.scale.astype(np.float32)
+    for channel in range(3):
+        values[..., channel] /= shading_field(mixture.shading[channel], shape, box)
+    values = values[known]
+    weight = np.maximum(gaussian_filter(known.astype(np.float32), config.smoothing), 1e-3)[known]
+    log = np.full((len(values), 4), np.float32(mixture.outlier))
+    # far outliers (vessels, haemorrhage) must not drag their neighbours along: the floor
+    likelihood = np.maximum(_log_likelihood(values, mixture.mean, mixture.covariance), -25)
+    for k in range(3):
+        volume = np.zeros(known.shape, np.float32)
+        volume[known] = likelihood[:, k]
+        log[:, k] = (
+            gaussian_filter(volume, config.smoothing)[known] / weight
+            + np.log(prior[known][:, k])
+            + np.float32(mixture.bias[k])
+        )
+    out = np.zeros((*known.shape, 3), np.float32)
+    out[known] = _softmax(log)[:, :3]
+    return out
+
+
+def _complete(posterior, prior, known, brain, box, config: TissueConfig) -> np.ndarray:
+    """Tissue labels 1..3 everywhere in the brain: by the data where known; else from the other hemisphere's tissue
+    at the mirrored place, the healthy neighbourhood and the atlas."""
+    tissue = np.zeros(brain.shape, np.uint8)
+    known = known & (posterior.sum(-1) > 0.5)  # an outlier is filled like the tumour: from around it
+    tissue[known] = posterior[known].argmax(-1) + 1
+    gap = brain & ~known
+    if gap.any():
+        around = bounding_box(gap, int(3 * config.fill_sigma))
+        near = np.stack([gaussian_filter(posterior[around][..., k], config.fill_sigma) for k in range(3)], -1)
+        near /= np.maximum(near.sum(-1, keepdims=True), 1e-6)
+        score = prior[around] * (_mirrored(posterior, box)[around] + 0.3 * near + 0.05)
+        tissue[around][gap[around]] = score[gap[around]].argmax(-1) + 1
+    return tissue
+
+
+def _mirrored(posterior, box) -> np.ndarray:
+    """The posterior of the mirrored place, 0 where that is outside the box or unknown."""
+    out = np.zeros_like(posterior)
+    source = 2 * MIDLINE - np.arange(box[0].start, box[0].stop)  # grid index on the other side
+    inside = (source >= box[0].start) & (source < box[0].stop)
+    out[inside] = posterior[(source[inside] - box[0].start).astype(int)]
+    for k in range(3):
+        out[..., k] = gaussian_filter(out[..., k], 1.0)  # the hemispheres are not that equal
+    return out

@@ -1,0 +1,225 @@
+"""The Style: how a scanner renders each tissue, as numbers a person can read and change."""
+
+from dataclasses import asdict, dataclass
+from functools import cache
+
+import numpy as np
+from scipy.ndimage import binary_erosion, gaussian_filter, gaussian_filter1d, uniform_filter
+
+from synth.brats import CLASSES, MODALITIES
+from synth.case import Case
+from synth.errors import SynthError
+from synth.layout.layout import Layout
+from synth.shading import SHADING_TERMS, fit_shading, grid_coordinates, shading_field, shading_terms
+
+WINDOW_PERCENTILES = (0.5, 99.5)
+RIM = 5  # voxels
+
+
+@dataclass(frozen=True)
+class Style:
+    """How one scan renders each class, in normalised units (0 and 1: the scan's 0.5 and 99.5 percentiles in the brain).
+
+    Attributes:
+        mean: 6 x 4 intensities, rows `brats.CLASSES`, columns `brats.MODALITIES`.
+        spread: 6 x 4 standard deviations within the class.
+        texture: 4 levels of fine texture: the 20th percentile of the local standard deviation (3x3x3 windows)
+            in healthy tissue.
+        sharpness: 4 x 3 widths (voxels, Gaussian sigma along x, y, z) of the point spread that gives this texture
+            its grain; a larger value means smoother or thicker slices.
+        shading: 4 x 9 coefficients of the smooth multiplicative field, terms `shading.SHADING_TERMS`.
+        window: 4 x 2 scanner intensities that 0 and 1 stand for.
+    """
+
+    mean: tuple[tuple[float, ...], ...]
+    spread: tuple[tuple[float, ...], ...]
+    texture: tuple[float, ...]
+    sharpness: tuple[tuple[float, ...], ...]
+    shading: tuple[tuple[float, ...], ...]
+    window: tuple[tuple[float, ...], ...]
+
+    def __post_init__(self):
+        """Check the shape of every table; raise `SynthError` on a mismatch."""
+        expected = {
+            "mean": (len(CLASSES), 4),
+            "spread": (len(CLASSES), 4),
+            "texture": (4,),
+            "sharpness": (4, 3),
+            "shading": (4, len(SHADING_TERMS)),
+            "window": (4, 2),
+        }
+        for name, shape in expected.items():
+            value = np.asarray(getattr(self, name), float)
+            if value.shape != shape or not np.isfinite(value).all():
+                raise SynthError(f"style: {name} must be finite numbers of shape {shape}, found shape {value.shape}.")
+            object.__setattr__(self, name, _tuples(value))
+
+    def to_dict(self) -> dict:
+        """A JSON-able dict; `from_dict` reads it back."""
+        return {"classes": list(CLASSES), "modalities": list(MODALITIES), **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, record: dict) -> "Style":
+        """The Style of a dict made by `to_dict`.
+
+        Raises:
+            SynthError: a table is missing or has the wrong shape.
+        """
+        try:
+            return cls(**{name: record[name] for name in cls.__dataclass_fields__})
+        except KeyError as error:
+            raise SynthError(f"style: the table {error} is missing; measure the style again.") from error
+
+
+def _tuples(array: np.ndarray, digits: int = 6):
+    if array.ndim == 1:
+        return tuple(round(float(v), digits) for v in array)
+    return tuple(_tuples(row, digits) for row in array)
+
+
+def measure_style(case: Case, layout: Layout) -> Style:
+    """The Style of a scan, measured under its own layout.
+
+    A class that the scan does not have (no enhancing tumour, say) gets the value that population ratios give it
+    from this scan's own tissues, and spread 0: `spread` 0 marks it as inferred.
+
+    Args:
+        case: the scan, on the layout's grid.
+        layout: its layout, from `layout.tissue.extract_layout`.
+    """
+    box = layout.bounding_box(2)
+    classes = layout.classes[box]
+    brain = classes > 0
+    healthy = binary_erosion((classes > 0) & (classes < 4))
+    interior = _interior(classes)
+    # the rim is half outside the brain and half removed by the skull stripping: not the colour of fluid
+    interior &= (classes != 1) | binary_erosion(brain, iterations=RIM)
+    flat = binary_erosion(classes == 3, iterations=2)
+    columns = []
+    for m in range(len(MODALITIES)):
+        raw = case.images[..., m][box].astype(np.float32)
+        present = brain & (raw > 0)
+        low, high = np.percentile(raw[present], WINDOW_PERCENTILES)
+        high = max(high, low + 1e-3)
+        values = (raw - low) / (high - low)
+        shading, field = _measure_shading(raw, classes, present & interior, layout.shape, box)
+        unshaded = (raw / field - low) / (high - low)
+        mean, spread = _class_table(unshaded, classes, present, interior)
+        columns.append(
+            (
+                mean,
+                spread,
+                float(np.percentile(local_std(values)[healthy & present], 20)) if (healthy & present).any() else 0.0,
+                _grain(values, flat & present),
+                shading,
+                (low, high),
+            )
+        )
+    mean, spread, texture, sharpness, shading, window = (np.array(part) for part in zip(*columns, strict=True))
+    return Style(_infer_absent(mean.T), np.nan_to_num(spread.T), texture, sharpness, shading, window)
+
+
+def local_std(values: np.ndarray, size: int = 3) -> np.ndarray:
+    """Standard deviation in the cube of `size` voxels around each voxel."""
+    mean = uniform_filter(values, size)
+    return np.sqrt(np.maximum(uniform_filter(values * values, size) - mean * mean, 0))
+
+
+def _interior(classes: np.ndarray) -> np.ndarray:
+    """Voxels whose six neighbours are of their class: no partial volume there."""
+    out = classes > 0
+    for axis in range(3):
+        for step in (-1, 1):
+            out &= np.roll(classes, step, axis) == classes
+    return out
+
+
+def _measure_shading(raw, classes, sure, shape, box):
+    """(9,) coefficients and the field in the box; expected intensity and field are estimated in turn."""
+    points = np.argwhere(sure & (classes <= 3))[::23]
+    index = tuple(points.T)
+    axes = grid_coordinates(shape, box)
+    terms = shading_terms(np.stack([axes[a].ravel()[points[:, a]] for a in range(3)], 1).astype(np.float64))
+    values, tissue = raw[index].astype(np.float64), classes[index]
+    coefficients = np.zeros(len(SHADING_TERMS))
+    for _ in range(3):
+        corrected = values / np.exp(terms @ coefficients)
+        expected = np.ones_like(values)
+        for k in np.unique(tissue):
+            expected[tissue == k] = np.median(corrected[tissue == k])
+        ratio = np.log(np.maximum(values, 1e-3) / np.maximum(expected, 1e-3))
+        keep = np.abs(ratio) < 0.5  # vessels and partial volume say nothing about the coil
+        if keep.sum() < 500:
+            return np.zeros(len(SHADING_TERMS)), shading_field(np.zeros(len(SHADING_TERMS)), shape, box)
+        coefficients = fit_shading(ratio[keep], terms[keep])
+    return coefficients, shading_field(coefficients, shape, box)
+
+
+def _class_table(values, classes, present, interior):
+    """Median and robust spread per class; NaN where the scan has fewer than 20 voxels of it."""
+    mean, spread = np.full(len(CLASSES), np.nan), np.full(len(CLASSES), np.nan)
+    for k in range(len(CLASSES)):
+        everywhere = present & (classes == k + 1)
+        inside = everywhere & interior
+        sample = values[inside if np.count_nonzero(inside) >= 200 else everywhere]
+        if len(sample) >= 20:
+            q25, mean[k], q75 = np.percentile(sample, [25, 50, 75])
+            spread[k] = (q75 - q25) / 1.349
+    return mean, spread
+
+
+# Mean difference to white matter of NCR, ED and ET (rows) per modality, over the 12 training cases
+# (`benchmarks/fit_style_prior.py`); only used for classes that a scan does not have.
+TUMOUR_MINUS_WM = np.array(
+    [[-0.171, -0.149, 0.376, 0.389], [-0.102, -0.096, 0.243, 0.368], [-0.081, 0.3, 0.239, 0.323]]
+)
+
+
+def _infer_absent(mean: np.ndarray) -> np.ndarray:
+    """Fill NaN rows of the (6, 4) table: a tumour class from white matter, a tissue from the tissues that are there."""
+    out = mean.copy()
+    for k, m in np.argwhere(np.isnan(mean[:3])):
+        out[k, m] = np.nanmean(mean[:3, m]) if np.isfinite(mean[:3, m]).any() else 0.5
+    for k, m in np.argwhere(np.isnan(mean[3:])):
+        out[3 + k, m] = out[2, m] + TUMOUR_MINUS_WM[k, m]
+    return out
+
+
+def _grain(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """(3,) Gaussian widths in voxels whose noise has the lag-one correlation of this scan's flat texture."""
+    if np.count_nonzero(mask) < 500:
+        return np.full(3, 0.6)
+    detail = values - gaussian_filter(values, 1.5)
+    limit = 3 * np.median(np.abs(detail[mask])) / 0.6745  # an edge or a vessel is not texture
+    mask = mask & (np.abs(detail) <= limit)
+    out = np.empty(3)
+    sigmas, correlations = _correlation_table()
+    for axis in range(3):
+        head, tail = _pair(axis)
+        both = mask[head] & mask[tail]
+        power = np.mean(detail[mask] ** 2)
+        lag = np.mean(detail[head][both] * detail[tail][both]) / max(power, 1e-12)
+        out[axis] = np.interp(lag, correlations, sigmas)
+    return out
+
+
+def _pair(axis: int):
+    head, tail = [slice(None)] * 3, [slice(None)] * 3
+    head[axis], tail[axis] = slice(1, None), slice(None, -1)
+    return tuple(head), tuple(tail)
+
+
+@cache
+def _correlation_table():
+    """Lag-one correlation, after the same high-pass, of white noise blurred by each sigma (simulated, fixed seed)."""
+    noise = np.random.default_rng(0).standard_normal((48, 48, 48)).astype(np.float32)
+    sigmas = np.array([0.2, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 1.0, 1.25, 1.5])
+    correlations = []
+    for sigma in sigmas:
+        blurred = noise
+        for axis in range(3):
+            blurred = gaussian_filter1d(blurred, sigma, axis)
+        detail = blurred - gaussian_filter(blurred, 1.5)
+        head, tail = _pair(0)
+        correlations.append(float(np.mean(detail[head] * detail[tail]) / np.mean(detail**2)))
+    return sigmas, np.array(correlations)

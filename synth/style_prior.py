@@ -1,0 +1,122 @@
+"""Styles that no scanner had: a distribution fitted on measured styles, and what every style must respect."""
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from synth.brats import CLASSES, MODALITIES
+from synth.errors import SynthError
+from synth.style import Style
+
+SHIPPED = Path(__file__).parent / "models" / "weights" / "style_prior.json"
+MINIMUM_STYLES = 3
+MAX_REDRAWS = 50
+_REACH = 1.8  # standard deviations of each factor: beyond, a style fitted on few scans is made up
+_PARTS = (("mean", (6, 4)), ("texture", (4,)), ("sharpness", (4, 3)), ("shading", (4, 9)), ("window", (4, 2)))
+_MARGIN = 0.05  # normalised units by which a contrast must hold
+
+
+def style_problems(style: Style) -> list[str]:
+    """What a radiologist would find wrong with a style's contrasts, a phrase each; empty for a plausible one.
+
+    Fluid is darkest in t1 and flair and brightest of the tissues in t2; white matter is brighter than grey in t1;
+    enhancing tumour is brighter than white matter in t1ce; oedema is brighter than grey matter in flair.
+    """
+    table = {(c, m): style.mean[i][j] for i, c in enumerate(CLASSES) for j, m in enumerate(MODALITIES)}
+    rules = [
+        ("GM", "CSF", "t1"), ("WM", "GM", "t1"), ("CSF", "GM", "t2"), ("CSF", "WM", "t2"), ("GM", "CSF", "flair"),
+        ("WM", "CSF", "flair"), ("ET", "WM", "t1ce"), ("ED", "GM", "flair"),
+    ]  # fmt: skip
+    return [f"{a} not brighter than {b} in {m}" for a, b, m in rules if table[a, m] < table[b, m] + _MARGIN]
+
+
+@dataclass(frozen=True)
+class StylePrior:
+    """A Gaussian over styles in few factors: `centre` + z `factors`, z standard normal, cut at 1.8.
+
+    Attributes:
+        centre: (d,) the mean of the vectors that `_vector` makes of styles.
+        factors: (k, d) principal directions, each scaled by its standard deviation.
+    """
+
+    centre: np.ndarray
+    factors: np.ndarray
+
+    @classmethod
+    def fit(cls, styles: Iterable[Style], max_factors: int = 8) -> "StylePrior":
+        """The prior of measured styles.
+
+        Raises:
+            SynthError: fewer than 3 styles.
+        """
+        vectors = np.array([_vector(style) for style in styles])
+        if len(vectors) < MINIMUM_STYLES:
+            raise SynthError(
+                f"styles can be sampled from at least {MINIMUM_STYLES} scans, found {len(vectors)}; "
+                "use --style own, or more cases."
+            )
+        centre = vectors.mean(0)
+        _, scale, directions = np.linalg.svd(vectors - centre, full_matrices=False)
+        keep = min(max_factors, len(vectors) - 1)
+        return cls(centre, (scale[:keep, None] / np.sqrt(len(vectors) - 1)) * directions[:keep])
+
+    def sample(self, rng: np.random.Generator) -> Style:
+        """A plausible style (`style_problems` finds nothing).
+
+        Raises:
+            SynthError: none of 50 draws was plausible; the styles fitted on must be odd.
+        """
+        for _ in range(MAX_REDRAWS):
+            z = np.clip(rng.standard_normal(len(self.factors)), -_REACH, _REACH)
+            style = _style(self.centre + z @ self.factors)
+            if not style_problems(style):
+                return style
+        raise SynthError(
+            f"none of {MAX_REDRAWS} sampled styles was plausible ({'; '.join(style_problems(style))}); check the "
+            "scans' modalities with `synth check`, or use --style own."
+        )
+
+    def to_dict(self) -> dict:
+        """JSON-able."""
+        return {"centre": self.centre.round(6).tolist(), "factors": self.factors.round(6).tolist()}
+
+    @classmethod
+    def from_dict(cls, record: dict) -> "StylePrior":
+        """The prior of a dict made by `to_dict`."""
+        return cls(np.array(record["centre"]), np.array(record["factors"]))
+
+
+@cache
+def shipped_style_prior() -> StylePrior:
+    """The prior fitted on the 12 training cases by `benchmarks/fit_style_prior.py`: factors, no single scan's table."""
+    return StylePrior.from_dict(json.loads(SHIPPED.read_text()))
+
+
+def _vector(style: Style) -> np.ndarray:
+    """Levels and widths as logarithms, the window as log width and relative offset, the rest as it is."""
+    low, high = np.array(style.window).T
+    window = np.stack([np.log(high - low), low / (high - low)], 1)
+    parts = [style.mean, np.log(np.maximum(style.texture, 1e-4)), np.log(style.sharpness), style.shading, window]
+    return np.concatenate([np.ravel(part) for part in parts])
+
+
+def _style(vector: np.ndarray) -> Style:
+    parts, start = {}, 0
+    for name, shape in _PARTS:
+        size = int(np.prod(shape))
+        parts[name] = vector[start : start + size].reshape(shape)
+        start += size
+    width, offset = np.exp(parts["window"][:, 0]), np.maximum(parts["window"][:, 1], 0)
+    width = np.minimum(width, 20_000 / (1 + offset))  # int16 on disk
+    return Style(
+        mean=parts["mean"],
+        spread=np.zeros((len(CLASSES), len(MODALITIES))),
+        texture=np.exp(parts["texture"]),
+        sharpness=np.exp(parts["sharpness"]),
+        shading=parts["shading"],
+        window=np.stack([offset * width, (1 + offset) * width], 1),
+    )
