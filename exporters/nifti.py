@@ -1,0 +1,199 @@
+"""NIfTI as BraTS has it: one folder per case, five `.nii.gz` in it, int16 intensities and uint8 labels.
+
+The header is that of the BraTS intensity files, for intensities and labels alike: sform code 1 (scanner), qform
+code 2 (aligned), both saying the same, units mm. Bytes depend on the voxels, the affine and the version of the
+compressor only: no time stamp, no file name, no thread count.
+"""
+
+import os
+import zlib
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from hashlib import sha256
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from synth.brats import MODALITIES, NAMINGS, Naming
+from synth.case import Case
+from synth.errors import OutputError
+from synth.exporters.files import atomic_folder, atomic_write, case_path, sha256_file
+
+try:
+    from isal import isal_zlib as _deflate
+except ImportError:  # no wheel for this machine: the standard library's zlib does the same, five times slower
+    _deflate = zlib
+
+INT16_MAX = 32767
+_LEVEL = 1  # level 2 and 3 of igzip make the files 2 % smaller for twice the time
+_GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # deflate, no name, time 0, system unknown
+
+
+class NiftiExporter:
+    """Write cases as `<out>/<id>/<id>_{t1,t1ce,t2,flair,seg}.nii.gz` (or the names of 2023).
+
+    A case's folder appears when all its files are complete.
+
+    Args:
+        out: folder that receives one folder per case.
+        naming: file names and label values.
+        threads: files compressed at the same time; changes the speed, never the bytes.
+    """
+
+    name = "nifti"
+
+    def __init__(self, out: str | os.PathLike, *, naming: Naming = NAMINGS["brats2020"], threads: int = 2):
+        self.out = Path(out)
+        self.naming = naming
+        self._pool = ThreadPoolExecutor(max(1, threads), thread_name_prefix="nifti")
+
+    def write(self, case: Case) -> dict[str, str]:
+        """Write one case; return the SHA-256 of each file by its path relative to `out`.
+
+        Raises:
+            OutputError: the disk is full, or the folder cannot be written.
+        """
+        volumes = {m: (lambda i=i: to_int16(case.images[..., i])) for i, m in enumerate(MODALITIES)}
+        if case.labels is not None:
+            volumes["seg"] = lambda: self.naming.to_disk(case.labels)
+        with atomic_folder(case_path(self.out, case.id)) as folder:
+            jobs = {}
+            for modality, volume in volumes.items():
+                path = folder / (self.naming.stem(case.id, modality) + ".nii.gz")
+                jobs[path.name] = self._pool.submit(_encode_to, path, volume, case.affine)
+            wait(jobs.values())  # all, also when one fails: none may still write into a folder that is being removed
+            sums = {name: job.result() for name, job in jobs.items()}
+        return {f"{case.id}/{name}": digest for name, digest in sums.items()}
+
+    def read(self, case_id: str) -> Case:
+        """The case as it was written.
+
+        Raises:
+            OutputError: it is not there, or damaged.
+        """
+        images, labels, affine = [], None, None
+        folder = self.out / case_id
+        try:
+            for modality in MODALITIES:
+                image = nib.load(folder / (self.naming.stem(case_id, modality) + ".nii.gz"))
+                images.append(np.asanyarray(image.dataobj))
+                affine = image.affine
+            seg = folder / (self.naming.stem(case_id, "seg") + ".nii.gz")
+            if seg.exists():
+                labels = self.naming.from_disk(np.asanyarray(nib.load(seg).dataobj))
+        except Exception as error:
+            raise OutputError(f"{folder}: case cannot be read back ({error}); write it again with --resume.") from error
+        return Case(case_id, np.stack(images, -1), labels, affine, {"naming": self.naming.name})
+
+    def verify(self, files: Mapping[str, str]) -> list[str]:
+        """What is wrong with the files of one manifest record, a sentence each; empty when they are as written."""
+        problems = []
+        for name, expected in files.items():
+            path = self.out / name
+            if not path.is_file():
+                problems.append(f"{path}: expected from the manifest, not found.")
+            elif sha256_file(path) != expected:
+                problems.append(f"{path}: the checksum differs from the manifest's; the file was changed or damaged.")
+        return problems
+
+    def close(self) -> None:
+        """Stop the threads; every case returned by `write` is on the disk already."""
+        self._pool.shutdown()
+
+    def __enter__(self):
+        """Return the exporter itself."""
+        return self
+
+    def __exit__(self, *exc):
+        """Close."""
+        self.close()
+
+
+def write_nifti(path: str | os.PathLike, array: np.ndarray, affine: np.ndarray, dtype=None) -> str:
+    """Write one volume as NIfTI-1, whole or not at all; return the SHA-256 of the file's bytes.
+
+    Args:
+        path: ends in `.nii.gz` or `.nii`.
+        array: (X, Y, Z) values, stored as they are (no scaling) in `dtype`.
+        affine: (4, 4) voxel to mm; stored to the bit of float32.
+        dtype: type on disk; the array's own if None.
+
+    Raises:
+        OutputError: the disk is full, the path has another ending, or the type is none of NIfTI's.
+    """
+    data = nifti_bytes(array, affine, dtype)
+    if str(path).endswith(".gz"):
+        data = gzip_bytes(data)
+    elif not str(path).endswith(".nii"):
+        raise OutputError(f"{path}: expected a name ending in .nii.gz or .nii.")
+    with atomic_write(path) as handle:
+        handle.write(data)
+    return sha256(data).hexdigest()
+
+
+def to_int16(image: np.ndarray) -> np.ndarray:
+    """Intensities as they go to disk: rounded to the nearest whole number, cut to 0..32767, int16."""
+    if image.dtype == np.int16:
+        return np.maximum(image, 0)
+    rounded = np.rint(image)
+    return np.clip(rounded, 0, INT16_MAX, out=rounded).astype(np.int16)
+
+
+def nifti_bytes(array: np.ndarray, affine: np.ndarray, dtype=None) -> bytearray:
+    """An uncompressed NIfTI-1 file: header, four empty bytes, voxels in Fortran order."""
+    dtype = np.dtype(dtype or array.dtype)
+    header = nifti_header(array.shape, dtype, affine)
+    start = int(header["vox_offset"])
+    data = bytearray(start + array.size * dtype.itemsize)  # zeros: only the box around the brain needs copying
+    data[: header.sizeof_hdr] = header.binaryblock
+    voxels = np.frombuffer(data, dtype.newbyteorder("<"), offset=start).reshape(array.shape, order="F")
+    box = _box(array)
+    voxels[box] = array[box]
+    return data
+
+
+def nifti_header(shape: tuple[int, ...], dtype: np.dtype, affine: np.ndarray) -> nib.Nifti1Header:
+    """The little-endian header of a BraTS intensity file for this shape, type and affine."""
+    if not np.linalg.det(affine[:3, :3]):
+        raise OutputError(f"the affine {np.asarray(affine).tolist()} maps the volume to a plane; correct it.")
+    header = nib.Nifti1Header(endianness="<")
+    try:
+        header.set_data_dtype(dtype)
+    except nib.spatialimages.HeaderDataError as error:
+        raise OutputError(f"NIfTI holds no voxels of type {dtype}; convert them to int16, uint8 or float32.") from error
+    header.set_data_shape(shape)
+    header["regular"] = b"r"
+    header["vox_offset"] = header.single_vox_offset
+    header["magic"] = header.single_magic
+    header["pixdim"][4:] = 0  # as in BraTS; nibabel says 1 for axes that do not exist
+    header["scl_slope"], header["scl_inter"] = 1, 0
+    header.set_xyzt_units("mm")
+    header.set_sform(affine, code="scanner")
+    header.set_qform(affine, code="aligned", strip_shears=True)
+    if not np.allclose(header.get_qform(), affine, atol=1e-3):
+        header["qform_code"] = 0  # a sheared affine has no quaternion: better none than a wrong one
+    return header
+
+
+def gzip_bytes(data) -> bytes:
+    """A gzip file of `data`: same bytes for the same data and the same version of the compressor."""
+    deflate = _deflate.compressobj(_LEVEL, zlib.DEFLATED, -15)
+    tail = _deflate.crc32(data).to_bytes(4, "little") + (len(data) & 0xFFFFFFFF).to_bytes(4, "little")
+    return b"".join((_GZIP_HEADER, deflate.compress(data), deflate.flush(), tail))
+
+
+def _encode_to(path: Path, volume, affine: np.ndarray) -> str:
+    """Fetch, encode and write one volume inside a folder that is not visible yet; return its SHA-256."""
+    data = gzip_bytes(nifti_bytes(volume(), affine))
+    path.write_bytes(data)
+    return sha256(data).hexdigest()
+
+
+def _box(array: np.ndarray) -> tuple[slice, ...]:
+    """The smallest box that holds all values other than zero."""
+    box = []
+    for axis in range(array.ndim):
+        hit = np.flatnonzero(array.any(axis=tuple(a for a in range(array.ndim) if a != axis)))
+        box.append(slice(int(hit[0]), int(hit[-1]) + 1) if hit.size else slice(0, 0))
+    return tuple(box)

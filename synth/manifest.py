@@ -1,0 +1,266 @@
+"""The manifest: what a run wrote, one JSON line per sample, and the settings it wrote it with.
+
+`manifest.jsonl` is appended to (and forced to the disk) after a sample's files are complete, so a line vouches for
+files, and a killed run loses at most the sample it was at. The file is always in the order of the samples' indices and
+holds nothing but what the samples are made of, no time, no host: an interrupted and resumed run leaves the same bytes
+as an undisturbed one. `run.json` beside it holds the run's settings: a resumed run must have the same.
+"""
+
+import json
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from synth.errors import OutputError
+from synth.exporters.files import atomic_write, remove_partials
+from synth.lock import FolderLock
+
+MANIFEST = "manifest.jsonl"
+RUN = "run.json"
+
+
+class Manifest:
+    """The manifest of one output folder, open for writing by this process alone.
+
+    Args:
+        folder: the output folder; made if it is not there.
+        config: the run's settings, JSON-able; written to `run.json`, or compared with it if it is there.
+        free: names of settings (dotted below the top: `model.name`) that may differ from the earlier run's, such as
+            the number of samples; the new values are written.
+
+    Raises:
+        OutputError: the folder belongs to a run with other settings, another process is writing to it, or the
+            manifest is damaged before its last line.
+
+    Example:
+        >>> import tempfile
+        >>> with Manifest(tempfile.mkdtemp(), {"seed": 1}) as manifest:
+        ...     manifest.append({"index": 0, "id": "Synth_000000", "files": {}})
+        ...     0 in manifest, len(manifest)
+        (True, 1)
+    """
+
+    def __init__(self, folder: str | os.PathLike, config: dict | None = None, *, free: Collection[str] = ()):
+        self.folder = Path(folder)
+        self.path = self.folder / MANIFEST
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{self.folder}: the folder cannot be made ({error.strerror}).") from error
+        self._lock = FolderLock(self.folder)
+        try:
+            remove_partials(self.folder)
+            self._lines, self._size = _read_lines(self.path)
+            if config is not None:
+                self._claim(config, free)
+        except BaseException:
+            self.close()
+            raise
+
+    def append(self, record: dict) -> None:
+        """Add one sample's record, durably; its files must be complete by now.
+
+        The record needs a whole number `index`. The same record again changes nothing.
+
+        Raises:
+            OutputError: the index is in the manifest with another content, the record is not JSON-able, or the disk
+                is full.
+        """
+        index = _index(record, self.path)
+        line = json_text(record, what=f"record {index} of {self.path}").encode()
+        known = self._lines.get(index)
+        if known == line:
+            return
+        if known is not None:
+            keys = ", ".join(_differences(json.loads(known), json.loads(line)))
+            raise OutputError(
+                f"{self.path}: sample {index} came out differently from what is recorded ({keys}); the libraries or "
+                "the kind of processor changed since, so write the set anew with --force."
+            )
+        if not self._lines or index > next(reversed(self._lines)):
+            self._append_line(line)
+            self._lines[index] = line
+        else:
+            self._rewrite({**self._lines, index: line})
+
+    def discard(self, index: int) -> None:
+        """Take one sample's record out, if it is there: its files are to be written anew."""
+        if index in self._lines:
+            self._rewrite({k: line for k, line in self._lines.items() if k != index})
+
+    def entries(self) -> list[dict]:
+        """All records, in the order of their indices."""
+        return [json.loads(line) for line in self._lines.values()]
+
+    def get(self, index: int) -> dict | None:
+        """The record of one sample, or None."""
+        return json.loads(self._lines[index]) if index in self._lines else None
+
+    def __contains__(self, index: int) -> bool:
+        """Whether sample `index` has a record."""
+        return index in self._lines
+
+    def __len__(self) -> int:
+        """The number of records."""
+        return len(self._lines)
+
+    def close(self) -> None:
+        """Release the folder to other processes."""
+        self._lock.release()
+
+    def __enter__(self):
+        """Return the manifest itself."""
+        return self
+
+    def __exit__(self, *exc):
+        """Close."""
+        self.close()
+
+    def _claim(self, config: dict, free: Collection[str]) -> None:
+        """Write the settings, or compare them with those of the run that the folder belongs to."""
+        path = self.folder / RUN
+        text = json_text(config, what=f"the settings for {path}", indent=1)
+        if path.exists():
+            before = read_run(self.folder)
+            differing = {k: v for k, v in _differences(before, json.loads(text)).items() if k not in free}
+            if differing:
+                told = ", ".join(
+                    f"{key} (was {_short(old)}, now {_short(new)})" for key, (old, new) in differing.items()
+                )
+                raise OutputError(
+                    f"{self.folder}: belongs to a run with other settings: {told}; resume with the same settings, "
+                    "choose another folder, or start over with --force."
+                )
+        elif self._lines:
+            raise OutputError(f"{path}: expected the settings of the run that wrote {MANIFEST}, found no such file.")
+        if not path.exists() or path.read_bytes() != text.encode():
+            with atomic_write(path) as handle:
+                handle.write(text.encode())
+
+    def _append_line(self, line: bytes) -> None:
+        try:
+            with open(self.path, "r+b" if self.path.exists() else "w+b") as handle:
+                handle.truncate(self._size)  # a line torn by a kill or a full disk ends here
+                handle.seek(self._size)
+                handle.write(line)
+                handle.flush()
+                os.fsync(handle.fileno())
+        except OSError as error:
+            raise OutputError(
+                f"{self.path}: cannot be written ({error.strerror}); free some space or check the folder, "
+                "then start again with --resume."
+            ) from error
+        self._size += len(line)
+
+    def _rewrite(self, lines: dict[int, bytes]) -> None:
+        lines = dict(sorted(lines.items()))
+        data = b"".join(lines.values())
+        with atomic_write(self.path) as handle:
+            handle.write(data)
+        self._lines, self._size = lines, len(data)
+
+
+def read_entries(folder: str | os.PathLike) -> list[dict]:
+    """The records of an output folder, in order, also while a run is still writing; changes nothing.
+
+    Raises:
+        OutputError: there is no manifest, or it is damaged before its last line.
+    """
+    path = Path(folder) / MANIFEST
+    if not path.is_file():
+        raise OutputError(f"{path}: expected the manifest of a run, found no such file.")
+    lines, _ = _read_lines(path)
+    return [json.loads(line) for line in lines.values()]
+
+
+def read_run(folder: str | os.PathLike) -> dict:
+    """The settings of the run that wrote to a folder.
+
+    Raises:
+        OutputError: there are none, or the file is damaged.
+    """
+    path = Path(folder) / RUN
+    try:
+        config = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path}: the settings of the run cannot be read ({error}).") from error
+    if not isinstance(config, dict):
+        raise OutputError(f"{path}: expected a JSON object with the settings of a run, found another value.")
+    return config
+
+
+def json_text(value: Any, what: str, indent: int | None = None) -> str:
+    """JSON with sorted keys and a line end; NumPy numbers and arrays become plain ones, paths become text.
+
+    Args:
+        value: what to write.
+        what: how an error calls it.
+        indent: as in `json.dumps`; None gives one line.
+
+    Raises:
+        OutputError: the value holds NaN, infinity, or something JSON cannot say.
+    """
+    separators = (",", ":") if indent is None else None
+    try:
+        text = json.dumps(value, sort_keys=True, allow_nan=False, indent=indent, separators=separators, default=_plain)
+    except (TypeError, ValueError) as error:
+        raise OutputError(f"{what} cannot be written as JSON: {error}.") from error
+    return text + "\n"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, np.ndarray | np.generic):
+        return value.tolist()
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    raise TypeError(f"a value of type {type(value).__name__} has no JSON form")
+
+
+def _read_lines(path: Path) -> tuple[dict[int, bytes], int]:
+    """The whole lines by index, and the number of bytes they take; what follows was torn by a kill."""
+    data = path.read_bytes() if path.exists() else b""
+    lines, size = {}, 0
+    for number, line in enumerate(data.splitlines(keepends=True), 1):
+        end = size + len(line)
+        try:
+            index = _index(json.loads(line), path)
+        except (ValueError, OutputError) as error:
+            if end == len(data):
+                break
+            raise OutputError(
+                f"{path}, line {number}: expected a record of one sample, found damaged text; restore the file "
+                "or start over with --force."
+            ) from error
+        if not line.endswith(b"\n"):
+            break
+        if index in lines:
+            raise OutputError(f"{path}, line {number}: sample {index} is recorded twice; start over with --force.")
+        lines[index], size = line, end
+    return dict(sorted(lines.items())), size
+
+
+def _index(record: Any, path: Path) -> int:
+    index = record.get("index") if isinstance(record, dict) else None
+    if not isinstance(index, int | np.integer) or isinstance(index, bool) or index < 0:
+        raise OutputError(f"{path}: a record needs a whole number `index` from 0 up, found {index!r}.")
+    return int(index)
+
+
+def _differences(old: dict, new: dict, prefix: str = "") -> dict[str, tuple]:
+    """Dotted keys under which two JSON objects differ, with both values (None where absent)."""
+    found = {}
+    for key in sorted(old.keys() | new.keys()):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, dict) and isinstance(b, dict):
+            found.update(_differences(a, b, f"{prefix}{key}."))
+        elif a != b:
+            found[prefix + key] = (a, b)
+    return found
+
+
+def _short(value: Any, limit: int = 60) -> str:
+    text = json.dumps(value, sort_keys=True)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
