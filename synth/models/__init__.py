@@ -1,0 +1,31 @@
+"""The networks, in plain Keras. Importing this package imports TensorFlow, quietly.
+
+TensorFlow greets with lines about oneDNN and missing GPUs that no setting silences: they are written to the process's
+standard error before its logging begins. They are dropped here; what TensorFlow raises is raised all the same.
+"""
+
+import os
+from contextlib import contextmanager
+
+
+@contextmanager
+def _without_greetings():
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        kept = os.dup(2)
+    except OSError:  # no standard error to keep clean
+        yield
+        return
+    try:
+        with open(os.devnull, "w") as sink:
+            os.dup2(sink.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+with _without_greetings():
+    import tensorflow as tf
+
+    tf.config.list_physical_devices()  # the search for GPUs greets too

@@ -1,0 +1,128 @@
+"""The generator: a layout painted in a style to four modalities.
+
+A Vox2Vox U-Net (Cirillo et al. 2020, arXiv:2003.13653) with the direction reversed. Three things differ, each with
+its measurement in docs/decisions.md: the first and last stride-2 (transposed) convolutions are replaced by packing
+2x2x2 voxels into channels and back, which keeps full-resolution detail at a fifth of the time; the output is added to
+the painted image; and the noise of the style enters twice, as a channel and as texture with a learned gain.
+"""
+
+from dataclasses import asdict, dataclass
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+from synth.brats import CLASSES, MODALITIES
+from synth.errors import ModelError
+from synth.models.layers import DepthToSpace, SpaceToDepth, convolution_block
+
+CONDITIONINGS = ("painted", "onehot")
+DIVISOR = 16  # every spatial size must be a multiple of it
+
+
+@dataclass(frozen=True)
+class GeneratorConfig:
+    """What the generator is; stored in the model card and enough to rebuild it."""
+
+    width: int = 32  # base filters; 8 x width at the bottom. 32: best quality under 1 s a brain on 2 CPU cores
+    bottleneck: int = 2  # densely joined blocks at the bottom (Vox2Vox has 4: half of all weights)
+    dropout: float = 0.0  # Vox2Vox has 0.2 at the bottom; noise is given explicitly here
+    conditioning: str = "painted"  # or "onehot": labels alone, the baseline to beat
+
+    def __post_init__(self):
+        """Raise `ModelError` on values that make no network."""
+        if self.conditioning not in CONDITIONINGS:
+            raise ModelError(f"conditioning must be one of {', '.join(CONDITIONINGS)}, found {self.conditioning!r}.")
+        if self.width < 4 or self.bottleneck < 1 or not 0 <= self.dropout < 1:
+            raise ModelError(f"generator: width >= 4, bottleneck >= 1 and 0 <= dropout < 1 expected, found {self}.")
+
+    def to_dict(self) -> dict:
+        """JSON-able; `GeneratorConfig(**d)` reads it back."""
+        return asdict(self)
+
+
+@keras.saving.register_keras_serializable(package="synth")
+class Compose(layers.Layer):
+    """Adds residual and scaled noise to the painted image and clears the outside of the brain."""
+
+    def call(self, inputs):
+        """(painted, residual, log_gain, noise, brain) to (image, image without noise), each (B, X, Y, Z, 4)."""
+        painted, residual, log_gain, noise, brain = inputs
+        gain = tf.repeat(tf.repeat(tf.repeat(tf.exp(log_gain), 2, 1), 2, 2), 2, 3)
+        clean = (painted + residual) * brain
+        return clean + gain * noise, clean
+
+    def compute_output_shape(self, shapes):
+        """Two images of the painted image's shape."""
+        return shapes[1], shapes[1]
+
+
+@keras.saving.register_keras_serializable(package="synth")
+class HalfResolution(layers.Layer):
+    """Every second voxel along each axis: (B, X, Y, Z, C) to (B, X/2, Y/2, Z/2, C)."""
+
+    def call(self, x):
+        """Subsample."""
+        return x[:, ::2, ::2, ::2]
+
+    def compute_output_shape(self, shape):
+        """Half the size."""
+        return (shape[0], *[None if s is None else s // 2 for s in shape[1:4]], shape[4])
+
+
+@keras.saving.register_keras_serializable(package="synth")
+class Bounded(layers.Layer):
+    """2 tanh(x / 2): near 0 the identity, never beyond 2; the gain stays between 1/7 and 7."""
+
+    def call(self, x):
+        """Bound."""
+        return 2 * tf.tanh(x / 2)
+
+
+def build_generator(config: GeneratorConfig | None = None) -> keras.Model:
+    """The generator network.
+
+    Inputs (a dict, as `painter.paint` makes it): condition (B, X, Y, Z, 10), noise (B, X, Y, Z, 4), coordinates
+    (B, X, Y, Z, 3); X, Y, Z multiples of 16. Outputs: image and the same without its noise, both (B, X, Y, Z, 4)
+    in normalised units, 0 outside the brain.
+    """
+    config = config or GeneratorConfig()
+    width, classes, modalities = config.width, len(CLASSES), len(MODALITIES)
+    condition = keras.Input((None, None, None, classes + modalities), name="condition")
+    noise = keras.Input((None, None, None, modalities), name="noise")
+    coordinates = keras.Input((None, None, None, 3), name="coordinates")
+    onehot = condition[..., :classes]
+    brain = keras.ops.sum(onehot, -1, keepdims=True)
+    seen = condition if config.conditioning == "painted" else onehot
+    x = layers.Concatenate(name="entry")(
+        [SpaceToDepth(name="pack")(seen), HalfResolution()(noise) * 20.0, HalfResolution()(coordinates)]
+    )
+    x = convolution_block(x, width, "down0")  # (B, X/2, Y/2, Z/2, width)
+    skips = []
+    for level in (1, 2, 3):
+        skips.append(x)
+        x = convolution_block(x, width * 2**level, f"down{level}", strides=2)
+        x = convolution_block(x, width * 2**level, f"down{level}b")
+    for block in range(config.bottleneck):
+        y = layers.Dropout(config.dropout, name=f"bottom{block}_drop")(x)
+        y = convolution_block(y, width * 8, f"bottom{block}")
+        x = layers.Concatenate(name=f"bottom{block}_join")([x, y]) if block + 1 < config.bottleneck else y
+    for level in (2, 1, 0):
+        x = layers.Conv3D(width * 2**level, 1, name=f"up{level}_reduce")(x)
+        x = layers.UpSampling3D(2, name=f"up{level}_grow")(x)
+        x = layers.Concatenate(name=f"up{level}_join")([x, skips[level]])
+        x = convolution_block(x, width * 2**level, f"up{level}")
+    residual = layers.Conv3D(
+        8 * modalities, 3, padding="same", kernel_initializer=keras.initializers.RandomNormal(0, 1e-3), name="residual"
+    )(x)
+    residual = DepthToSpace(name="unpack")(residual)  # (B, X, Y, Z, 4)
+    log_gain = Bounded(name="log_gain_bound")(
+        layers.Conv3D(modalities, 1, kernel_initializer="zeros", name="log_gain")(x)
+    )
+    painted = condition[..., classes:] if config.conditioning == "painted" else keras.ops.zeros_like(noise)
+    image, clean = Compose(name="compose")([painted, residual, log_gain, noise, brain])
+    return keras.Model(
+        {"condition": condition, "noise": noise, "coordinates": coordinates},
+        {"image": image, "clean": clean},
+        name="generator",
+    )

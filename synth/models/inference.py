@@ -1,0 +1,86 @@
+"""Painting whole layouts with a trained generator."""
+
+import numpy as np
+import tensorflow as tf
+
+from synth.layout.layout import Layout
+from synth.models.generator import DIVISOR, GeneratorConfig, build_generator
+from synth.models.painter import box_coordinates, paint, style_tensors
+from synth.style import Style
+
+MARGIN = 2  # voxels around the brain: what the painter's blur reaches
+
+
+class LayoutPainter:
+    """A generator ready to paint whole layouts, each inside its brain's box.
+
+    Args:
+        generator: network from `build_generator`; None paints without one (the painter: classes in their style's
+            colours, shading, blur and noise).
+        texture_gain: factor on the style's texture level, found on training cases when the weights were made.
+    """
+
+    def __init__(self, generator=None, texture_gain: float = 1.0):
+        self.generator = generator
+        self.texture_gain = texture_gain
+        volume = (1, None, None, None)
+        tables = style_tensors_spec()
+        self._run = tf.function(
+            self._paint,
+            input_signature=[
+                tf.TensorSpec(volume, tf.uint8),
+                tf.TensorSpec((*volume, 3), tf.float32),
+                tables,
+                tf.TensorSpec((2,), tf.int32),
+            ],
+        )
+
+    def _paint(self, classes, coordinates, tensors, seed):
+        inputs = paint(classes, coordinates, tensors, seed)
+        if self.generator is None:
+            return inputs["condition"][..., 6:] + inputs["noise"]
+        return self.generator(inputs, training=False)["image"]
+
+    def box(self, layout: Layout) -> tuple[tuple[slice, slice, slice], list[slice]]:
+        """The brain's box and the same grown to multiples of 16 (it may reach beyond the grid)."""
+        inside = layout.bounding_box()
+        grown = []
+        for part in inside:
+            size = part.stop - part.start + 2 * MARGIN
+            size = -(-size // DIVISOR) * DIVISOR
+            start = part.start - (size - (part.stop - part.start)) // 2
+            grown.append(slice(start, start + size))
+        return inside, grown
+
+    def __call__(self, layout: Layout, style: Style, seed: tuple[int, int]) -> np.ndarray:
+        """Paint a layout.
+
+        Args:
+            layout: what to paint.
+            style: how.
+            seed: two int32 that the noise depends on alone.
+
+        Returns:
+            (x, y, z, 4) float32 in normalised units for `layout.bounding_box()`; 0 outside the brain.
+        """
+        inside, grown = self.box(layout)
+        classes = np.zeros([part.stop - part.start for part in grown], np.uint8)
+        target = tuple(slice(i.start - g.start, i.stop - g.start) for i, g in zip(inside, grown, strict=True))
+        visible = layout.tissue[inside]
+        tumour = layout.tumour[inside]
+        classes[target] = np.where(tumour > 0, tumour + 3, visible)
+        tensors = {name: value[None] for name, value in style_tensors(style, self.texture_gain).items()}
+        coordinates = box_coordinates(layout.shape, grown)[None]
+        image = self._run(classes[None], coordinates, tensors, np.asarray(seed, np.int32))
+        return image.numpy()[0][target]
+
+
+def style_tensors_spec() -> dict[str, tf.TensorSpec]:
+    """Shapes of one batched `style_tensors`."""
+    shapes = {"mean": (6, 4), "shading": (4, 9), "offset": (4,), "texture": (4,), "kernel": (4, 3, 3)}
+    return {name: tf.TensorSpec((1, *shape), tf.float32) for name, shape in shapes.items()}
+
+
+def build_layout_painter(config: GeneratorConfig | None = None, texture_gain: float = 1.0) -> LayoutPainter:
+    """A painter around a freshly initialised generator."""
+    return LayoutPainter(build_generator(config), texture_gain)

@@ -1,0 +1,57 @@
+"""Layers shared by the networks."""
+
+import keras
+import tensorflow as tf
+from keras import layers
+
+
+@keras.saving.register_keras_serializable(package="synth")
+class SpaceToDepth(layers.Layer):
+    """Packs each 2x2x2 block of voxels into channels: (B, X, Y, Z, C) to (B, X/2, Y/2, Z/2, 8C)."""
+
+    def call(self, x):
+        """Pack; X, Y and Z must be even."""
+        b, sx, sy, sz, c = _sizes(x)
+        x = tf.reshape(x, (b, sx // 2, 2, sy // 2, 2, sz // 2, 2, c))
+        x = tf.transpose(x, (0, 1, 3, 5, 2, 4, 6, 7))
+        return tf.reshape(x, (b, sx // 2, sy // 2, sz // 2, 8 * c))
+
+    def compute_output_shape(self, shape):
+        """Half the size, eight times the channels."""
+        return (shape[0], *[None if s is None else s // 2 for s in shape[1:4]], 8 * shape[4])
+
+
+@keras.saving.register_keras_serializable(package="synth")
+class DepthToSpace(layers.Layer):
+    """Undoes `SpaceToDepth`: (B, X, Y, Z, 8C) to (B, 2X, 2Y, 2Z, C)."""
+
+    def call(self, x):
+        """Unpack; the channels must be a multiple of 8."""
+        b, sx, sy, sz, c = _sizes(x)
+        x = tf.reshape(x, (b, sx, sy, sz, 2, 2, 2, c // 8))
+        x = tf.transpose(x, (0, 1, 4, 2, 5, 3, 6, 7))
+        return tf.reshape(x, (b, sx * 2, sy * 2, sz * 2, c // 8))
+
+    def compute_output_shape(self, shape):
+        """Twice the size, an eighth of the channels."""
+        return (shape[0], *[None if s is None else s * 2 for s in shape[1:4]], shape[4] // 8)
+
+
+def _sizes(x):
+    dynamic = tf.shape(x)
+    return [dynamic[i] if size is None else size for i, size in enumerate(x.shape)]
+
+
+def instance_norm(x, name: str):
+    """Instance normalisation (Ulyanov et al. 2016, arXiv:1607.08022): group norm with one channel a group."""
+    return layers.GroupNormalization(groups=-1, epsilon=1e-5, name=name)(x)
+
+
+def convolution_block(x, filters: int, name: str, *, strides: int = 1, normalise: bool = True):
+    """3x3x3 convolution, instance norm, LeakyReLU(0.2)."""
+    x = layers.Conv3D(
+        filters, 3, strides, "same", use_bias=not normalise, kernel_initializer="he_normal", name=f"{name}_conv"
+    )(x)
+    if normalise:
+        x = instance_norm(x, f"{name}_norm")
+    return layers.LeakyReLU(negative_slope=0.2, name=f"{name}_act")(x)

@@ -1,0 +1,1 @@
+"""Numbers on quality, shared by training, reconstruction and reports."""

@@ -1,0 +1,199 @@
+"""`synth train generator`: from folders of cases to weights and a card."""
+
+import hashlib
+import json
+import subprocess
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from synth import __version__
+from synth.brats import MODALITIES, NAMINGS
+from synth.errors import ModelError, OutputError
+from synth.models.discriminator import build_discriminator
+from synth.models.generator import GeneratorConfig, build_generator
+from synth.models.inference import LayoutPainter
+from synth.models.weights import save_generator
+from synth.trainers.augment import AugmentConfig
+from synth.trainers.data import PatchConfig, TrainingCase, patch_dataset, prepare_cases
+from synth.trainers.painting import PaintingLoss, PaintingTask
+from synth.trainers.validation import GeneratorValidation
+from synth.trainers.vox2vox import AdversarialTrainer, TrainConfig, choose_strategy
+
+CITATIONS = (
+    "Cirillo et al. 2020, Vox2Vox, arXiv:2003.13653",
+    "Isola et al. 2017, pix2pix, arXiv:1611.07004",
+    "Menze et al. 2015, BraTS, doi:10.1109/TMI.2014.2377694",
+    "Bakas et al. 2017, doi:10.1038/sdata.2017.117",
+    "Baid et al. 2021, arXiv:2107.02314",
+    "Rohlfing et al. 2010, SRI24, doi:10.1002/hbm.20906",
+)
+SETTINGS = "settings.json"
+
+
+@dataclass(frozen=True)
+class GeneratorTraining:
+    """Everything a training run is configured by."""
+
+    generator: GeneratorConfig = field(default_factory=GeneratorConfig)
+    discriminator_width: int = 32
+    loss: PaintingLoss = field(default_factory=PaintingLoss)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    patch: PatchConfig = field(default_factory=PatchConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+
+
+def train_generator(
+    data: str | Path,
+    val: str | Path | None,
+    out: str | Path,
+    config: GeneratorTraining | None = None,
+    *,
+    name: str = "",
+    devices: list[str] | None = None,
+    quiet: bool = False,
+) -> Path | None:
+    """Train a generator, or go on with the run in `out`; at the end write weights and card there.
+
+    Args:
+        data: folder of annotated cases to learn from.
+        val: folder of cases that pick the best weights and are never learnt from; None keeps the last weights.
+        out: the run: cache of prepared cases, checkpoints, logs, previews, and `model/` when it is done.
+        config: the settings; a run is continued only with the settings it was begun with (`steps` may grow).
+        name: of the model, for its card; None takes the folder's.
+        devices: TensorFlow device names for MirroredStrategy; None takes all GPUs.
+        quiet: no progress bars while preparing.
+
+    Returns:
+        The model's folder, or None if the run was stopped before its end (start it again to go on).
+
+    Raises:
+        SynthError: a case cannot be read, or the settings differ from the run's.
+    """
+    config, out = config or GeneratorTraining(), Path(out)
+    _keep_settings(out, config)
+    train = prepare_cases(data, out / "cache" / "train", quiet=quiet)
+    held_out = prepare_cases(val, out / "cache" / "val", quiet=quiet) if val is not None else []
+    _refuse_overlap(train, held_out)
+    keras.utils.set_random_seed(config.train.seed)
+    trainer = AdversarialTrainer(
+        lambda: (
+            build_generator(config.generator),
+            build_discriminator(4, len(MODALITIES), config.discriminator_width),
+        ),
+        PaintingTask(config.loss),
+        config.train,
+        out,
+        choose_strategy(devices),
+    )
+    validation = GeneratorValidation(held_out, LayoutPainter(trainer.averaged), out) if held_out else None
+
+    def batches(start: int):
+        return patch_dataset(
+            train,
+            start=start,
+            stop=config.train.steps,
+            batch=config.train.batch,
+            seed=config.train.seed,
+            patch=config.patch,
+            augment=config.augment,
+        )
+
+    if not trainer.train(batches, validation):
+        return None
+    best = out / "best.weights.h5"
+    if best.is_file():
+        trainer.averaged.load_weights(best)
+    return save_generator(out / "model", trainer.averaged, _card(name or out.name, config, train, held_out, out))
+
+
+def _keep_settings(out: Path, config: GeneratorTraining) -> None:
+    path, wanted = out / SETTINGS, json.loads(json.dumps(asdict(config)))
+    if path.is_file():
+        known = json.loads(path.read_text())
+        for part in (known, wanted):  # how long and how often may change, what is learnt may not
+            for free in ("steps", "validate_every", "checkpoint_every", "log_every"):
+                part["train"].pop(free, None)
+        if known != wanted:
+            keys = sorted(k for k in wanted if known.get(k) != wanted[k])
+            raise ModelError(
+                f"{out}: holds a run with other settings of {', '.join(keys)}; give the same ones to go on with it, "
+                "or another --out."
+            )
+        return
+    if out.exists() and any(out.iterdir()):
+        raise OutputError(f"{out}: expected a new folder or an earlier run, found other files; choose another --out.")
+    out.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(asdict(config), indent=1) + "\n")
+
+
+def _refuse_overlap(train: list[TrainingCase], val: list[TrainingCase]) -> None:
+    """A case in both folders would make validation a lie; by id, and by the scan itself."""
+    known = {_fingerprint(case): case.id for case in train}
+    for case in val:
+        twin = known.get(_fingerprint(case))
+        if twin is not None or case.id in set(known.values()):
+            raise ModelError(
+                f"case {case.id} of the validation folder is also in the training folder ({twin or case.id}); "
+                "remove it from one of them: validation must never be learnt from."
+            )
+
+
+def _fingerprint(case: TrainingCase) -> str:
+    return hashlib.sha256(np.ascontiguousarray(case.classes).tobytes()).hexdigest()
+
+
+def _card(name: str, config: GeneratorTraining, train, val, out: Path) -> dict:
+    best = out / "best.json"
+    return {
+        "name": name,
+        "kind": "generator: layout in a style -> t1, t1ce, t2, flair",
+        "synth": __version__,
+        "git": _git_version(),
+        "generator": config.generator.to_dict(),
+        "texture_gain": 1.0,
+        "training": {
+            "cases": len(train),
+            "ids_sha256": [_hash_id(case.id) for case in train],
+            "settings": asdict(config),
+        },
+        "validation": {
+            "cases": len(val),
+            "ids_sha256": [_hash_id(case.id) for case in val],
+            "best": json.loads(best.read_text()) if best.is_file() else None,
+        },
+        "labels": {
+            "in memory": "tissue 1 CSF, 2 GM, 3 WM; tumour 1 NCR, 2 ED, 3 ET",
+            "on disk": {n.name: list(n.label_values) for n in NAMINGS.values()},
+        },
+        "modalities": list(MODALITIES),
+        "grid": "240x240x155, 1 mm, LPS, origin (0, 239, 0); sizes divisible by 16 inside the brain's box",
+        "intended use": "synthetic training data for research on brain-tumour segmentation. Research use only.",
+        "limits": (
+            "Not for diagnosis and not a substitute for a real test set. Paints adult gliomas as BraTS 2018-2021 shows "
+            "them; no other lesion, age or field strength. Vessels are only hinted at. Check a set against real scans "
+            "before it is trained on."
+        ),
+        "citations": list(CITATIONS),
+    }
+
+
+def _hash_id(case_id: str) -> str:
+    """An id that tells whether a case was used, to those who know its name, and nothing to others."""
+    return hashlib.sha256(case_id.encode()).hexdigest()[:16]
+
+
+def _git_version() -> str | None:
+    try:
+        found = subprocess.run(
+            ["git", "rev-parse", "--short=12", "HEAD"],
+            cwd=Path(__file__).parent,
+            capture_output=True,
+            text=True,
+            timeout=5,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return found.stdout.strip() or None

@@ -1,0 +1,90 @@
+"""Validation of a generator on whole brains, each painted from its own layout in its own style."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from synth.brats import AFFINE, MODALITIES, Tumour
+from synth.case import Case
+from synth.contact_sheet import pair_sheet
+from synth.layout.layout import Layout
+from synth.models.inference import LayoutPainter
+from synth.quality.similarity import healthy_tissue, psnr, ssim_map, texture_level
+from synth.trainers.data import TrainingCase
+
+TEXTURE_WEIGHT = 0.1
+"""SSIM points that texture off by a factor of e costs in the score. SSIM alone rewards blur: texture of the right
+level costs it 0.02 to 0.04 (docs/decisions.md); with 0.1, texture 30 % off costs as much."""
+
+
+def validation_score(numbers: dict[str, float]) -> float:
+    """Mean SSIM over the modalities less `TEXTURE_WEIGHT` times the mean |log texture ratio|; higher is better."""
+    ssim = np.mean([numbers[f"ssim_{m}"] for m in MODALITIES])
+    texture = np.mean([abs(np.log(max(numbers[f"texture_{m}"], 1e-3))) for m in MODALITIES])
+    return float(ssim - TEXTURE_WEIGHT * texture)
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    layout: Layout
+    real: np.ndarray  # (x, y, z, 4) in the brain's box, normalised
+    classes: np.ndarray
+    case: TrainingCase
+
+
+class GeneratorValidation:
+    """Paints every validation case and compares it with the real scan, in normalised units inside the brain.
+
+    Called with the step it returns, per modality, mean SSIM, PSNR, and the texture's ratio to the real scan's
+    (averaged over cases), and "score"; it writes `previews/step_<k>.png`, real above painted.
+    """
+
+    def __init__(self, cases: list[TrainingCase], painter: LayoutPainter, run: Path, max_cases: int = 8):
+        self.painter, self.run = painter, Path(run)
+        self.prepared = [_prepare(case) for case in cases[:max_cases]]
+
+    def __call__(self, step: int) -> dict:
+        """Numbers at this step."""
+        rows, pairs = [], []
+        for item in self.prepared:
+            image = self.painter(item.layout, item.case.style, (item.case.box[0][0], 7))
+            rows.append(compare(item.real, image, item.classes))
+            pairs.append((_as_case(item, item.real, "real"), _as_case(item, image, f"step {step}")))
+        numbers = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+        (self.run / "previews").mkdir(parents=True, exist_ok=True)
+        pair_sheet(pairs, self.run / "previews" / f"step_{step:06d}.png")
+        return {**numbers, "score": validation_score(numbers)}
+
+
+def compare(real: np.ndarray, image: np.ndarray, classes: np.ndarray) -> dict[str, float]:
+    """ssim_, psnr_ and texture_ per modality for (x, y, z, 4) volumes in normalised units and their classes."""
+    brain, healthy = classes > 0, healthy_tissue(classes)
+    out = {}
+    for m, name in enumerate(MODALITIES):
+        out[f"ssim_{name}"] = float(ssim_map(real[..., m], image[..., m])[brain].mean())
+        out[f"psnr_{name}"] = psnr(real[..., m], image[..., m], brain)
+        level = texture_level(real[..., m], healthy)
+        out[f"texture_{name}"] = texture_level(image[..., m], healthy) / max(level, 1e-6)
+    return out
+
+
+def _prepare(case: TrainingCase) -> _Prepared:
+    classes = case.classes
+    box = tuple(slice(*edge) for edge in case.box)
+    tissue, tumour = np.zeros(case.shape, np.uint8), np.zeros(case.shape, np.uint8)
+    # what lies under the tumour is not painted: any tissue will do here
+    tissue[box] = np.where(classes > 3, 3, classes)
+    tumour[box] = np.where(classes > 3, classes - 3, Tumour.NONE)
+    layout = Layout(tissue, tumour, AFFINE, case.id)
+    inner = layout.bounding_box()
+    cut = tuple(slice(i.start - b.start, i.stop - b.start) for i, b in zip(inner, box, strict=True))
+    real = np.asarray(case.images[cut], np.float32)
+    return _Prepared(layout, real, np.asarray(classes[cut]), case)
+
+
+def _as_case(item: _Prepared, image: np.ndarray, name: str) -> Case:
+    labels = np.where(item.classes > 3, item.classes - 3, 0).astype(np.uint8)
+    brain = (item.classes > 0)[..., None]
+    scaled = np.where(brain, np.clip(image * 1000 + 300, 1, 32767), 0).astype(np.int16)
+    return Case(f"{item.case.id} {name}", scaled, labels, AFFINE)

@@ -1,0 +1,282 @@
+"""One adversarial trainer for both directions: what is generated and judged, a task says (see `painting`)."""
+
+import csv
+import json
+import signal
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+from tqdm import tqdm
+
+from synth.errors import ModelError, OutputError
+from synth.trainers import losses
+
+PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """How long and how the two networks are trained."""
+
+    steps: int = 20_000
+    batch: int = 1  # patches a step, over all devices; Vox2Vox has 4, one fits every machine
+    learning_rate: float = 2e-4  # Adam, as pix2pix and Vox2Vox
+    beta_1: float = 0.5
+    beta_2: float = 0.999
+    discriminator_rate: float = 1.0  # its learning rate over the generator's
+    decay_from: float = 0.6  # share of the steps after which the learning rate falls linearly to a tenth
+    average: float = 0.998  # decay of the running mean of the generator's weights: that mean is what is kept
+    validate_every: int = 500
+    checkpoint_every: int = 250
+    log_every: int = 25
+    seed: int = 0
+    precision: str = "auto"  # mixed_float16 on a GPU, float32 on CPU (bfloat16 is 1.4 times slower there)
+
+    def __post_init__(self):
+        """Raise `ModelError` on values that cannot be trained with."""
+        if self.steps < 1 or self.batch < 1 or self.learning_rate <= 0:
+            raise ModelError(f"steps, batch and learning rate must be positive, found {self}.")
+        if self.precision not in PRECISIONS:
+            raise ModelError(f"precision must be one of {', '.join(PRECISIONS)}, found {self.precision!r}.")
+
+
+def choose_strategy(devices: list[str] | None = None) -> tf.distribute.Strategy:
+    """MirroredStrategy over several GPUs (or the devices given), else the default strategy."""
+    if devices is None and len(tf.config.list_logical_devices("GPU")) > 1:
+        return tf.distribute.MirroredStrategy()
+    if devices and len(devices) > 1:
+        return tf.distribute.MirroredStrategy(devices)
+    return tf.distribute.get_strategy()
+
+
+def set_precision(precision: str) -> str:
+    """Set Keras's global policy; "auto" takes mixed_float16 where there is a GPU. Returns the policy's name."""
+    if precision == "auto":
+        precision = "mixed_float16" if tf.config.list_logical_devices("GPU") else "float32"
+    keras.mixed_precision.set_dtype_policy(precision)
+    return precision
+
+
+class AdversarialTrainer:
+    """Trains a generator against a discriminator, resumes exactly, keeps a running mean of the generator.
+
+    Args:
+        build_networks: makes (generator, discriminator); called under the strategy and the precision policy.
+        task: what they see and minimise (`painting.PaintingTask`).
+        config: how long and how.
+        run: folder for checkpoints, logs and previews; a run found there is continued.
+        strategy: from `choose_strategy`.
+    """
+
+    def __init__(self, build_networks: Callable, task, config: TrainConfig, run: Path, strategy=None):
+        self.config, self.task, self.run = config, task, Path(run)
+        self.strategy = strategy or choose_strategy()
+        if config.batch % self.strategy.num_replicas_in_sync:
+            raise ModelError(
+                f"a batch of {config.batch} cannot be shared evenly by {self.strategy.num_replicas_in_sync} devices; "
+                "choose a multiple."
+            )
+        policy = set_precision(config.precision)
+        with self.strategy.scope():
+            self.generator, self.discriminator = build_networks()
+            self.averaged = keras.models.clone_model(self.generator)
+            self.averaged.set_weights(self.generator.get_weights())
+            self.generator_optimizer = self._optimizer(config.learning_rate, policy)
+            self.discriminator_optimizer = self._optimizer(config.learning_rate * config.discriminator_rate, policy)
+            self.generator_optimizer.build(self.generator.trainable_variables)
+            self.discriminator_optimizer.build(self.discriminator.trainable_variables)
+            self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
+            self.best = tf.Variable(-1e9, dtype=tf.float32, trainable=False)
+        self.checkpoint = tf.train.Checkpoint(
+            generator=self.generator,
+            discriminator=self.discriminator,
+            averaged=self.averaged,
+            generator_optimizer=self.generator_optimizer,
+            discriminator_optimizer=self.discriminator_optimizer,
+            step=self.step,
+            best=self.best,
+        )
+        self.manager = tf.train.CheckpointManager(self.checkpoint, str(self.run / "checkpoints"), max_to_keep=2)
+        self._stop = False
+        self._step_function = tf.function(self._distributed_step)
+
+    def _optimizer(self, rate: float, policy: str):
+        steps = self.config.steps
+        start = int(self.config.decay_from * steps)
+        schedule = keras.optimizers.schedules.PolynomialDecay(rate, max(steps - start, 1), rate / 10)
+        adam = keras.optimizers.Adam(_Delayed(schedule, start), self.config.beta_1, self.config.beta_2)
+        return keras.optimizers.LossScaleOptimizer(adam) if policy == "mixed_float16" else adam
+
+    def resume(self) -> int:
+        """Restore the newest checkpoint, if there is one, and return the step to go on from.
+
+        Raises:
+            ModelError: the checkpoint belongs to other networks.
+        """
+        if self.manager.latest_checkpoint:
+            try:
+                self.checkpoint.restore(self.manager.latest_checkpoint).assert_existing_objects_matched()
+            except (AssertionError, ValueError, tf.errors.OpError) as error:
+                raise ModelError(
+                    f"{self.manager.latest_checkpoint}: this checkpoint does not fit the networks of this run "
+                    f"({str(error).splitlines()[0]}); choose another --out or the settings it was made with."
+                ) from error
+        return int(self.step)
+
+    def train(self, dataset_from: Callable[[int], tf.data.Dataset], validate: Callable[[int], dict] | None = None):
+        """Train until `config.steps`; Ctrl-C and SIGTERM finish the step, save, and return.
+
+        Args:
+            dataset_from: the batches from a given step on.
+            validate: called at step k; returns numbers, of which "score" (higher is better) picks the best weights.
+
+        Returns:
+            True when all steps are done, False when it was stopped before.
+        """
+        start = self.resume()
+        self.run.mkdir(parents=True, exist_ok=True)
+        log = _CsvLog(self.run / "losses.csv", start)
+        board = tf.summary.create_file_writer(str(self.run / "tensorboard"))
+        old = {s: signal.signal(s, self._ask_to_stop) for s in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            batches = self.strategy.experimental_distribute_dataset(dataset_from(start))
+            bar = tqdm(batches, initial=start, total=self.config.steps, unit="step", desc="training", smoothing=0.05)
+            sums, count = {}, 0
+            for batch in bar:
+                parts = self._step_function(batch)
+                step = int(self.step)
+                sums = {k: sums.get(k, 0.0) + float(v) for k, v in parts.items()}
+                count += 1
+                if step % self.config.log_every == 0 or step == self.config.steps:
+                    means = {k: v / count for k, v in sums.items()}
+                    log.write(step, means)
+                    _to_board(board, means, step)
+                    bar.set_postfix({k: f"{means[k]:.3f}" for k in ("absolute", "structure", "texture") if k in means})
+                    sums, count = {}, 0
+                if validate and (step % self.config.validate_every == 0 or step == self.config.steps):
+                    self._validate(validate, step, board)
+                if self._stop or step % self.config.checkpoint_every == 0 or step == self.config.steps:
+                    self.manager.save(step)
+                if self._stop:
+                    return False
+            return True
+        except OSError as error:
+            raise OutputError(
+                f"{self.run}: cannot write ({error.strerror or error}); free space and resume."
+            ) from error
+        finally:
+            log.close()
+            for number, handler in old.items():
+                signal.signal(number, handler)
+
+    def _ask_to_stop(self, *_):
+        if self._stop:  # a second Ctrl-C means now
+            raise KeyboardInterrupt
+        self._stop = True
+
+    def _validate(self, validate, step: int, board) -> None:
+        numbers = validate(step)
+        _to_board(board, {f"validation/{k}": v for k, v in numbers.items() if isinstance(v, float)}, step)
+        with (self.run / "validation.jsonl").open("a") as handle:
+            handle.write(json.dumps({"step": step, **numbers}) + "\n")
+        if numbers["score"] > float(self.best):
+            self.best.assign(numbers["score"])
+            partial = self.run / "best.partial.weights.h5"
+            self.averaged.save_weights(partial)
+            partial.replace(self.run / "best.weights.h5")
+            (self.run / "best.json").write_text(json.dumps({"step": step, **numbers}, indent=1))
+
+    @property
+    def settings(self) -> dict:
+        """The configuration, JSON-able."""
+        return asdict(self.config)
+
+    def _distributed_step(self, batch):
+        parts = self.strategy.run(self._train_step, args=(batch,))
+        reduced = {k: self.strategy.reduce(tf.distribute.ReduceOp.MEAN, v, axis=None) for k, v in parts.items()}
+        self.step.assign_add(1)
+        return reduced
+
+    def _train_step(self, batch):
+        task, replicas = self.task, float(self.strategy.num_replicas_in_sync)
+        inputs = task.inputs(batch)
+        condition, real = task.judged_under(inputs, batch), task.real(batch)
+        with tf.GradientTape() as generator_tape, tf.GradientTape() as discriminator_tape:
+            outputs = self.generator(inputs, training=True)
+            fake = task.fake(outputs)
+            real_views = self.discriminator({"condition": condition, "image": real}, training=True)
+            fake_views = self.discriminator({"condition": condition, "image": fake}, training=True)
+            total, parts = task.generator_loss(batch, outputs, real_views, fake_views)
+            judged = 0.5 * (losses.least_squares(real_views[-1], 1.0) + losses.least_squares(fake_views[-1], 0.0))
+            # Keras adds up the replicas' gradients
+            generator_loss = self.generator_optimizer.scale_loss(total / replicas)
+            discriminator_loss = self.discriminator_optimizer.scale_loss(judged / replicas)
+        self._apply(self.generator_optimizer, generator_tape, generator_loss, self.generator)
+        self._apply(self.discriminator_optimizer, discriminator_tape, discriminator_loss, self.discriminator)
+        self._average()
+        return {"generator": total, **parts, "discriminator": judged}
+
+    def _apply(self, optimizer, tape, loss, model) -> None:
+        gradients = tape.gradient(loss, model.trainable_variables)
+        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+
+    def _average(self) -> None:
+        # young networks change fast: a short memory first
+        step = tf.cast(self.step, tf.float32)
+        decay = tf.minimum(self.config.average, (1.0 + step) / (10.0 + step))
+        for mean, value in zip(self.averaged.weights, self.generator.weights, strict=True):
+            mean.assign_sub((1.0 - tf.cast(decay, mean.dtype)) * (mean - value))
+
+
+@keras.saving.register_keras_serializable(package="synth")
+class _Delayed(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule that begins at step `start`; before, its first value."""
+
+    def __init__(self, schedule, start: int):
+        self.schedule, self.start = schedule, start
+
+    def __call__(self, step):
+        return self.schedule(tf.maximum(tf.cast(step, tf.float32) - float(self.start), 0.0))
+
+    def get_config(self):
+        return {"schedule": self.schedule, "start": self.start}
+
+
+class _CsvLog:
+    """losses.csv: one line per `log_every` steps; lines beyond the step resumed from are dropped."""
+
+    def __init__(self, path: Path, start: int):
+        self.path, self.names, self.handle = path, None, None
+        if path.is_file():
+            with path.open(newline="") as handle:
+                rows = [row for row in csv.DictReader(handle) if (row.get("step") or "").isdigit()]
+            rows = [row for row in rows if int(row["step"]) <= start]
+            if rows:
+                self._open([n for n in rows[0] if n])
+                self.writer.writerows(rows)
+
+    def _open(self, names):
+        self.names = names
+        self.handle = self.path.open("w", newline="")
+        self.writer = csv.DictWriter(self.handle, names, extrasaction="ignore")
+        self.writer.writeheader()
+
+    def write(self, step: int, values: dict) -> None:
+        if self.handle is None:
+            self._open(["step", *values])
+        self.writer.writerow({"step": step, **{k: f"{v:.6f}" for k, v in values.items()}})
+        self.handle.flush()
+
+    def close(self) -> None:
+        if self.handle is not None:
+            self.handle.close()
+
+
+def _to_board(board, values: dict, step: int) -> None:
+    with board.as_default(step=step):
+        for name, value in values.items():
+            tf.summary.scalar(name, value)
+    board.flush()
