@@ -1,0 +1,101 @@
+"""What a run samples from: brains, tumours and styles, of the user's cases or of none."""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from synth.errors import LayoutError, SynthError
+from synth.layout.extract import extract_layouts, load_style
+from synth.layout.layout import list_layouts
+from synth.layout.sampler import LayoutSource, folder_sources
+from synth.style import Style
+from synth.style_prior import StylePrior, shipped_style_prior
+
+STYLES = ("own", "sampled")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Hosts and donors of layouts, and where styles come from.
+
+    Attributes:
+        hosts: sources of layouts, for a `LayoutSampler`.
+        own_style: the measured style of a host, by its id; None where hosts have none (atlas anatomies).
+        prior: what sampled styles are drawn from, made when first asked for.
+        name: what the run's record says: "embedded", or the ids' count and checksum.
+    """
+
+    hosts: Sequence[LayoutSource]
+    own_style: Callable[[str], Style] | None
+    prior: Callable[[], StylePrior]
+    name: str
+
+    def style(self, kind: str, host: str, rng: np.random.Generator) -> Style:
+        """The host's own style, or one sampled with `rng`.
+
+        Raises:
+            SynthError: an unknown kind, or "own" where hosts have no style.
+        """
+        if kind not in STYLES:
+            raise SynthError(f"style must be one of {', '.join(STYLES)}, found {kind!r}.")
+        if kind == "sampled":
+            return self.prior().sample(rng)
+        if self.own_style is None:
+            raise SynthError("--style own needs --data: the embedded anatomies have no scan to take a style from.")
+        return self.own_style(host)
+
+
+def embedded_sources() -> Sources:
+    """The atlas anatomies with drawn tumours, and the shipped styles: no data needed."""
+    from synth.layout.anatomy import AtlasAnatomies
+
+    return Sources(AtlasAnatomies(), None, shipped_style_prior, "embedded")
+
+
+def data_sources(
+    data: str | Path, layouts: str | Path, progress: Callable[[Iterable], Iterable] = iter
+) -> tuple[Sources, list[str]]:
+    """Hosts, donors and styles from a folder of BraTS cases, or from one of layouts already extracted.
+
+    Args:
+        data: BraTS cases, or what `synth layouts extract` wrote.
+        layouts: where layouts of BraTS cases are kept (not used when `data` holds layouts).
+        progress: wraps the list of cases (`tqdm`).
+
+    Returns:
+        The sources, and a sentence for each case that had to be left out.
+
+    Raises:
+        SynthError: no case is usable.
+    """
+    problems = []
+    folder = Path(data)
+    if not list_layouts(folder):
+        results = extract_layouts(data, layouts, progress=progress)
+        problems = [result.problem for result in results if result.problem]
+        usable = {result.id for result in results if not result.problem}
+        if not usable:
+            raise LayoutError(f"{data}: none of {len(results)} cases can be used; the first: {problems[0]}")
+        folder = Path(layouts)
+        hosts = [source for source in folder_sources(folder) if source.id in usable]
+    else:
+        hosts = folder_sources(folder)
+    paths = {source.id: source.path for source in hosts}
+    own = lru_cache(64)(lambda host: load_style(paths[host]))
+    prior = lru_cache(1)(lambda: StylePrior.fit(load_style(path) for path in paths.values()))
+    return Sources(hosts, own, prior, _describe(paths)), problems
+
+
+def _describe(paths: dict[str, Path]) -> str:
+    """Count and checksum of the styles, which remember the scans they were measured on: no ids, no paths."""
+    import hashlib
+
+    digest = hashlib.sha256()
+    for name in sorted(paths):
+        record = (paths[name] / f"{name}_style.json").read_bytes()
+        digest.update(json.dumps([name, hashlib.sha256(record).hexdigest()]).encode())
+    return f"{len(paths)} cases {digest.hexdigest()[:16]}"
