@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,7 +73,8 @@ def extract_layouts(
 
 def _store(layout: Layout, style: Style, out: str | Path, signature: str) -> None:
     try:
-        shutil.rmtree(Path(out) / layout.id, ignore_errors=True)  # never a new style beside an old map
+        for name in _file_names(layout.id):  # never a new style beside an old map; nothing else that may be there
+            (Path(out) / layout.id / name).unlink(missing_ok=True)
         save_layout(layout, out, style, source=signature)
     except OSError as error:
         raise OutputError(f"{Path(out) / layout.id}: cannot be written ({error.strerror or error}).") from error
@@ -95,8 +95,13 @@ def _stored_signature(folder: Path) -> str | None:
         record = json.loads((folder / f"{name}_style.json").read_text())
     except (OSError, ValueError):
         return None
-    complete = all((folder / f"{name}_{part}.nii.gz").is_file() for part in ("tissue", "tumour"))
-    return record.get("source") if complete else None
+    complete = all((folder / part).is_file() for part in _file_names(name))
+    return record.get("source") if complete and isinstance(record, dict) else None
+
+
+def _file_names(case_id: str) -> list[str]:
+    """What `save_layout` writes for a case."""
+    return [f"{case_id}_tissue.nii.gz", f"{case_id}_tumour.nii.gz", f"{case_id}_style.json"]
 
 
 def load_style(folder: str | Path) -> Style:

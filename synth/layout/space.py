@@ -101,6 +101,16 @@ def components(mask: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return pieces, sizes
 
 
+def without_holes(mask: np.ndarray, zooms, limit_mm3: float = np.inf) -> np.ndarray:
+    """`mask` with its enclosed holes of less than `limit_mm3` filled; the largest piece of background stays."""
+    holes, _ = label(~mask)
+    sizes = np.bincount(holes.ravel()) * np.prod(zooms)
+    sizes[0] = 0
+    fill = (sizes > 0) & (sizes < limit_mm3)
+    fill[sizes.argmax()] = False
+    return mask | fill[holes]
+
+
 def ventricles(tissue: np.ndarray, zooms, box: Box) -> np.ndarray:
     """Deep CSF inside `box`: bool, the shape of the box.
 

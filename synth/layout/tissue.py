@@ -197,8 +197,11 @@ def _posterior(images, prior, known, mixture: _Mixture, shape, box, config: Tiss
 
 
 def _complete(posterior, prior, known, brain, box, config: TissueConfig) -> np.ndarray:
-    """Tissue labels 1..3 everywhere in the brain: by the data where known; else from the other hemisphere's tissue
-    at the mirrored place, the healthy neighbourhood and the atlas."""
+    """Tissue labels 1..3 everywhere in the brain.
+
+    By the data where known; else from the other hemisphere's tissue at the mirrored place, the healthy neighbourhood
+    and the atlas.
+    """
     tissue = np.zeros(brain.shape, np.uint8)
     known = known & (posterior.sum(-1) > 0.5)  # an outlier is filled like the tumour: from around it
     tissue[known] = posterior[known].argmax(-1) + 1

@@ -1,0 +1,72 @@
+"""Edits that change whose tumour it is: swap takes a donor's, remove takes it out."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from synth.errors import LayoutError
+from synth.layout.edits.edit import Edit, Outcome, register
+from synth.layout.edits.placing import Ground, find_shift, nearby, place, tumour_points
+from synth.layout.layout import Layout
+from synth.layout.space import box_of, spacing
+from synth.layout.warp import Warp
+
+
+@register
+@dataclass(frozen=True)
+class Swap(Edit):
+    """Take out the host's tumour and put in that of `donor`, `mm` from its place there in the standard space."""
+
+    donor: str
+    mm: tuple
+
+    name: ClassVar[str] = "swap"
+    needs_tumour: ClassVar[bool] = False
+    needs_donor: ClassVar[bool] = True
+
+    @classmethod
+    def draw(cls, layout, rng, *, target="tumour", donor=None, jitter_mm=6.0):
+        """A place near the donor tumour's own in the standard space at which it fits into this brain.
+
+        Random shifts of up to `jitter_mm` are tried first; each that does not fit widens the search.
+        """
+        _check_donor(layout, donor)
+        points, core = tumour_points(donor)
+        return cls(donor=donor.id, mm=find_shift(points, core, Ground(layout), nearby(rng, jitter_mm)))
+
+    def run(self, layout, donor=None):
+        """See `Edit.run`; `donor` must be the layout the edit was drawn with."""
+        _check_donor(layout, donor)
+        if donor.id != self.donor:
+            raise LayoutError(f"edit swap: expected the donor {self.donor!r}, found the layout {donor.id!r}.")
+        return place(layout, donor.tumour, Warp.about((0, 0, 0), np.eye(3), spacing(layout.affine), self.mm))
+
+
+@register
+@dataclass(frozen=True)
+class Remove(Edit):
+    """Take the tumour out: the tissue underneath is complete."""
+
+    name: ClassVar[str] = "remove"
+    needs_tumour: ClassVar[bool] = False
+
+    @classmethod
+    def draw(cls, layout, rng, *, target="tumour", donor=None):
+        """Nothing to draw."""
+        return cls()
+
+    def run(self, layout, donor=None):
+        """See `Edit.run`."""
+        return Outcome(Layout(layout.tissue, np.zeros_like(layout.tumour), layout.affine, layout.id))
+
+
+def _check_donor(layout: Layout, donor: Layout | None):
+    if donor is None or box_of(donor.tumour) is None:
+        found = "none" if donor is None else f"the layout {donor.id or '(unnamed)'} without tumour"
+        raise LayoutError(f"edit swap: expected a donor layout with a tumour, found {found}.")
+    if donor.shape != layout.shape or not np.allclose(spacing(donor.affine), spacing(layout.affine), atol=1e-3):
+        raise LayoutError(
+            f"edit swap: host {layout.id or '(unnamed)'} {layout.shape} and donor {donor.id or '(unnamed)'} "
+            f"{donor.shape} must be on one grid; resample one to the other."
+        )

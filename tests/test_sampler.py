@@ -1,0 +1,223 @@
+import json
+from dataclasses import dataclass, field, replace
+
+import nibabel as nib
+import numpy as np
+import pytest
+from phantoms import head_layout
+
+from synth.brats import AFFINE, Tumour
+from synth.errors import LayoutError
+from synth.layout.anatomy import AtlasAnatomies
+from synth.layout.edits.edit import edit_from_dict
+from synth.layout.law import measure, violations
+from synth.layout.layout import Layout, save_layout
+from synth.layout.sampler import (
+    MAX_REDRAWS,
+    TRIES_PER_PAIR,
+    FolderSource,
+    LayoutRecipe,
+    LayoutSampler,
+    MemorySource,
+    folder_sources,
+)
+
+HEADS = [head_layout(seed=seed, case_id=f"head{seed}") for seed in range(4)]
+HOSTS = [MemorySource(head) for head in HEADS]
+
+
+@dataclass
+class CountingSource:
+    """A source that counts how often it is loaded."""
+
+    layout: Layout
+    loads: list = field(default_factory=list)
+
+    @property
+    def id(self):
+        return self.layout.id
+
+    def load(self):
+        self.loads.append(self.id)
+        return self.layout
+
+
+def same(a, b):
+    return np.array_equal(a.tissue, b.tissue) and np.array_equal(a.tumour, b.tumour) and a.id == b.id
+
+
+def test_a_sample_depends_on_seed_and_index_alone():
+    forwards, backwards = LayoutSampler(HOSTS, seed=5), LayoutSampler(HOSTS, seed=5)
+    first = {k: forwards.draw(k) for k in (0, 1, 2)}
+    second = {k: backwards.draw(k) for k in (2, 0, 1)}
+    for k in first:
+        assert same(first[k][0], second[k][0])
+        assert first[k][1] == second[k][1]
+    other = LayoutSampler(HOSTS, seed=6).draw(0)[1]
+    assert other.edits != first[0][1].edits
+
+
+def test_a_sample_draws_from_its_spawned_seed_sequence():
+    recipe = LayoutSampler(HOSTS, "none", seed=9).draw(3)[1]
+    rng = np.random.default_rng(np.random.SeedSequence(9, spawn_key=(3,)))
+    assert recipe.host == HOSTS[rng.integers(4)].id
+
+
+def test_a_recipe_read_back_from_json_replays_exactly():
+    sampler = LayoutSampler(HOSTS, seed=1)
+    for k in range(4):
+        layout, recipe = sampler.draw(k)
+        read = LayoutRecipe.from_dict(json.loads(json.dumps(recipe.to_dict())))
+        assert read == recipe
+        assert same(LayoutSampler(HOSTS, seed=99).replay(read), layout)
+
+
+def test_every_sample_is_lawful_and_has_another_tumour_than_its_host():
+    sampler = LayoutSampler(HOSTS, seed=2)
+    for k in range(6):
+        layout, recipe = sampler.draw(k)
+        source = next(head for head in HEADS if head.id == (recipe.donor or recipe.host))
+        assert violations(layout, reference=measure(source)) == []
+        assert recipe.edits[0]["name"] in ("swap", "move")
+        assert not np.array_equal(layout.tumour, source.tumour)
+        assert layout.id == f"{k:06d}"
+
+
+@pytest.mark.parametrize("edits", ["none", ("none",), ()])
+def test_none_leaves_the_host_as_it_is(edits):
+    layout, recipe = LayoutSampler(HOSTS, edits, seed=3).draw(0)
+    host = next(head for head in HEADS if head.id == recipe.host)
+    assert np.array_equal(layout.classes, host.classes)
+    assert (recipe.edits, recipe.donor, recipe.redraws) == ((), None, ())
+
+
+def test_named_edits_are_applied_in_the_order_given():
+    _, recipe = LayoutSampler(HOSTS, ("mirror:layout", "elastic", "elastic:layout"), seed=3).draw(0)
+    done = [(edit["name"], edit["target"]) for edit in recipe.edits]
+    assert done == [("mirror", "layout"), ("elastic", "tumour"), ("elastic", "layout")]
+
+
+def test_the_donor_is_named_when_its_tumour_was_used():
+    _, recipe = LayoutSampler(HOSTS, ("swap",), seed=3).draw(0)
+    assert recipe.donor == recipe.edits[0]["donor"] != recipe.host
+    assert LayoutSampler(HOSTS, ("move",), seed=3).draw(0)[1].donor is None
+
+
+def test_a_single_host_is_moved_where_it_cannot_be_swapped():
+    for k in range(3):
+        recipe = LayoutSampler(HOSTS[:1], seed=4).draw(k)[1]
+        assert recipe.edits[0]["name"] == "move"
+
+
+def test_healthy_hosts_get_a_tumour_from_a_donor_or_stay_healthy():
+    healthy = [MemorySource(head_layout(seed=9, tumour=False, case_id="healthy"))]
+    layout, recipe = LayoutSampler(healthy, ("elastic", "mirror:layout"), seed=0).draw(0)
+    assert [edit["name"] for edit in recipe.edits] == ["mirror"]
+    assert not layout.tumour.any()
+    layouts = [LayoutSampler([*healthy, HOSTS[0]], ("swap",), seed=0).draw(k) for k in range(6)]
+    swapped = [layout for layout, recipe in layouts if recipe.host == "healthy"]
+    assert swapped
+    assert all(layout.tumour.any() for layout in swapped)
+
+
+def test_removing_the_tumour_is_lawful_when_asked_for():
+    layout, recipe = LayoutSampler(HOSTS, ("remove",), seed=0).draw(0)
+    assert not layout.tumour.any()
+    assert recipe.redraws == ()
+
+
+def test_redraws_are_bounded_counted_and_their_reasons_told():
+    tiny = head_layout(case_id="tiny")
+    tumour = np.zeros_like(tiny.tumour)
+    tumour[12:14, 26:29, 17:19] = Tumour.ED
+    source = CountingSource(replace(tiny, tumour=tumour))
+    sampler = LayoutSampler([source], ("shrink",), seed=0)
+    with pytest.raises(LayoutError, match=rf"none of {MAX_REDRAWS + 1} attempts.*no tumour is left"):
+        sampler.draw(0)
+    assert len(source.loads) == 1  # kept while the attempts go on
+
+
+def test_an_unlawful_attempt_is_repeated_with_its_pair_then_with_another(monkeypatch):
+    sampler = LayoutSampler(HOSTS, seed=0)
+    judged = []
+
+    def judge(layout, lost, host, tumour_of, done):
+        judged.append(host)
+        return ["7% of it is wrong, more than 3%"] if len(judged) <= TRIES_PER_PAIR else []
+
+    monkeypatch.setattr(sampler, "_judge", judge)
+    _, recipe = sampler.draw(1)
+    assert recipe.redraws == ("7% of it is wrong, more than 3%",) * TRIES_PER_PAIR
+    assert len(set(judged[:TRIES_PER_PAIR])) == 1
+    assert sampler.replay(recipe).id == "000001"
+
+
+def test_layouts_are_loaded_when_needed_and_few_are_kept():
+    sources = [CountingSource(replace(HEADS[0], id=f"host{n:02d}")) for n in range(30)]
+    sampler = LayoutSampler(sources, "none", seed=0)
+    assert not any(source.loads for source in sources)
+    for k in range(40):
+        sampler.draw(k)
+    assert sampler._load.cache_info().currsize <= 6
+
+
+@pytest.mark.parametrize(
+    ("hosts", "edits", "seed", "message"),
+    [
+        ([], None, 0, "no host layouts"),
+        ([HOSTS[0], HOSTS[0]], None, 0, "two host layouts have the id 'head0'"),
+        (HOSTS, ("explode",), 0, "unknown edit 'explode'"),
+        (HOSTS, None, -1, "seed must be a whole number"),
+    ],
+)
+def test_what_cannot_be_sampled_is_refused(hosts, edits, seed, message):
+    with pytest.raises(LayoutError, match=message):
+        LayoutSampler(hosts, edits, seed)
+
+
+def test_a_recipe_that_cannot_be_replayed_is_refused():
+    sampler = LayoutSampler(HOSTS, seed=1)
+    recipe = sampler.draw(0)[1]
+    with pytest.raises(LayoutError, match="'gone' is not among the 4 sources"):
+        sampler.replay(replace(recipe, host="gone"))
+    with pytest.raises(LayoutError, match=r"missing \['host'\]"):
+        LayoutRecipe.from_dict({k: v for k, v in recipe.to_dict().items() if k != "host"})
+    with pytest.raises(LayoutError, match="index must be at least 0"):
+        sampler.draw(-1)
+
+
+def test_layouts_in_folders_are_sources(tmp_path):
+    for head in HEADS[:2]:
+        save_layout(head, tmp_path)
+    sources = folder_sources(tmp_path)
+    assert [source.id for source in sources] == ["head0", "head1"]
+    assert same(sources[1].load(), HEADS[1])
+    assert isinstance(sources[0], FolderSource)
+    layout, _recipe = LayoutSampler(sources, seed=2).draw(0)
+    assert same(LayoutSampler(HOSTS[:2], seed=2).draw(0)[0], layout)  # as from memory
+    with pytest.raises(LayoutError, match="expected folders with layouts"):
+        folder_sources(tmp_path / "empty")
+
+
+def test_atlas_anatomies_bring_their_own_preset_and_replay_by_id():
+    sampler = LayoutSampler(AtlasAnatomies(), seed=1)
+    layout, recipe = sampler.draw(0)
+    assert recipe.host.startswith("atlas-")
+    assert next(edit_from_dict(edit).name for edit in recipe.edits) == "elastic"
+    assert violations(layout) == []
+    assert same(LayoutSampler(AtlasAnatomies(), seed=8).replay(recipe), layout)
+
+
+def test_real_maps_on_the_template_are_sampled_at_full_size(real_data):
+    tissue = np.asanyarray(nib.load(real_data / "atlas" / "sri24_tissues.nii.gz").dataobj).astype(np.uint8)
+    hosts = []
+    for path in sorted((real_data / "labels" / "full").glob("*.nii.gz"))[:3]:
+        labels = np.asanyarray(nib.load(path).dataobj).astype(np.uint8)
+        labels[labels == 4] = Tumour.ET
+        hosts.append(MemorySource(Layout(tissue, labels * (tissue > 0), np.array(AFFINE), path.name[:-11])))
+    sampler = LayoutSampler(hosts, seed=0)
+    for k in range(2):
+        layout, recipe = sampler.draw(k)
+        own = next(host.layout for host in hosts if host.id == (recipe.donor or recipe.host))
+        assert violations(layout, reference=measure(own)) == []
+        assert layout.volumes_ml()["WT"] > 2
