@@ -5,7 +5,6 @@ flat however many cases there are and a patch costs milliseconds. Step k draws e
 `SeedSequence(seed, spawn_key=(k,))`: a resumed run sees the same patches.
 """
 
-import hashlib
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,8 +13,11 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
+from synth.case import Case
 from synth.dataset import find_cases, read_case
 from synth.errors import DataError
+from synth.layout.extract import source_signature
+from synth.layout.layout import Layout
 from synth.layout.tissue import extract_layout
 from synth.models.painter import box_coordinates, style_tensors
 from synth.style import Style, measure_style
@@ -59,42 +61,44 @@ def prepare_cases(data: str | Path, cache: str | Path, *, quiet: bool = False) -
     for case_files in tqdm(files, desc="layouts and styles", unit="case", disable=quiet or None):
         folder = Path(cache) / case_files.id
         record = folder / "case.json"
-        signature = _signature(case_files)
+        signature = source_signature(case_files)
         if not (record.is_file() and json.loads(record.read_text()).get("signature") == signature):
             _prepare(case_files, folder, signature)
-        known = json.loads(record.read_text())
-        box = tuple(tuple(edge) for edge in known["box"])
-        out.append(TrainingCase(case_files.id, folder, box, tuple(known["shape"]), Style.from_dict(known["style"])))
+        out.append(load_case(folder))
     return out
-
-
-def _signature(case_files) -> str:
-    """Changes whenever a file of the case, or the way it is prepared, does."""
-    parts = ["2"]
-    for name, path in sorted(case_files.paths.items()):
-        stat = Path(path).stat()
-        parts.append(f"{name}:{stat.st_size}:{stat.st_mtime_ns}")
-    return hashlib.sha256("|".join(parts).encode()).hexdigest()
 
 
 def _prepare(case_files, folder: Path, signature: str) -> None:
     case = read_case(case_files)
     layout = extract_layout(case)
+    store_case(case, layout, folder, signature)
+
+
+def store_case(case: Case, layout: Layout, folder: Path, signature: str = "") -> None:
+    """Write one case's arrays and record into `folder`, ready for `load_case`."""
     style = measure_style(case, layout)
     box = layout.bounding_box(2)
     brain = layout.brain[box][..., None]
     window = np.asarray(style.window, np.float32)
     images = (case.images[box].astype(np.float32) - window[:, 0]) / (window[:, 1] - window[:, 0])
     folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / "images.npy", (images * brain).clip(-1, 4).astype(np.float16))
-    np.save(folder / "classes.npy", layout.classes[box])
+    np.save(folder / "images.npy", np.ascontiguousarray((images * brain).clip(-1, 4), np.float16))
+    np.save(folder / "classes.npy", np.ascontiguousarray(layout.classes[box]))
     record = {
+        "id": case.id,
         "signature": signature,
         "box": [[part.start, part.stop] for part in box],
         "shape": list(layout.shape),
         "style": style.to_dict(),
     }
     (folder / "case.json").write_text(json.dumps(record))  # last: its presence vouches for the arrays
+
+
+def load_case(folder: Path) -> TrainingCase:
+    """A case written by `store_case`."""
+    known = json.loads((folder / "case.json").read_text())
+    box = tuple(tuple(edge) for edge in known["box"])
+    return TrainingCase(known["id"], folder, box, tuple(known["shape"]), Style.from_dict(known["style"]))
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from synth.errors import ModelError, OutputError
 from synth.models.discriminator import build_discriminator
 from synth.models.generator import GeneratorConfig, build_generator
 from synth.models.inference import LayoutPainter
-from synth.models.weights import save_generator
+from synth.models.weights import load_generator, model_hash, read_card, save_generator
 from synth.trainers.augment import AugmentConfig
 from synth.trainers.data import PatchConfig, TrainingCase, patch_dataset, prepare_cases
 from synth.trainers.painting import PaintingLoss, PaintingTask
-from synth.trainers.validation import GeneratorValidation
+from synth.trainers.validation import GeneratorValidation, calibrate_texture
 from synth.trainers.vox2vox import AdversarialTrainer, TrainConfig, choose_strategy
 
 CITATIONS = (
@@ -51,6 +51,7 @@ def train_generator(
     out: str | Path,
     config: GeneratorTraining | None = None,
     *,
+    init: str | Path | None = None,
     name: str = "",
     devices: list[str] | None = None,
     quiet: bool = False,
@@ -62,6 +63,7 @@ def train_generator(
         val: folder of cases that pick the best weights and are never learnt from; None keeps the last weights.
         out: the run: cache of prepared cases, checkpoints, logs, previews, and `model/` when it is done.
         config: the settings; a run is continued only with the settings it was begun with (`steps` may grow).
+        init: a model to begin from (a shipped one's name or a folder), to fine-tune it; its network must be the same.
         name: of the model, for its card; None takes the folder's.
         devices: TensorFlow device names for MirroredStrategy; None takes all GPUs.
         quiet: no progress bars while preparing.
@@ -79,10 +81,7 @@ def train_generator(
     _refuse_overlap(train, held_out)
     keras.utils.set_random_seed(config.train.seed)
     trainer = AdversarialTrainer(
-        lambda: (
-            build_generator(config.generator),
-            build_discriminator(4, len(MODALITIES), config.discriminator_width),
-        ),
+        lambda: _build_networks(config, init),
         PaintingTask(config.loss),
         config.train,
         out,
@@ -106,7 +105,28 @@ def train_generator(
     best = out / "best.weights.h5"
     if best.is_file():
         trainer.averaged.load_weights(best)
-    return save_generator(out / "model", trainer.averaged, _card(name or out.name, config, train, held_out, out))
+    gain = calibrate_texture(LayoutPainter(trainer.averaged), train)
+    card = _card(name or out.name, config, train, held_out, out)
+    if init is not None:
+        parent = read_card(init)
+        card["training"]["begun from"] = {
+            "name": parent["name"],
+            "hash": model_hash(parent),
+            "training": parent.get("training"),
+        }
+    return save_generator(out / "model", trainer.averaged, {**card, "texture_gain": gain})
+
+
+def _build_networks(config: GeneratorTraining, init: str | Path | None):
+    generator = build_generator(config.generator)
+    if init is not None:
+        if read_card(init)["generator"] != config.generator.to_dict():
+            raise ModelError(
+                f"model {init}: its network {read_card(init)['generator']} is not the one to be trained "
+                f"{config.generator.to_dict()}; give the same width, bottleneck and conditioning."
+            )
+        generator.set_weights(load_generator(init)[0].generator.get_weights())
+    return generator, build_discriminator(4, len(MODALITIES), config.discriminator_width, detail=True)
 
 
 def _keep_settings(out: Path, config: GeneratorTraining) -> None:
@@ -153,7 +173,6 @@ def _card(name: str, config: GeneratorTraining, train, val, out: Path) -> dict:
         "synth": __version__,
         "git": _git_version(),
         "generator": config.generator.to_dict(),
-        "texture_gain": 1.0,
         "training": {
             "cases": len(train),
             "ids_sha256": [_hash_id(case.id) for case in train],

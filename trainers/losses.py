@@ -3,9 +3,19 @@
 import tensorflow as tf
 
 
-def least_squares(scores, target: float):
-    """LSGAN (Mao et al. 2017, arXiv:1611.04076): mean squared distance of patch scores to 0 (fake) or 1 (real)."""
-    return tf.reduce_mean(tf.square(tf.cast(scores, tf.float32) - target))
+def least_squares(scores, target: float, where=None):
+    """LSGAN (Mao et al. 2017, arXiv:1611.04076): mean squared distance of patch scores to 0 (fake) or 1 (real).
+
+    `where` (B, X, Y, Z, 1) at full resolution weights the patches by how much of it they hold: outside the brain real
+    and fake are both 0 and nothing can be learnt.
+    """
+    error = tf.square(tf.cast(scores, tf.float32) - target)
+    if where is None:
+        return tf.reduce_mean(error)
+    weights = where
+    while weights.shape[1] != scores.shape[1]:
+        weights = tf.nn.avg_pool3d(weights, 2, 2, "SAME")
+    return tf.reduce_sum(error * weights) / (tf.reduce_sum(weights) + 1e-3)
 
 
 def voxel_weights(classes, tumour_weight: float):

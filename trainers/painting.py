@@ -15,10 +15,10 @@ TABLES = ("mean", "shading", "offset", "texture", "kernel")
 class PaintingLoss:
     """Weights of the generator's loss; the reasons and trials are in docs/decisions.md."""
 
-    adversarial: float = 1.0
+    adversarial: float = 0.03  # its gradient on the image is then as large as the structure term's (measured)
     absolute: float = 10.0  # L1 in the brain, on the image without its noise: noise cannot be predicted
     structure: float = 4.0  # 1 - SSIM, likewise
-    features: float = 4.0  # feature matching
+    features: float = 2.0  # feature matching
     texture: float = 1.0  # fine texture as strong as the real scan's
     tumour: float = 3.0  # weight of a tumour voxel against a healthy one in the reconstruction terms
 
@@ -46,18 +46,31 @@ class PaintingTask:
         """The image it made."""
         return outputs["image"]
 
-    def generator_loss(self, batch, outputs, real_views, fake_views) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """Total loss and its parts, from the discriminator's views ([features..., scores]) of real and fake."""
+    def judged_where(self, batch):
+        """Where real and fake can differ: the brain, (B, X, Y, Z, 1)."""
+        return tf.cast(batch["classes"] > 0, tf.float32)[..., None]
+
+    def generator_loss(self, batch, outputs, real_views, fake_views, trust) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Total loss and its parts.
+
+        Args:
+            batch: of `data.patch_dataset`.
+            outputs: the generator's.
+            real_views: what the discriminator makes of the real image, [features..., scores].
+            fake_views: the same of the fake one.
+            trust: 0 to 1, how far the discriminator has been trained: an untrained one only does harm.
+        """
         real, w = batch["images"], self.loss
         weights = losses.voxel_weights(batch["classes"], w.tumour)
         clean = tf.cast(outputs["clean"], tf.float32)
         texture = losses.texture_mismatch(real, tf.cast(outputs["image"], tf.float32), batch["classes"])
         parts = {
-            "adversarial": losses.least_squares(fake_views[-1], 1.0),
+            "adversarial": losses.least_squares(fake_views[-1], 1.0, self.judged_where(batch)),
             "absolute": losses.absolute_error(real, clean, weights),
             "structure": losses.structural_dissimilarity(real, clean, weights),
             "features": losses.feature_matching(real_views[:-1], fake_views[:-1]),
             # a warped patch has been interpolated: its texture is weaker than the scan's
             "texture": texture * tf.reduce_mean(batch["exact"]),
         }
-        return tf.add_n([getattr(w, name) * value for name, value in parts.items()]), parts
+        scale = {"adversarial": trust, "features": trust}
+        return tf.add_n([getattr(w, name) * scale.get(name, 1.0) * value for name, value in parts.items()]), parts

@@ -27,6 +27,7 @@ class TrainConfig:
     beta_1: float = 0.5
     beta_2: float = 0.999
     discriminator_rate: float = 1.0  # its learning rate over the generator's
+    trust_after: int = 300  # steps over which the discriminator's say grows from nothing to full
     decay_from: float = 0.6  # share of the steps after which the learning rate falls linearly to a tenth
     average: float = 0.998  # decay of the running mean of the generator's weights: that mean is what is kept
     validate_every: int = 500
@@ -209,8 +210,12 @@ class AdversarialTrainer:
             fake = task.fake(outputs)
             real_views = self.discriminator({"condition": condition, "image": real}, training=True)
             fake_views = self.discriminator({"condition": condition, "image": fake}, training=True)
-            total, parts = task.generator_loss(batch, outputs, real_views, fake_views)
-            judged = 0.5 * (losses.least_squares(real_views[-1], 1.0) + losses.least_squares(fake_views[-1], 0.0))
+            trust = tf.minimum(tf.cast(self.step, tf.float32) / max(self.config.trust_after, 1), 1.0)
+            total, parts = task.generator_loss(batch, outputs, real_views, fake_views, trust)
+            where = task.judged_where(batch)
+            judged = 0.5 * (
+                losses.least_squares(real_views[-1], 1.0, where) + losses.least_squares(fake_views[-1], 0.0, where)
+            )
             # Keras adds up the replicas' gradients
             generator_loss = self.generator_optimizer.scale_loss(total / replicas)
             discriminator_loss = self.discriminator_optimizer.scale_loss(judged / replicas)

@@ -12,6 +12,7 @@ def command():
 @click.option("--data", type=click.Path(), required=True, help="Annotated BraTS cases to learn from.")
 @click.option("--val", type=click.Path(), help="Cases that pick the best weights; never learnt from.")
 @click.option("--out", type=click.Path(), required=True, help="The run's folder; an interrupted run there goes on.")
+@click.option("--init", help="A model to begin from: default, or a model's folder. [default: from nothing]")
 @click.option("--steps", type=click.IntRange(min=1), help="Training steps in all.")
 @click.option("--batch", type=click.IntRange(min=1), help="Patches a step, over all devices.")
 @click.option("--patch", type=click.IntRange(min=16), help="Edge of the cubic patches in voxels, a multiple of 16.")
@@ -21,7 +22,7 @@ def command():
 @click.option("--validate-every", type=click.IntRange(min=1), help="Steps between validations.")
 @click.option("--seed", type=click.IntRange(min=0))
 @click.option("--name", help="The model's name, for its card. [default: the folder's]")
-def generator(data, val, out, name, patch, width, conditioning, **options):
+def generator(data, val, out, init, name, patch, width, conditioning, **options):
     """Train the generator that `synth generate` paints with.
 
     RUN gets checkpoints, losses.csv, TensorBoard logs, a preview PNG at every validation, and at the end model/ with
@@ -31,6 +32,7 @@ def generator(data, val, out, name, patch, width, conditioning, **options):
     \b
     Example:
       synth train generator --data train --val val --out run --steps 20000
+      synth train generator --data train --val val --out run --steps 2000 --init default
     """  # noqa: D301 (click needs the real backspace)
     from synth.models.generator import GeneratorConfig
     from synth.trainers.data import PatchConfig
@@ -45,7 +47,7 @@ def generator(data, val, out, name, patch, width, conditioning, **options):
         train=TrainConfig(**given(**options)),
         patch=PatchConfig(**given(size=patch)),
     )
-    folder = train_generator(data, val, out, config, name=name or "")
+    folder = train_generator(data, val, out, config, init=init, name=name or "")
     if folder is None:
         click.echo(f"stopped and saved; the same command goes on from there ({out}).")
     else:

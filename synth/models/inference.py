@@ -4,7 +4,7 @@ import numpy as np
 import tensorflow as tf
 
 from synth.layout.layout import Layout
-from synth.models.generator import DIVISOR, GeneratorConfig, build_generator
+from synth.models.generator import DIVISOR
 from synth.models.painter import box_coordinates, paint, style_tensors
 from synth.style import Style
 
@@ -17,10 +17,11 @@ class LayoutPainter:
     Args:
         generator: network from `build_generator`; None paints without one (the painter: classes in their style's
             colours, shading, blur and noise).
-        texture_gain: factor on the style's texture level, found on training cases when the weights were made.
+        texture_gain: factor on the style's texture level, one or one per modality, found on training cases when the
+            weights were made (`trainers.validation.calibrate_texture`).
     """
 
-    def __init__(self, generator=None, texture_gain: float = 1.0):
+    def __init__(self, generator=None, texture_gain=1.0):
         self.generator = generator
         self.texture_gain = texture_gain
         volume = (1, None, None, None)
@@ -79,8 +80,3 @@ def style_tensors_spec() -> dict[str, tf.TensorSpec]:
     """Shapes of one batched `style_tensors`."""
     shapes = {"mean": (6, 4), "shading": (4, 9), "offset": (4,), "texture": (4,), "kernel": (4, 3, 3)}
     return {name: tf.TensorSpec((1, *shape), tf.float32) for name, shape in shapes.items()}
-
-
-def build_layout_painter(config: GeneratorConfig | None = None, texture_gain: float = 1.0) -> LayoutPainter:
-    """A painter around a freshly initialised generator."""
-    return LayoutPainter(build_generator(config), texture_gain)

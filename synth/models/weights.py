@@ -85,7 +85,7 @@ def load_generator(model: str | Path = DEFAULT_MODEL) -> tuple[LayoutPainter, di
         )
     generator = build_generator(GeneratorConfig(**card["generator"]))
     _fill(generator, path)
-    return LayoutPainter(generator, float(card.get("texture_gain", 1.0))), card
+    return LayoutPainter(generator, card.get("texture_gain", 1.0)), card
 
 
 def _fill(generator, path: Path) -> None:
