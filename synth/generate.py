@@ -9,21 +9,22 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from synth import __version__
-from synth.brats import NAMINGS
+from synth.brats import MODALITIES, NAMINGS
 from synth.case import Case
 from synth.contact_sheet import ContactSheet
 from synth.errors import OutputError, SynthError
-from synth.exporters import open_exporter
+from synth.exporters import EXPORTERS, open_exporter
 from synth.layout.layout import Layout
 from synth.layout.sampler import LayoutRecipe, LayoutSampler
-from synth.manifest import MANIFEST, RUN, Manifest, json_text, read_entries
+from synth.lock import FolderLock
+from synth.manifest import MANIFEST, RUN, Manifest, json_text, read_entries, read_run
 from synth.sources import Sources
 from synth.style import Style
 
@@ -46,6 +47,8 @@ class GenerateConfig:
         """Raise `SynthError` on values that make no run."""
         if self.naming not in NAMINGS:
             raise SynthError(f"naming must be one of {', '.join(NAMINGS)}, found {self.naming!r}.")
+        if self.format not in EXPORTERS:
+            raise SynthError(f"format must be one of {', '.join(EXPORTERS)}, found {self.format!r}.")
         if not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
             raise SynthError(f"the seed must be a whole number from 0 to 2^63 - 1, found {self.seed!r}.")
 
@@ -189,8 +192,8 @@ def generate(
     begin = time.perf_counter()
     out = Path(out)
     indices = _shard_indices(n, shard)
+    settings = {**generation.settings(), "n": n, "shard": list(shard)}  # may be refused: before anything is removed
     _claim(out, resume=resume, force=force)
-    settings = {**generation.settings(), "n": n, "shard": list(shard)}
     redraws = written = 0
     with ExitStack() as stack:
         manifest = stack.enter_context(Manifest(out, settings, free=("n",)))
@@ -200,7 +203,8 @@ def generate(
         todo = [k for k in indices if k not in done]
         sheet = ContactSheet(len(indices), title=f"synth {__version__}, seed {generation.config.seed}")
         position = {k: i for i, k in enumerate(indices)}
-        for case, record in progress(_ahead(_written(generation, exporter, todo))):
+        samples = stack.enter_context(closing(_ahead(_written(generation, exporter, todo))))  # closed before the writer
+        for case, record in progress(samples):
             manifest.append(record)
             sheet.add(case, position[record["index"]])
             redraws += len(record["redraws"])
@@ -213,20 +217,31 @@ def generate(
     return Outcome(out, written, len(indices) - written, redraws, time.perf_counter() - begin)
 
 
-def write_recipes(generation: Generation, n: int, out: str | Path, *, force: bool = False, progress=iter) -> Path:
+def write_recipes(
+    generation: Generation,
+    n: int,
+    out: str | Path,
+    *,
+    force: bool = False,
+    shard: tuple[int, int] = (0, 1),
+    progress: Callable = iter,
+) -> Path:
     """Draw the recipes of samples 0 to n-1 without painting, into `out/recipes.jsonl`: a dry run.
 
     Raises:
-        OutputError: the file exists and `force` is not given.
+        OutputError: the file exists and `force` is not given, or it cannot be written.
     """
     from synth.exporters.files import atomic_write
 
-    path = Path(out) / RECIPES
+    path, indices = Path(out) / RECIPES, _shard_indices(n, shard)
     if path.exists() and not force:
         raise OutputError(f"{path}: exists; give --force to replace it, or another --out.")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{out}: the folder cannot be made ({error.strerror}); choose another --out.") from error
     with atomic_write(path) as handle:
-        for _, recipe in progress(map(generation.draw, range(n))):
+        for _, recipe in progress(map(generation.draw, indices)):
             handle.write(json_text(recipe.to_dict(), what="recipe").encode())
     return path
 
@@ -254,8 +269,9 @@ def _claim(out: Path, *, resume: bool, force: bool) -> None:
     """Make sure the folder is ours: new, empty, or an earlier run's that is to be resumed or replaced."""
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out}: is a file; give a folder for --out.")
-    ours = (out / RUN).is_file()
-    present = [path for path in out.iterdir() if not path.name.startswith(".")] if out.is_dir() else []
+    ours = _is_ours(out)
+    present = sorted(out.iterdir()) if out.is_dir() else []
+    present = [path for path in present if not path.name.startswith(".") and path.name != RECIPES]
     if not present or (resume and ours and not force):
         return
     if not ours:
@@ -270,18 +286,44 @@ def _claim(out: Path, *, resume: bool, force: bool) -> None:
     _remove_run(out)
 
 
+def _is_ours(out: Path) -> bool:
+    """Whether the settings of a run of synth are there; `run.json` alone is a name that others use too."""
+    try:
+        return "synth" in read_run(out)
+    except OutputError:
+        return False
+
+
 def _remove_run(out: Path) -> None:
-    """Delete what an earlier run's manifest says it wrote; whatever else is there stays."""
-    records = read_entries(out) if (out / MANIFEST).is_file() else []
-    for record in records:
-        for name in record.get("files", {}):
+    """Delete what an earlier run wrote; whatever else is there stays."""
+    lock = FolderLock(out)  # not from under a run that is still writing
+    try:
+        for name in _names_of_run(out):
             path = (out / name).resolve()
             if path.is_relative_to(out.resolve()) and path.is_file():
                 path.unlink()
                 if path.parent != out.resolve() and not any(path.parent.iterdir()):
                     path.parent.rmdir()
-    for name in (MANIFEST, SHEET, RUN):
-        (out / name).unlink(missing_ok=True)
+        for name in (MANIFEST, SHEET, RUN):  # the settings last: a removal that is interrupted can be repeated
+            (out / name).unlink(missing_ok=True)
+    finally:
+        lock.release()
+
+
+def _names_of_run(out: Path) -> set[str]:
+    """Files of an earlier run, relative to `out`, with those that a kill kept out of its manifest."""
+    run, names = read_run(out), set()
+    with suppress(OutputError):  # no manifest yet, or a damaged one: --force is the way out of that
+        names = {name for record in read_entries(out) for name in record.get("files", {})}
+    if run["format"] == "hdf5":
+        from synth.exporters.hdf5_cases import STAGING, shard_paths
+
+        found = [*shard_paths(out), *(out / STAGING).glob("*.h5")]
+        return {str(path.relative_to(out)) for path in found}
+    naming = NAMINGS[run["naming"]]
+    for case_id in map(naming.case_pattern.format, range(run["n"])):
+        names |= {f"{case_id}/{naming.stem(case_id, part)}.nii.gz" for part in (*MODALITIES, "seg")}
+    return names
 
 
 def _verified(manifest: Manifest, exporter) -> set[int]:

@@ -115,6 +115,8 @@ def reconstruct(
     from synth.models.weights import load_generator
 
     out, files = Path(out), find_cases(data)
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out}: is a file; give a folder.")
     if out.exists() and any(out.iterdir()) and not force:
         raise OutputError(f"{out}: is not empty; give --force to write into it, or another folder.")
     namings = {one.naming.name for one in files}

@@ -96,6 +96,10 @@ def _describe(paths: dict[str, Path]) -> str:
 
     digest = hashlib.sha256()
     for name in sorted(paths):
-        record = (paths[name] / f"{name}_style.json").read_bytes()
+        path = paths[name] / f"{name}_style.json"
+        try:
+            record = path.read_bytes()
+        except OSError as error:
+            raise LayoutError(f"{path}: expected the style of this layout, found none; extract it again.") from error
         digest.update(json.dumps([name, hashlib.sha256(record).hexdigest()]).encode())
     return f"{len(paths)} cases {digest.hexdigest()[:16]}"

@@ -7,7 +7,13 @@ import numpy as np
 
 from synth.brats import AFFINE, CLASSES, GRID, MODALITIES, NAMINGS, Naming, Tissue, Tumour
 from synth.case import Case
+from synth.layout.atlas import atlas_probabilities
 from synth.layout.layout import Layout
+from synth.layout.sampler import MemorySource
+from synth.shading import shading_field
+from synth.sources import Sources
+from synth.style import measure_style
+from synth.style_prior import shipped_style_prior
 
 SHAPE = (40, 48, 36)
 MEANS = {  # t1, t1ce, t2, flair of each class on a scanner-like scale: the order of contrasts is that of real scans
@@ -41,6 +47,13 @@ def phantom_layout(shape=SHAPE, *, seed=0, tumour=True, case_id="Phantom_001") -
     return Layout(tissue, labels, np.array(AFFINE), case_id)
 
 
+def head_layout(shape=SHAPE, *, seed=0, tumour=True, case_id="Phantom_001", zooms=(4.0, 3.5, 4.5)) -> Layout:
+    """`phantom_layout` as large as a head, by its voxels: what works in mm sees a brain of 0.9 l."""
+    layout = phantom_layout(shape, seed=seed, tumour=tumour, case_id=case_id)
+    affine = np.diag([-zooms[0], -zooms[1], zooms[2], 1.0])
+    return Layout(layout.tissue, layout.tumour, affine, layout.id)
+
+
 def phantom_case(shape=SHAPE, *, seed=0, tumour=True, labels=True, case_id="Phantom_001") -> Case:
     """A case painted from `phantom_layout` with the means above and noise; int16, background exactly 0."""
     layout = phantom_layout(shape, seed=seed, tumour=tumour, case_id=case_id)
@@ -49,6 +62,34 @@ def phantom_case(shape=SHAPE, *, seed=0, tumour=True, labels=True, case_id="Phan
     images = table[layout.classes] * rng.normal(1, 0.05, (*shape, len(MODALITIES)))
     images = np.where(layout.brain[..., None], np.clip(np.rint(images), 1, None), 0).astype(np.int16)
     return Case(case_id, images, layout.tumour if labels else None, layout.affine)
+
+
+def atlas_case(case_id="Atlas_001") -> tuple[Case, np.ndarray]:
+    """The atlas as a full-size scan with noise, shading and a tumour; and its true tissue map."""
+    probabilities = atlas_probabilities()
+    tissue = np.where(probabilities.sum(-1) > 0.5, probabilities.argmax(-1) + 1, 0).astype(np.uint8)
+    rng = np.random.default_rng(0)
+    whole = tuple(slice(0, n) for n in GRID)
+    shade = shading_field((0.3, -0.2, 0.25, 0.1, 0, -0.2, 0.1, 0, 0), GRID, whole)[..., None]
+    table = np.array([(0, 0, 0, 0), *(MEANS[name] for name in ("CSF", "GM", "WM"))], float)
+    images = table[tissue] * shade * rng.normal(1, 0.06, (*GRID, 4))
+    labels = np.zeros(GRID, np.uint8)
+    labels[70:100, 100:140, 80:105] = 2
+    labels[80:90, 112:128, 86:98] = 1
+    labels[tissue == 0] = 0
+    images[labels > 0] = (400, 700, 900, 1000)
+    images = np.where((tissue > 0)[..., None], np.clip(np.rint(images), 1, None), 0).astype(np.int16)
+    return Case(case_id, images, labels, np.array(AFFINE)), tissue
+
+
+def phantom_sources(count=3) -> Sources:
+    """Phantoms as hosts and donors, each with its own style; sampled styles are the shipped ones."""
+    hosts, styles = [], {}
+    for seed in range(count):
+        layout = phantom_layout(seed=seed, case_id=f"Phantom_{seed:03d}")
+        hosts.append(MemorySource(layout))
+        styles[layout.id] = measure_style(phantom_case(seed=seed), layout)
+    return Sources(hosts, styles.__getitem__, shipped_style_prior, "phantoms")
 
 
 def embed(case: Case, grid=GRID, corner=(120, 96, 70)) -> Case:

@@ -8,6 +8,8 @@ def _shard(ctx, param, value):
         i, m = (int(part) for part in value.split("/"))
     except ValueError:
         raise click.BadParameter(f"expected i/m such as 0/8, found {value!r}.") from None
+    if not 0 <= i < m:
+        raise click.BadParameter(f"expected i/m with 0 <= i < m, found {value!r}.")
     return i, m
 
 
@@ -67,10 +69,12 @@ def command(n, out, data, model, format_, naming, seed, edits, style, layouts, s
     for problem in problems:
         click.echo(f"left out: {problem}", err=True)
     generation = Generation(sources, model, config)
+    mine = range(shard[0], n, shard[1])
     if dry_run:
-        path = write_recipes(generation, n, out, force=force, progress=bar("drawing", "layout", quiet, n))
-        click.echo(f"{n} recipes in {path}.")
+        drawing = bar("drawing", "layout", quiet, len(mine))
+        path = write_recipes(generation, n, out, force=force, shard=shard, progress=drawing)
+        click.echo(f"{len(mine)} recipes in {path}.")
         return
-    done = bar("generating", "case", quiet, len(range(shard[0], n, shard[1])))
-    outcome = generate(generation, n, out, resume=resume, force=force, shard=shard, progress=done)
+    painting = bar("generating", "case", quiet, len(mine))
+    outcome = generate(generation, n, out, resume=resume, force=force, shard=shard, progress=painting)
     click.echo(outcome.sentence())
