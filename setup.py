@@ -30,12 +30,21 @@ setup(
         "click>=8.1",
         "tqdm>=4.66",
         "nilearn>=0.11",
-        "pillow>=10",
+        "pillow>=10.1",
         "tensorboard>=2.18",  # TensorFlow no longer brings it
         "isal>=1.6; platform_machine in 'x86_64 AMD64 aarch64 arm64'",
     ],
     extras_require={
-        "test": ["pytest>=8", "hypothesis>=6.100", "SimpleITK>=2.3", "scikit-image>=0.22", "build>=1", "ruff==0.14.*"],
+        "test": [
+            "pytest>=8",
+            "hypothesis>=6.100",
+            "SimpleITK>=2.3",
+            "scikit-image>=0.22",
+            "build>=1",
+            "setuptools>=77",
+            "wheel",
+            "ruff==0.17.*",
+        ],
         "benchmarks": ["matplotlib>=3.8", "scikit-image>=0.22", "SimpleITK>=2.3"],
     },
     entry_points={"console_scripts": ["synth = synth.cli:main"]},
