@@ -192,7 +192,10 @@ def generate(
     begin = time.perf_counter()
     out = Path(out)
     indices = _shard_indices(n, shard)
-    settings = {**generation.settings(), "n": n, "shard": list(shard)}  # may be refused: before anything is removed
+    # what may be refused comes before anything is removed
+    settings = {**generation.settings(), "n": n, "shard": list(shard)}
+    _repeatable()
+    _ = generation.painter
     _claim(out, resume=resume, force=force)
     redraws = written = 0
     with ExitStack() as stack:
@@ -215,6 +218,13 @@ def generate(
                 sheet.add(exporter.read(manifest.get(k)["id"]), position[k])
         sheet.save(out / SHEET)
     return Outcome(out, written, len(indices) - written, redraws, time.perf_counter() - begin)
+
+
+def _repeatable() -> None:
+    """Ask TensorFlow for the same bits every time: it matters on a GPU; on one kind of CPU they are the same anyway."""
+    from synth.models import tf
+
+    tf.config.experimental.enable_op_determinism()
 
 
 def write_recipes(

@@ -81,7 +81,7 @@ def test_generate_says_what_it_did(place):
     assert result.output.startswith("1 cases written to out; ")
     assert len(result.output.splitlines()) == 1
     (record,) = read_entries(place / "out")
-    assert [edit["edit"] for edit in record["edits"]] == ["mirror", "scale"]
+    assert [edit["name"] for edit in record["edits"]] == ["mirror", "scale"]
     assert record["style"]["kind"] == "sampled"
     assert read_run(place / "out")["model"]["name"] == "tiny"
 
@@ -155,7 +155,7 @@ def delete(name):
 
 GOOD = "generate --n 2 --out out --data layouts --edits none --seed 3 --model model"
 AGAIN = GOOD.replace("--out out", "--out run")
-TISSUE = "layouts/Phantom_000/Phantom_000_tissue.nii.gz"
+TISSUE = "layouts/Phantom_001/Phantom_001_tissue.nii.gz"
 STYLE = "layouts/Phantom_001/Phantom_001_style.json"
 BAD_GENERATE = [
     ("no number", nothing, "generate --out out", 2, "Missing option '--n'"),
@@ -192,7 +192,7 @@ BAD_GENERATE = [
     ("data is a file", put("scan.nii"), f"{GOOD} --data scan.nii", 1, "scan.nii"),
     ("layout without style", delete(STYLE), GOOD, 1, "Phantom_001_style.json: expected the style of this layout"),
     ("damaged style", put(STYLE, "{"), f"{GOOD} --n 8", 1, "Phantom_001_style.json: expected the style of this layout"),
-    ("damaged layout", cut(TISSUE), f"{GOOD} --n 8", 1, "Phantom_000_tissue.nii.gz: cannot be read as NIfTI"),
+    ("damaged layout", cut(TISSUE), f"{GOOD} --n 8", 1, "Phantom_001_tissue.nii.gz: cannot be read as NIfTI"),
     (
         "half a layout",
         delete(TISSUE.replace("tissue", "tumour")),

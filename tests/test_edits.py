@@ -80,7 +80,7 @@ class TestEveryEdit:
         assert np.array_equal(before[1], HOST.tumour)
 
     def test_the_result_is_a_legal_layout_that_differs(self, spec):
-        edit, donor = draw(spec, seed=2)
+        edit, donor = draw(spec, seed=4)
         layout, lost = edit.run(HOST, donor)
         lawful_labels(layout, HOST)
         assert 0 <= lost <= 0.5

@@ -5,7 +5,7 @@ import pytest
 from phantoms import head_layout
 
 from synth.brats import Tissue, Tumour
-from synth.layout.law import MAX_LOST, NO_TUMOUR, measure, violations
+from synth.layout.law import MAX_LOST, measure, violations
 from synth.layout.layout import Layout
 from synth.layout.space import spacing, ventricles
 
@@ -32,7 +32,9 @@ def test_the_facts_are_those_of_the_tumour():
 
 def test_no_tumour_is_lawful_only_where_none_is_expected():
     healthy = head_layout(tumour=False)
-    assert measure(healthy) == NO_TUMOUR
+    facts = measure(healthy)
+    assert (facts.volume_ml, facts.pieces) == (0, 0)
+    assert facts.brain_ml == pytest.approx(np.count_nonzero(healthy.tissue) * 0.063)
     assert violations(healthy) == ["no tumour is left"]
     assert violations(healthy, tumour_expected=False) == []
 

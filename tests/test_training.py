@@ -17,7 +17,13 @@ from synth.models.generator import GeneratorConfig, build_generator
 from synth.models.inference import LayoutPainter
 from synth.trainers.augment import AugmentConfig
 from synth.trainers.data import PatchConfig, load_case, patch_dataset, prepare_cases, store_case
-from synth.trainers.generator import GeneratorTraining, _keep_settings, _refuse_overlap, train_generator
+from synth.trainers.generator import (
+    GeneratorTraining,
+    _build_networks,
+    _keep_settings,
+    _refuse_overlap,
+    train_generator,
+)
 from synth.trainers.painting import PaintingTask
 from synth.trainers.validation import GeneratorValidation, calibrate_texture, validation_score
 from synth.trainers.vox2vox import AdversarialTrainer, TrainConfig
@@ -164,6 +170,19 @@ def test_whole_run_writes_weights_and_card(monkeypatch, tmp_path, cases):
     assert "P0" not in json.dumps(card)
     with pytest.raises(ModelError, match="other settings of train"):
         train_generator("0", "1", tmp_path / "run", GeneratorTraining(**{**vars(config), "train": TrainConfig(seed=9)}))
+
+
+def test_training_begins_from_the_given_model_and_refuses_another_network(tmp_path):
+    from synth.models.weights import save_generator
+
+    config = GeneratorTraining(generator=GeneratorConfig(width=8, bottleneck=1), discriminator_width=8)
+    parent = build_generator(config.generator)
+    save_generator(tmp_path / "parent", parent, {"name": "parent", "generator": config.generator.to_dict()})
+    child, _ = _build_networks(config, tmp_path / "parent")
+    for a, b in zip(parent.get_weights(), child.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-3)
+    with pytest.raises(ModelError, match="give the same width"):
+        _build_networks(GeneratorTraining(), tmp_path / "parent")
 
 
 def test_a_case_in_both_folders_is_refused(cases):

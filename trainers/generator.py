@@ -11,6 +11,7 @@ import numpy as np
 
 from synth import __version__
 from synth.brats import MODALITIES, NAMINGS
+from synth.dataset import find_cases
 from synth.errors import ModelError, OutputError
 from synth.models.discriminator import build_discriminator
 from synth.models.generator import GeneratorConfig, build_generator
@@ -75,6 +76,8 @@ def train_generator(
         SynthError: a case cannot be read, or the settings differ from the run's.
     """
     config, out = config or GeneratorTraining(), Path(out)
+    for folder in (data, val) if val is not None else (data,):
+        find_cases(folder)  # refuse a mistyped folder before the run's own is begun
     _keep_settings(out, config)
     train = prepare_cases(data, out / "cache" / "train", quiet=quiet)
     held_out = prepare_cases(val, out / "cache" / "val", quiet=quiet) if val is not None else []
@@ -143,7 +146,7 @@ def _keep_settings(out: Path, config: GeneratorTraining) -> None:
                 "or another --out."
             )
         return
-    if out.exists() and any(out.iterdir()):
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise OutputError(f"{out}: expected a new folder or an earlier run, found other files; choose another --out.")
     out.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(asdict(config), indent=1) + "\n")

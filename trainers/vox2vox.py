@@ -89,8 +89,9 @@ class AdversarialTrainer:
             self.discriminator_optimizer = self._optimizer(config.learning_rate * config.discriminator_rate, policy)
             self.generator_optimizer.build(self.generator.trainable_variables)
             self.discriminator_optimizer.build(self.discriminator.trainable_variables)
-            self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
-            self.best = tf.Variable(-1e9, dtype=tf.float32, trainable=False)
+        # outside the scope: one of each, however many devices
+        self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
+        self.best = tf.Variable(-1e9, dtype=tf.float32, trainable=False)
         self.checkpoint = tf.train.Checkpoint(
             generator=self.generator,
             discriminator=self.discriminator,
@@ -198,6 +199,7 @@ class AdversarialTrainer:
     def _distributed_step(self, batch):
         parts = self.strategy.run(self._train_step, args=(batch,))
         reduced = {k: self.strategy.reduce(tf.distribute.ReduceOp.MEAN, v, axis=None) for k, v in parts.items()}
+        self._average()
         self.step.assign_add(1)
         return reduced
 
@@ -221,7 +223,6 @@ class AdversarialTrainer:
             discriminator_loss = self.discriminator_optimizer.scale_loss(judged / replicas)
         self._apply(self.generator_optimizer, generator_tape, generator_loss, self.generator)
         self._apply(self.discriminator_optimizer, discriminator_tape, discriminator_loss, self.discriminator)
-        self._average()
         return {"generator": total, **parts, "discriminator": judged}
 
     def _apply(self, optimizer, tape, loss, model) -> None:

@@ -41,6 +41,11 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except SynthError as error:
             raise click.ClickException(str(error)) from error
+        except OSError as error:
+            if error.filename is None:  # not about a file of the user's: a defect, to be seen whole
+                raise
+            reason = error.strerror or type(error).__name__
+            raise click.ClickException(f"{error.filename}: {reason}; check the path and its permissions.") from error
         except KeyboardInterrupt:
             click.echo("\nInterrupted.", err=True)
             ctx.exit(130)

@@ -35,6 +35,7 @@ class LayoutFacts:
     """What the law looks at, as numbers: shares are of the whole tumour (WT) unless said otherwise.
 
     Attributes:
+        brain_ml: brain, tumour included.
         volume_ml: whole tumour.
         brain_share: whole tumour over brain.
         edge_share: within `EDGE_MM` of the brain's edge.
@@ -47,6 +48,7 @@ class LayoutFacts:
         faces: brain voxels on the five faces of the grid where a brain must not be cut (the lowest slice may).
     """
 
+    brain_ml: float
     volume_ml: float
     brain_share: float
     edge_share: float
@@ -59,20 +61,18 @@ class LayoutFacts:
     faces: int
 
 
-NO_TUMOUR = LayoutFacts(0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0, 0)
-
-
 def measure(layout: Layout) -> LayoutFacts:
     """The facts of one layout; a layout without tumour has volume 0 and no pieces."""
-    zooms, tumour = spacing(layout.affine), layout.tumour
-    faces = _faces(layout.tissue)
-    box = box_of(tumour)
+    zooms, faces = spacing(layout.affine), _faces(layout.tissue)
+    voxel = float(np.prod(zooms))
+    brain = int(np.count_nonzero(layout.tissue))
+    box = box_of(layout.tumour)
     if box is None:
-        return LayoutFacts(**{**vars(NO_TUMOUR), "faces": faces})
+        return LayoutFacts(brain * voxel / 1000, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0, 1.0, 0, faces)
     box = widened(box, EDGE_MM + max(zooms), zooms, layout.shape)
-    labels, tissue = tumour[box], layout.tissue[box]
+    labels, tissue = layout.tumour[box], layout.tissue[box]
     mask = labels > 0
-    count, voxel = int(np.count_nonzero(mask)), float(np.prod(zooms))
+    count = int(np.count_nonzero(mask))
     core = mask & (labels != Tumour.ED)
     deep = ventricles(layout.tissue, zooms, box)
     at_edge = np.isfinite(near(tissue == 0, EDGE_MM, zooms))
@@ -81,8 +81,9 @@ def measure(layout: Layout) -> LayoutFacts:
     left = float(columns @ np.clip(midline(layout.shape) + 0.5 - np.arange(box[0].start, box[0].stop), 0, 1))
     _, sizes = components(mask)
     return LayoutFacts(
+        brain_ml=brain * voxel / 1000,
         volume_ml=count * voxel / 1000,
-        brain_share=count / int(np.count_nonzero(layout.tissue)),
+        brain_share=count / brain,
         edge_share=_share(at_edge, mask),
         ventricle_share=_share(deep, mask),
         core_ventricle_share=_share(deep, core),

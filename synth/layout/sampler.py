@@ -12,7 +12,7 @@ import numpy as np
 from synth.errors import LayoutError
 from synth.layout.edits import edit_from_dict, parse_edit
 from synth.layout.edits.presets import Step, steps_of
-from synth.layout.law import LayoutFacts, measure, violations
+from synth.layout.law import MAX_BRAIN_SHARE, LayoutFacts, measure, violations
 from synth.layout.layout import Layout, list_layouts, load_layout
 
 MAX_REDRAWS = 24
@@ -227,10 +227,10 @@ class LayoutSampler:
         return any(parse_edit(name)[0].needs_donor for step in self.steps for name in step.choices)
 
     def _draw_donor(self, host: str, rng) -> str | None:
-        """A source other than the host that has a tumour, or None after some tries."""
+        """A source other than the host with a tumour that this brain can hold, or None after some tries."""
         for _ in range(16 if len(self.hosts) > 1 else 0):
             donor = self.hosts[int(rng.integers(len(self.hosts)))].id
-            if donor != host and self._facts(donor).pieces:
+            if donor != host and 0 < self._facts(donor).volume_ml < 0.9 * MAX_BRAIN_SHARE * self._facts(host).brain_ml:
                 return donor
         return None
 

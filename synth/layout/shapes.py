@@ -16,7 +16,7 @@ from synth.layout.edits.motion import rotation
 from synth.layout.edits.placing import Ground, direction, find_shift, nearby, settled
 from synth.layout.law import MAX_BRAIN_SHARE
 from synth.layout.layout import Layout
-from synth.layout.space import Box, components, midline, spacing, ventricles, without_holes
+from synth.layout.space import Box, box_of, components, midline, spacing, ventricles, without_holes
 from synth.layout.warp import random_field
 
 # Mean and standard deviation over the 148 maps
@@ -99,7 +99,7 @@ class TumourShape:
         labels = np.where(whole, np.uint8(Tumour.ED), np.uint8(0))
         labels[core] = Tumour.ET
         labels[necrosis] = Tumour.NCR
-        return settled(layout, np.where(_largest(whole), labels, 0).astype(np.uint8), box).layout
+        return settled(layout, np.where(_largest(whole), labels, np.uint8(0)), box).layout
 
     def _beyond(self, box: Box, shape) -> np.ndarray:
         """1 on the other side of the midline than the centre, 0 on this one; broadcastable."""
@@ -202,8 +202,11 @@ def _blurred(mask: np.ndarray, zooms) -> np.ndarray:
 
 
 def _largest(mask: np.ndarray) -> np.ndarray:
-    pieces, sizes = components(mask)
-    return pieces == sizes.argmax() if sizes.any() else mask
+    out, box = np.zeros_like(mask), box_of(mask)
+    if box is not None:
+        pieces, sizes = components(mask[box])
+        out[box] = pieces == sizes.argmax()
+    return out
 
 
 def _logistic(value: float) -> float:

@@ -231,11 +231,11 @@ def _linear(edit: Edit, layout: Layout, matrix: np.ndarray, shift_mm) -> Outcome
 
 
 def _scale_limits(edit, layout: Layout) -> tuple[float, float]:
-    """The factors that leave a tumour well within the law's smallest and largest volume; 1 is always among them."""
+    """The factors that leave a tumour well within the law's volumes and room for it; 1 is always among them."""
     voxels = np.count_nonzero(layout.tumour[tumour_box(edit.name, layout)])
     least = MIN_VOLUME_ML * 1000 / np.prod(spacing(layout.affine))
     most = MAX_BRAIN_SHARE * np.count_nonzero(layout.tissue)
-    return min((1.2 * least / voxels) ** (1 / 3), 1.0), max((0.85 * most / voxels) ** (1 / 3), 1.0)
+    return min((1.2 * least / voxels) ** (1 / 3), 1.0), max((0.65 * most / voxels) ** (1 / 3), 1.0)
 
 
 def _refit(edit, layout: Layout, rng: np.random.Generator, matrix: np.ndarray) -> tuple[float, float, float]:

@@ -39,13 +39,18 @@ def settled(layout: Layout, labels: np.ndarray, box: Box, native: np.ndarray | N
         box: where in the grid.
         native: bool on `box`, voxels that were tumour in this very brain before and are therefore left alone.
     """
-    zooms, tissue = spacing(layout.affine), layout.tissue[box]
     native = np.zeros(labels.shape, bool) if native is None else native
+    inner = box_of(labels)
+    if inner is None:
+        return Outcome(Layout(layout.tissue, np.zeros(layout.shape, np.uint8), layout.affine, layout.id))
+    box = tuple(slice(b.start + i.start, b.start + i.stop) for b, i in zip(box, inner, strict=True))
+    labels, native = labels[inner], native[inner]
+    zooms, tissue = spacing(layout.affine), layout.tissue[box]
     keep = (labels > 0) & (tissue > 0)
     keep &= ~((labels == Tumour.ED) & ventricles(layout.tissue, zooms, box)) | native
     keep &= ~_beyond_falx(keep, tissue, box, layout.shape, zooms) | native
     keep &= ~_crumbs(keep, zooms)
-    lost = np.count_nonzero((labels > 0) & ~keep) / max(np.count_nonzero(labels), 1)
+    lost = np.count_nonzero((labels > 0) & ~keep) / np.count_nonzero(labels)
     tumour = np.zeros(layout.shape, np.uint8)
     tumour[box] = np.where(keep, labels, 0)
     return Outcome(Layout(layout.tissue, tumour, layout.affine, layout.id), lost)
@@ -141,7 +146,7 @@ def find_shift(points, core, ground: Ground, offers, across: float | None = None
     """
     if across is None:
         left = np.mean(points[:, 0] < ground.middle)
-        across = float(np.clip(1.2 * min(left, 1 - left), 0.05, MAX_ACROSS))
+        across = float(np.clip(1.1 * min(left, 1 - left), 0.05, 0.9 * MAX_ACROSS))
     best, least = None, np.inf
     for offer in itertools.islice(offers, _TRIES):
         shift = np.round(offer, 1) + 0.0  # no minus zero in the manifest

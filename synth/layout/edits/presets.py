@@ -21,7 +21,7 @@ STANDARD = (
     # labels back. Swaps preserve place (the standard space) and make host x donor combinations; moves do the reverse
     Step(1.0, ("swap", "move"), (0.7, 0.3)),
     Step(0.3, ("mirror:tumour",)),  # gliomas prefer no side
-    Step(0.5, ("rotate",)),
+    Step(0.4, ("rotate",)),
     Step(0.6, ("scale",)),  # volumes between those of the donors
     Step(0.7, ("elastic",)),  # a new outline: the one edit that makes a shape nobody has had
     Step(0.5, ("grow", "shrink")),  # oedema, core, rim and necrosis in other proportions

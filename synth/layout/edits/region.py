@@ -8,6 +8,7 @@ import numpy as np
 from synth.brats import REGIONS, Tumour
 from synth.layout.edits.edit import Edit, Outcome, register
 from synth.layout.edits.placing import settled, tumour_box
+from synth.layout.law import MAX_BRAIN_SHARE
 from synth.layout.space import near, spacing, widened, without_holes
 
 HOLE_MM3 = 1000.0  # annotators leave smaller ones, which shrinking must not widen; larger ones are structure
@@ -21,9 +22,13 @@ class _Resize(Edit):
     def draw(cls, layout, rng, *, target="tumour", donor=None, region=None, mm=(1.0, 4.0)):
         """A region that this tumour has (or `region`) and a distance within `mm`."""
         box = tumour_box(cls.name, layout)
-        present = [name for name in GROWABLE if _region(layout.tumour[box], name).any()]
+        present = [name for name in cls._offered(layout) if _region(layout.tumour[box], name).any()]
         chosen = region or present[int(rng.integers(len(present)))]
         return cls(region=chosen, mm=round(float(rng.uniform(*mm)), 1))
+
+    @classmethod
+    def _offered(cls, layout) -> tuple[str, ...]:
+        return GROWABLE
 
     def __post_init__(self):
         """Check the parameters."""
@@ -56,6 +61,12 @@ class Grow(_Resize):
     mm: float
 
     name: ClassVar[str] = "grow"
+
+    @classmethod
+    def _offered(cls, layout):
+        # a tumour near the law's largest volume only grows inside
+        large = np.count_nonzero(layout.tumour) > 0.7 * MAX_BRAIN_SHARE * np.count_nonzero(layout.tissue)
+        return tuple(name for name in GROWABLE if not (large and name == "WT"))
 
     def _resized(self, labels, region, zooms):
         reached = np.isfinite(near(region, self.mm, zooms)) & ~region

@@ -1,0 +1,54 @@
+"""The shipped generator, as users meet it: it beats the painter on held-out scans and paints gliomas' contrasts."""
+
+import numpy as np
+import pytest
+
+from synth.dataset import find_cases, read_case
+from synth.generate import GenerateConfig, Generation
+from synth.models.weights import load_generator
+from synth.quality.similarity import healthy_tissue, texture_level
+from synth.reconstruct import compare, reconstruct_case
+from synth.sources import embedded_sources
+
+
+@pytest.fixture(scope="module")
+def sample():
+    generation = Generation(embedded_sources(), config=GenerateConfig(seed=11))
+    layout, recipe = generation.draw(0)
+    return layout, recipe, generation.paint(layout, recipe), generation
+
+
+def test_embedded_default_paints_a_brain(sample):
+    layout, recipe, case, _ = sample
+    assert case.images.shape == (240, 240, 155, 4)
+    assert np.array_equal(case.labels, layout.tumour)
+    assert np.array_equal(case.brain, layout.brain)
+    assert case.images.min() == 0
+    assert case.meta["style"]["kind"] == "sampled"
+    medians = np.array([[np.median(case.images[..., m][layout.classes == k]) for k in (1, 2, 3)] for m in range(4)])
+    assert (np.diff(medians[0]) > 0).all()  # t1 rises from CSF to WM
+    assert medians[2].argmax() == 0  # fluid is brightest in t2
+    assert medians[3].argmin() == 0  # and darkest in flair
+    healthy = healthy_tissue(layout.classes)
+    window = np.array(recipe.style.window)
+    for m in range(4):
+        level = texture_level(case.images[..., m].astype(np.float32), healthy) / (window[m, 1] - window[m, 0])
+        assert 0.4 < level / recipe.style.texture[m] < 1.6
+
+
+def test_a_sample_does_not_depend_on_what_was_painted_before(sample):
+    _, _, case, generation = sample
+    for other in generation.cases([5]):
+        assert not np.array_equal(other.images, case.images)
+    again = next(iter(generation.cases([0])))
+    assert np.array_equal(again.images, case.images)
+
+
+def test_it_beats_the_painter_on_a_held_out_scan(real_data):
+    painter, _ = load_generator()
+    real = read_case(find_cases(real_data / "brats" / "val")[0])
+    painted, layout, _ = reconstruct_case(real, painter)
+    for row in compare(real, painted, layout):
+        assert row.ssim > row.ssim_painter, row
+        assert row.psnr > row.psnr_painter - 0.5, row
+        assert 0.6 < row.texture < 1.4, row

@@ -1,0 +1,156 @@
+"""Reconstruction: the real scan beside what is painted from its own layout in its own style."""
+
+import json
+from dataclasses import replace
+
+import nibabel as nib
+import numpy as np
+import pytest
+from phantoms import atlas_case, phantom_case, phantom_layout, write_case
+
+from synth.brats import MODALITIES
+from synth.errors import OutputError, SynthError
+from synth.models.generator import GeneratorConfig, build_generator
+from synth.models.weights import save_generator
+from synth.reconstruct import Comparison, compare, painter_image, reconstruct, summary_lines
+
+SHAPE = (64, 72, 60)
+TINY = GeneratorConfig(width=8, bottleneck=1)
+
+
+@pytest.fixture(scope="module")
+def subject():
+    return phantom_case(SHAPE), phantom_layout(SHAPE)
+
+
+def painted_plainly(case, layout):
+    """Every class in its median intensity."""
+    planes = [painter_image(case.images[..., m], layout.classes) for m in range(4)]
+    return replace(case, images=np.stack(planes, -1).astype(np.float32))
+
+
+# --- the comparison -----------------------------------------------------------------------------------------------
+
+
+def test_the_scan_itself_is_a_perfect_reconstruction(subject):
+    case, layout = subject
+    rows = compare(case, case, layout)
+    assert [(row.case, row.modality) for row in rows] == [(case.id, name) for name in MODALITIES]
+    for row in rows:
+        assert row.ssim == pytest.approx(1)
+        assert row.texture == pytest.approx(1)
+        assert row.psnr == np.inf
+        assert row.ssim_painter < 0.95
+
+
+def test_the_painter_is_its_own_yardstick_and_has_no_texture(subject):
+    case, layout = subject
+    for row in compare(case, painted_plainly(case, layout), layout):
+        assert row.ssim == pytest.approx(row.ssim_painter, abs=1e-4)
+        assert row.psnr == pytest.approx(row.psnr_painter, abs=0.01)
+        assert row.texture < 0.01
+
+
+def test_half_the_noise_has_half_the_texture_and_is_nearer(subject):
+    case, layout = subject
+    flat = painted_plainly(case, layout)
+    half = replace(case, images=(flat.images + case.images) / 2)
+    for row in compare(case, half, layout):
+        assert row.texture == pytest.approx(0.5, abs=0.1)
+        assert row.psnr == pytest.approx(row.psnr_painter + 6, abs=0.1)  # half the error everywhere
+        assert row.ssim_painter < row.ssim < 1
+
+
+def test_modalities_are_not_confused(subject):
+    case, layout = subject
+    images = case.images.copy()
+    images[..., 2] = images[..., 2][::-1]
+    rows = {row.modality: row for row in compare(case, replace(case, images=images), layout)}
+    assert rows["t2"].ssim < 0.9
+    assert min(rows[name].ssim for name in ("t1", "t1ce", "flair")) == pytest.approx(1)
+
+
+def test_painter_image_is_the_median_of_each_class():
+    real = np.array([1.0, 2.0, 9.0, 4.0, 6.0, 7.0])
+    classes = np.array([1, 1, 1, 2, 2, 0])
+    assert painter_image(real, classes).tolist() == [2, 2, 2, 5, 5, 0]
+
+
+def test_summary_is_the_mean_over_cases():
+    rows = [Comparison(case, m, s, 0.5, 10 * s, 9.0, 1.0) for case, s in (("a", 0.6), ("b", 0.8)) for m in MODALITIES]
+    lines = summary_lines(rows)
+    assert len(lines) == 5
+    assert lines[0].split() == ["SSIM", "painter", "PSNR", "dB", "painter", "texture"]
+    assert lines[3].split() == ["t2", "0.700", "0.500", "7.00", "9.00", "1.00"]
+
+
+# --- the run ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """The atlas as a scan of full size, reconstructed by a tiny untrained network: input, output and what came back."""
+    root = tmp_path_factory.mktemp("reconstruct")
+    case, _ = atlas_case()
+    affine = case.affine.copy()
+    affine[2, 3] = -31.0  # not the usual origin: the input's must come out
+    case = replace(case, affine=affine)
+    write_case(root / "data", case)
+    save_generator(root / "tiny", build_generator(TINY), {"name": "tiny", "generator": TINY.to_dict()})
+    seen = []
+    rows = reconstruct(
+        root / "data",
+        root / "out",
+        model=root / "tiny",
+        seed=3,
+        progress=lambda cases: (seen.append(c.id) or c for c in cases),
+    )
+    assert seen == [case.id]
+    return root, case, rows
+
+
+def test_files_are_the_inputs_twins(done):
+    root, case, _ = done
+    names = sorted(p.name for p in (root / "out").iterdir())
+    assert names == [case.id, "contact_sheet.png", "reconstruct.json"]
+    for m, name in enumerate(MODALITIES):
+        image = nib.load(root / "out" / case.id / f"{case.id}_{name}.nii.gz")
+        values = np.asarray(image.dataobj)
+        assert np.array_equal(image.affine, case.affine)
+        assert values.dtype == np.int16
+        assert np.array_equal(values > 0, case.brain)
+        real = case.images[..., m][case.brain]
+        assert np.median(values[case.brain]) == pytest.approx(np.median(real), rel=0.25)  # on the scan's own scale
+    seg = np.asarray(nib.load(root / "out" / case.id / f"{case.id}_seg.nii.gz").dataobj)
+    assert np.array_equal(seg, np.array([0, 1, 2, 4])[case.labels])
+
+
+def test_results_are_kept_as_json(done):
+    root, case, rows = done
+    record = json.loads((root / "out" / "reconstruct.json").read_text())
+    assert (record["model"], record["seed"]) == ("tiny", 3)
+    assert [Comparison(**row) for row in record["comparisons"]] == rows
+    assert [(row.case, row.modality) for row in rows] == [(case.id, name) for name in MODALITIES]
+    for row in rows:
+        assert 0.3 < row.ssim < 1
+        assert row.psnr > 10
+        assert row.texture > 0.1
+
+
+def test_a_folder_with_something_in_it_is_refused(done):
+    root, _, _ = done
+    before = {path: path.read_bytes() for path in (root / "out").rglob("*.nii.gz")}
+    with pytest.raises(OutputError, match="is not empty; give --force"):
+        reconstruct(root / "data", root / "out", model=root / "tiny")
+    with pytest.raises(OutputError, match="is a file; give a folder"):
+        reconstruct(root / "data", root / "out" / "reconstruct.json", model=root / "tiny")
+    assert {path: path.read_bytes() for path in (root / "out").rglob("*.nii.gz")} == before
+
+
+def test_folders_without_cases_and_unknown_models_are_refused(done, tmp_path):
+    root, _, _ = done
+    with pytest.raises(SynthError, match=str(tmp_path)):
+        reconstruct(tmp_path, tmp_path / "out", model=root / "tiny")
+    with pytest.raises(SynthError, match="found neither"):
+        reconstruct(root / "data", tmp_path / "out", model=tmp_path / "gone")
+    assert not (tmp_path / "out").exists()
