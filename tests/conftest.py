@@ -20,3 +20,19 @@ def real_data() -> Path:
     if not (Path(folder) / "brats").is_dir():
         pytest.skip(f"SYNTH_TEST_DATA={folder} holds no folder brats/")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def cases(tmp_path_factory):
+    """Two phantoms prepared for training, as `trainers.data.prepare_cases` leaves real ones."""
+    from phantoms import phantom_case, phantom_layout
+
+    from synth.trainers.data import load_case, store_case
+
+    shape, out = (48, 56, 40), []
+    for seed in range(2):
+        folder, case_id = tmp_path_factory.mktemp("prepared"), f"P{seed}"
+        case = phantom_case(shape, seed=seed, case_id=case_id)
+        store_case(case, phantom_layout(shape, seed=seed, case_id=case_id), folder)
+        out.append(load_case(folder))
+    return out

@@ -1,21 +1,10 @@
 import numpy as np
 import pytest
-from phantoms import phantom_case, phantom_layout
 
 from synth.trainers.augment import Augmentation, AugmentConfig, draw_augmentation, warp_patch
-from synth.trainers.data import PatchConfig, draw_patch, load_case, store_case
+from synth.trainers.data import PatchConfig, draw_patch
 
-SHAPE = (48, 56, 40)
-
-
-@pytest.fixture(scope="module")
-def cases(tmp_path_factory):
-    out = []
-    for k in range(2):
-        folder = tmp_path_factory.mktemp(f"case{k}")
-        store_case(phantom_case(SHAPE, seed=k, case_id=f"P{k}"), phantom_layout(SHAPE, seed=k, case_id=f"P{k}"), folder)
-        out.append(load_case(folder))
-    return out
+SHAPE = (48, 56, 40)  # of the fixture `cases`
 
 
 def still(**changes):

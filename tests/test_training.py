@@ -9,14 +9,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from phantoms import phantom_case, phantom_layout
 
 from synth.errors import ModelError, OutputError
 from synth.models.discriminator import build_discriminator
 from synth.models.generator import GeneratorConfig, build_generator
 from synth.models.inference import LayoutPainter
 from synth.trainers.augment import AugmentConfig
-from synth.trainers.data import PatchConfig, load_case, patch_dataset, prepare_cases, store_case
+from synth.trainers.data import PatchConfig, patch_dataset, prepare_cases
 from synth.trainers.generator import (
     GeneratorTraining,
     _build_networks,
@@ -28,18 +27,7 @@ from synth.trainers.painting import PaintingTask
 from synth.trainers.validation import GeneratorValidation, calibrate_texture, validation_score
 from synth.trainers.vox2vox import AdversarialTrainer, TrainConfig
 
-SHAPE = (48, 56, 40)
 QUIET = AugmentConfig(warp=0.0)
-
-
-@pytest.fixture(scope="module")
-def cases(tmp_path_factory):
-    out = []
-    for k in range(2):
-        folder = tmp_path_factory.mktemp(f"case{k}")
-        store_case(phantom_case(SHAPE, seed=k, case_id=f"P{k}"), phantom_layout(SHAPE, seed=k, case_id=f"P{k}"), folder)
-        out.append(load_case(folder))
-    return out
 
 
 def trainer_for(run, steps, batch=1, **changes):
@@ -156,6 +144,7 @@ def test_whole_run_writes_weights_and_card(monkeypatch, tmp_path, cases):
     from synth.trainers import generator as module
 
     monkeypatch.setattr(module, "prepare_cases", lambda data, cache, quiet: [cases[int(str(data))]])
+    monkeypatch.setattr(module, "find_cases", lambda folder: None)
     config = GeneratorTraining(
         generator=GeneratorConfig(width=8, bottleneck=1),
         discriminator_width=8,
