@@ -181,7 +181,7 @@ def generate(
         n: how many.
         out: a folder that does not exist or is empty, unless `resume` or `force`.
         resume: go on with an interrupted run of the same settings (n may have grown).
-        force: remove what an earlier run of synth wrote there first; files of others are never touched.
+        force: remove what an earlier run of synth wrote there first; other files outside its cases' folders stay.
         shard: (i, m): only samples k with k mod m = i, for a cluster; each shard has its own `out`.
         progress: wraps an iterator of the finished samples (`tqdm` with `total`).
 

@@ -63,6 +63,8 @@ def test_a_tumour_across_the_midline_is_unlawful_unless_it_was_so_at_home():
     assert facts.across > 0.3
     assert any("across the midline" in sentence for sentence in violations(layout))
     assert violations(layout, reference=facts) == []
+    lawful_at_home = replace(facts, across=0.2)
+    assert any("more than 21.0%" in sentence for sentence in violations(layout, reference=lawful_at_home))
 
 
 def test_what_was_cut_off_small_and_scattered_is_unlawful():

@@ -219,3 +219,8 @@ def test_real_maps_on_the_template_are_sampled_at_full_size(real_data):
         own = next(host.layout for host in hosts if host.id == (recipe.donor or recipe.host))
         assert violations(layout, reference=measure(own)) == []
         assert layout.volumes_ml()["WT"] > 2
+
+
+def test_a_swap_with_nobody_to_swap_with_is_refused():
+    with pytest.raises(LayoutError, match="only one"):
+        LayoutSampler([MemorySource(head_layout())], edits=["swap"])

@@ -24,6 +24,7 @@ MAX_VENTRICLE_MIDDLE_SHARE = 0.006  # of the whole tumour 4 mm or more inside de
 MAX_ACROSS = 0.21  # of the whole tumour on the other side of the midline: p95 0.207, p99 0.38; pairs up to 0.29
 MIN_LARGEST_SHARE = 0.76  # of the whole tumour in its largest piece: p5
 MAX_PIECES = 4  # of at least 100 mm3: p99 4.5
+MAX_FACES = 50  # brain voxels on the grid's faces: all real scans have none; that many may touch
 EDGE_MM = 2.0
 MIDDLE_MM = 4.0
 PIECE_MM3 = 100.0
@@ -115,23 +116,21 @@ def violations(
         []
     """
     facts = measure(layout)
-    found = (
-        []
-        if facts.faces <= _slack(0, reference, "faces") + 50
-        else [f"the brain is cut by the grid's edge in {facts.faces} voxels"]
-    )
+    found = []
+    if facts.faces > _most(MAX_FACES, reference, "faces"):
+        found.append(f"the brain is cut by the grid's edge in {facts.faces} voxels, more than {MAX_FACES}")
     if not facts.pieces:
         return [*found, "no tumour is left"] if tumour_expected else found
-    least = min(MIN_VOLUME_ML, reference.volume_ml / SLACK) if reference and reference.pieces else MIN_VOLUME_ML
+    least = _least(MIN_VOLUME_ML, reference, "volume_ml")
     if facts.volume_ml < least:
         found.append(f"the tumour has {facts.volume_ml:.1f} ml, less than {least:.1f} ml")
     if lost > MAX_LOST:
         found.append(f"{lost:.0%} of the tumour was cut off in placing it, more than {MAX_LOST:.0%}")
     for name, limit, sentence in _UPPER:
-        value, limit = getattr(facts, name), _slack(limit, reference, name)
+        value, limit = getattr(facts, name), _most(limit, reference, name)
         if value > limit:
             found.append(f"{value:.1%} {sentence}, more than {limit:.1%}")
-    least = min(MIN_LARGEST_SHARE, reference.largest_share / SLACK) if reference else MIN_LARGEST_SHARE
+    least = _least(MIN_LARGEST_SHARE, reference, "largest_share")
     if facts.largest_share < least:
         found.append(f"only {facts.largest_share:.0%} of the tumour is in one piece, less than {least:.0%}")
     most = max(MAX_PIECES, reference.pieces) if reference else MAX_PIECES
@@ -154,8 +153,16 @@ def _share(part: np.ndarray, whole: np.ndarray) -> float:
     return float(np.count_nonzero(part & whole) / max(np.count_nonzero(whole), 1))
 
 
-def _slack(limit: float, reference: LayoutFacts | None, name: str) -> float:
-    return limit if reference is None else max(limit, SLACK * getattr(reference, name))
+def _most(limit: float, reference: LayoutFacts | None, name: str) -> float:
+    """The upper limit, unless the tumour exceeded it at home."""
+    own = limit if reference is None else getattr(reference, name)
+    return own * SLACK if own > limit else limit
+
+
+def _least(limit: float, reference: LayoutFacts | None, name: str) -> float:
+    """The lower limit, unless the tumour fell short of it at home."""
+    own = limit if reference is None or not reference.pieces else getattr(reference, name)
+    return own / SLACK if own < limit else limit
 
 
 def _faces(tissue: np.ndarray) -> int:

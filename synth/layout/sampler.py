@@ -140,6 +140,12 @@ class LayoutSampler:
             raise LayoutError(f"the seed must be a whole number of at least 0, found {seed!r}.")
         self.hosts, self.seed = hosts, int(seed)
         self.steps = steps_of(getattr(hosts, "edits", "standard") if edits is None else edits)
+        alone = [step for step in self.steps if step.probability == 1.0 and not _possible(step, len(hosts) > 1)[0]]
+        if alone:
+            raise LayoutError(
+                f"the edit {alone[0].choices[0]} takes a tumour from another case, and there is only one; give more "
+                "cases or other edits."
+            )
         self._find = getattr(hosts, "find", None) or _index(hosts)
         # what is loaded is kept for a while: a redraw keeps its pair, and donors come again among few hosts
         self._load = lru_cache(_CACHED_LAYOUTS)(lambda source_id: _in_rows(self._find(source_id).load()))

@@ -15,7 +15,9 @@ from synth.layout.warp import Warp
 FALX_MM = 2.0  # half the width of the slab around the midline in which only white matter lets a tumour through
 CRUMB_MM3 = 30.0  # pieces this small that a cut leaves behind; real maps have them, but from the annotator's pen
 _POINTS = 3000  # voxels that stand for a tumour while a place is sought: shares to about one per cent
+_IN_VENTRICLES = 0.06  # of the tumour: 90th percentile of the real maps on the atlas
 _TRIES = 100
+_BRIDGE = 0.15  # of a tumour's part in the falx's slab must be white matter for the rest to count as let through
 _CUT = 0.02  # of the tumour may be cut off in one placing, so that a few edits in a row stay within the law's 0.10
 
 
@@ -31,7 +33,8 @@ def settled(layout: Layout, labels: np.ndarray, box: Box, native: np.ndarray | N
 
     Cut off are: what lies outside the brain; oedema in the ventricles (it spreads in tissue and stops at their
     wall, while a core may push in); what crosses the midline except through white matter (the falx lets nothing
-    through, the corpus callosum does); and crumbs that these cuts leave.
+    through, the corpus callosum does); and crumbs that these cuts leave. Oedema that ends at a ventricle does as
+    real oedema does: it does not count as lost.
 
     Args:
         layout: the brain, and id and affine of the result.
@@ -46,11 +49,11 @@ def settled(layout: Layout, labels: np.ndarray, box: Box, native: np.ndarray | N
     box = tuple(slice(b.start + i.start, b.start + i.stop) for b, i in zip(box, inner, strict=True))
     labels, native = labels[inner], native[inner]
     zooms, tissue = spacing(layout.affine), layout.tissue[box]
-    keep = (labels > 0) & (tissue > 0)
-    keep &= ~((labels == Tumour.ED) & ventricles(layout.tissue, zooms, box)) | native
+    in_ventricle = (labels == Tumour.ED) & ventricles(layout.tissue, zooms, box) & ~native
+    keep = (labels > 0) & (tissue > 0) & ~in_ventricle
     keep &= ~_beyond_falx(keep, tissue, box, layout.shape, zooms) | native
     keep &= ~_crumbs(keep, zooms)
-    lost = np.count_nonzero((labels > 0) & ~keep) / np.count_nonzero(labels)
+    lost = float(np.count_nonzero((labels > 0) & ~keep & ~in_ventricle) / np.count_nonzero(labels))
     tumour = np.zeros(layout.shape, np.uint8)
     tumour[box] = np.where(keep, labels, 0)
     return Outcome(Layout(layout.tissue, tumour, layout.affine, layout.id), lost)
@@ -65,7 +68,7 @@ def _beyond_falx(mask, tissue, box, shape, zooms) -> np.ndarray:
         return np.zeros(mask.shape, bool)
     if columns[side < 0].sum() > columns[side > 0].sum():
         side = -side  # the greater side is positive from here on
-    reach = max(FALX_MM / zooms[0], 1.0)
+    reach = _falx_reach(zooms)
     slab = (np.abs(side) <= reach)[:, None, None]
     pieces, sizes = components(mask & ~(slab & (tissue != Tissue.WM)))
     home = np.bincount(pieces[side > reach].ravel(), minlength=len(sizes)) > 0
@@ -76,6 +79,11 @@ def _beyond_falx(mask, tissue, box, shape, zooms) -> np.ndarray:
     if bridged:  # the fissure's own voxels stay with a tumour that does cross
         beyond &= ~slab
     return beyond
+
+
+def _falx_reach(zooms) -> float:
+    """Half the width of the falx's slab in voxels, at least one."""
+    return max(FALX_MM / zooms[0], 1.0)
 
 
 def _crumbs(mask: np.ndarray, zooms) -> np.ndarray:
@@ -93,13 +101,17 @@ class Ground:
         """Find the brain's box and its ventricles; about 50 ms at full size."""
         self.zooms, self.middle = np.array(spacing(layout.affine)), midline(layout.shape)
         box = box_of(layout.tissue)
+        if box is None:
+            raise LayoutError(f"layout {layout.id or '(unnamed)'}: it has no brain to put a tumour into.")
         self.origin = np.array([part.start for part in box]) - 1
         deep = ventricles(layout.tissue, self.zooms, box)
         kind = (layout.tissue[box] > 0).view(np.uint8) + deep
         inner = box_of(deep)
         if inner is not None:
             kind[inner] += deep[inner] & np.isinf(near(~deep[inner], MIDDLE_MM, self.zooms))
-        self.kind = np.pad(kind, 1)  # 0 outside the brain, 1 brain, 2 ventricle, 3 its middle
+        slab = np.abs(np.arange(box[0].start, box[0].stop) - self.middle) <= _falx_reach(self.zooms)
+        kind[slab] = np.where(layout.tissue[box][slab] == Tissue.WM, 4, kind[slab])
+        self.kind = np.pad(kind, 1)  # 0 outside the brain, 1 brain, 2 ventricle, 3 its middle, 4 a way through the falx
 
     def misfit(self, points: np.ndarray, core: np.ndarray, across: float) -> float:
         """How badly a tumour would lie here: 0 is a perfect place, 1 the worst that is taken.
@@ -111,10 +123,16 @@ class Ground:
         """
         index = np.clip(np.rint(points).astype(np.intp) - self.origin, 0, np.array(self.kind.shape) - 1)
         kind = self.kind[index[:, 0], index[:, 1], index[:, 2]]
-        outside, deep = kind == 0, kind >= 2
-        left = np.mean(points[:, 0] < self.middle)
+        deep = (kind == 2) | (kind == 3)
+        side = points[:, 0] - self.middle
+        left = np.mean(side < 0)
+        cut = kind == 0
+        slab = np.abs(side) <= _falx_reach(self.zooms)
+        if np.count_nonzero(kind == 4) < _BRIDGE * np.count_nonzero(slab):  # the falx will stop it
+            cut = cut | ((side < 0) == (left < 0.5))
         return max(
-            np.mean(outside | (deep & ~core)) / _CUT,
+            np.mean(cut) / _CUT,
+            np.mean(deep) / _IN_VENTRICLES,
             np.mean(core & (kind == 3)) / MAX_VENTRICLE_MIDDLE_SHARE,
             np.mean(deep[core]) / MAX_CORE_VENTRICLE_SHARE if core.any() else 0.0,
             min(left, 1 - left) / across,
