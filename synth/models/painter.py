@@ -58,7 +58,7 @@ def paint(classes, coordinates, tensors, seed) -> dict[str, tf.Tensor]:
     onehot = tf.one_hot(classes - 1, len(CLASSES))  # (B, X, Y, Z, 6), all 0 outside
     # outside, a stand-in between CSF and GM keeps the blur from pulling the brain's rim to 0
     table = tf.concat([tf.reduce_mean(tensors["mean"][:, :2], 1, keepdims=True), tensors["mean"]], 1)  # (B, 7, 4)
-    flat = tf.einsum("bxyzc,bcm->bxyzm", tf.one_hot(classes, len(CLASSES) + 1), table)
+    flat = tf.gather(table, classes, batch_dims=1)  # (B, X, Y, Z, 4)
     offset = tensors["offset"][:, None, None, None]
     flat = (flat + offset) * _shading(coordinates, tensors["shading"]) - offset
     white = tf.random.stateless_normal(tf.shape(flat), seed)
