@@ -20,7 +20,7 @@ setup(
     python_requires=">=3.10,<3.14",
     packages=PACKAGES,
     package_dir={"synth.trainers": "trainers", "synth.exporters": "exporters"},
-    package_data={"synth.models": ["weights/*"]},
+    package_data={"synth.models": ["weights/*", "weights/*/*"]},
     install_requires=[
         "tensorflow>=2.18",
         "nibabel>=5.2",
