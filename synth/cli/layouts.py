@@ -5,7 +5,12 @@ import click
 
 @click.group(name="layouts")
 def command():
-    """Make the label layouts (tissue, tumour, style) that the generator paints."""
+    """Make the label layouts (tissue, tumour, style) that the generator paints.
+
+    \b
+    Example:
+      synth layouts extract BraTS2021_TrainingData layouts
+    """  # noqa: D301 (click needs the real backspace)
 
 
 @command.command()

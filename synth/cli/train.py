@@ -5,7 +5,12 @@ import click
 
 @click.group(name="train")
 def command():
-    """Train a network on your own cases."""
+    """Train a network on your own cases.
+
+    \b
+    Example:
+      synth train generator --data train --val val --out run
+    """  # noqa: D301 (click needs the real backspace)
 
 
 @command.command()
