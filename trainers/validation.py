@@ -80,17 +80,19 @@ def calibrate_texture(painter: LayoutPainter, cases: list[TrainingCase], max_cas
 
     The network's own detail is texture too, so the style's noise has to come in weaker than measured.
     """
-    ratios = []
-    for gain in _GAINS:
-        painter.texture_gain = gain
+    ratios = []  # case x gain x modality
+    for case in cases[:max_cases]:
+        item = _prepare(case)
+        healthy = healthy_tissue(item.classes)
+        real = np.array([texture_level(item.real[..., m], healthy) for m in range(4)])
         rows = []
-        for case in cases[:max_cases]:
-            item = _prepare(case)
-            image, healthy = painter(item.layout, item.case.style, (0, 1)), healthy_tissue(item.classes)
-            levels = [[texture_level(part[..., m], healthy) for m in range(4)] for part in (image, item.real)]
-            rows.append(np.array(levels[0]) / np.maximum(levels[1], 1e-6))
-        ratios.append(np.mean(rows, 0))
-    found = [float(np.interp(TEXTURE_TARGET, np.array(ratios)[:, m], _GAINS)) for m in range(4)]
+        for gain in _GAINS:
+            painter.texture_gain = gain
+            image = painter(item.layout, item.case.style, (0, 1))
+            rows.append([texture_level(image[..., m], healthy) for m in range(4)] / np.maximum(real, 1e-6))
+        ratios.append(rows)
+    mean = np.mean(ratios, 0)
+    found = [float(np.interp(TEXTURE_TARGET, mean[:, m], _GAINS)) for m in range(4)]
     painter.texture_gain = [round(value, 3) for value in found]
     return painter.texture_gain
 
