@@ -35,7 +35,7 @@ def find_cases(folder: str | os.PathLike) -> list[CaseFiles]:
     """All cases below a folder, sorted by id: one folder per case, nested folders, or many cases in one folder.
 
     Both BraTS namings and both of `.nii.gz` and `.nii` are recognised; links are followed, hidden files passed over.
-    A case may still lack a modality: `dataset.read_case` says so.
+    A case may still lack a modality: `cases.read_case` says so.
 
     Raises:
         DataError: the folder does not exist or holds no case, part of it cannot be listed, or one id appears in two

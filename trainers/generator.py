@@ -11,7 +11,7 @@ import numpy as np
 
 from synth import __version__
 from synth.brats import MODALITIES, NAMINGS
-from synth.dataset import find_cases
+from synth.cases import find_cases
 from synth.errors import ModelError, OutputError
 from synth.models.discriminator import build_discriminator
 from synth.models.generator import GeneratorConfig, build_generator

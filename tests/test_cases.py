@@ -11,7 +11,7 @@ from phantoms import SHAPE, phantom_case, write_case
 
 import synth.volume
 from synth.brats import AFFINE, MODALITIES, NAMINGS, Tumour
-from synth.dataset import check_dataset, find_cases, read_case
+from synth.cases import check_dataset, find_cases, read_case
 from synth.errors import DataError, SynthError
 
 
