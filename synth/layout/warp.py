@@ -39,7 +39,8 @@ class SplineField:
             np.rint(self._basis(axis, np.arange(part.start, part.stop)) * 1024) / 1024 for axis, part in enumerate(box)
         )
         lines = np.rint(self._lines(x, y, np.rint(self.controls * 128) / 128) * 128) / 128
-        return [line @ z.T.astype(np.float32) for line in lines.astype(np.float32)]
+        flat = lines.reshape(-1, lines.shape[-1]).astype(np.float32)  # one plain product: a broadcast one is far slower
+        return list((flat @ np.ascontiguousarray(z.T, np.float32)).reshape(*lines.shape[:-1], len(z)))
 
     def at(self, points: np.ndarray) -> np.ndarray:
         """(n, 3) displacements at (n, 3) scattered voxel positions."""
