@@ -20,7 +20,7 @@ setup(
     python_requires=">=3.10,<3.14",
     packages=PACKAGES,
     package_dir={"synth.trainers": "trainers", "synth.exporters": "exporters"},
-    package_data={"synth.models": ["weights/*", "weights/*/*"]},
+    package_data={"synth.models": ["weights/*", "weights/*/*"], "synth.layout": ["weights/*"]},
     install_requires=[
         "tensorflow>=2.18",
         "nibabel>=5.2",
@@ -31,6 +31,7 @@ setup(
         "tqdm>=4.66",
         "nilearn>=0.11",
         "pillow>=10.1",
+        "pyyaml>=6",
         "tensorboard>=2.18",  # TensorFlow no longer brings it
         "isal>=1.6; platform_machine in 'x86_64 AMD64 aarch64 arm64'",
     ],
