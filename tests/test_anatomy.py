@@ -2,43 +2,66 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from synth.brats import AFFINE, GRID
+from synth.brats import AFFINE, GRID, Tissue
 from synth.errors import LayoutError
 from synth.layout.anatomy import Anatomy, AtlasAnatomies, AtlasSource, draw_anatomy
+from synth.layout.anatomy_prior import LATTICE, AnatomyPrior, mirrored_field, refined, shipped_prior, with_still_middle
 from synth.layout.law import violations
-from synth.layout.space import spacing, ventricles
-from synth.layout.warp import MIN_JACOBIAN
+from synth.layout.space import MIDLINE, components, spacing, ventricles
+from synth.layout.warp import MIN_JACOBIAN, SplineField
+
+WHOLE = tuple(slice(0, n) for n in GRID)
 
 
-def test_drawn_anatomies_differ_do_not_fold_and_are_records():
-    drawn = [draw_anatomy(np.random.default_rng(seed)) for seed in range(12)]
-    assert len({anatomy.seed for anatomy in drawn}) == 12
-    assert draw_anatomy(np.random.default_rng(3)) == drawn[3]
-    for anatomy in drawn:
-        assert anatomy.warp().min_jacobian() > MIN_JACOBIAN
-        record = json.loads(json.dumps(anatomy.to_dict()))
-        assert Anatomy(**{k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}) == anatomy
+@pytest.fixture(scope="module")
+def brains():
+    return [AtlasAnatomies()[number].load() for number in (3, 123456)]
 
 
-def test_tissue_is_complete_and_in_the_proportions_of_brains():
-    tissue = draw_anatomy(np.random.default_rng(1)).tissue()
-    assert tissue.shape == GRID
-    share = np.bincount(tissue.ravel(), minlength=4)[1:] / np.count_nonzero(tissue)
-    for value, (low, high) in zip(share, ((0.08, 0.33), (0.30, 0.60), (0.22, 0.45)), strict=True):
-        assert low < value < high
-    assert 1050 < np.count_nonzero(tissue) / 1000 < 2000
-    whole = tuple(slice(0, n) for n in GRID)
-    assert 5_000 < np.count_nonzero(ventricles(tissue, spacing(AFFINE), whole)) < 120_000
+@settings(max_examples=12, deadline=None)
+@given(st.integers(0, 2**31 - 1))
+def test_drawn_anatomies_do_not_fold_are_records_and_keep_the_falx_in_place(seed):
+    anatomy = draw_anatomy(np.random.default_rng(seed))
+    assert draw_anatomy(np.random.default_rng(seed)) == anatomy
+    record = json.loads(json.dumps(anatomy.to_dict()))
+    assert Anatomy(**{k: tuple(v) if isinstance(v, list) else v for k, v in record.items()}) == anatomy
+    warp = anatomy.warp()
+    assert warp.min_jacobian() > MIN_JACOBIAN
+    y, z = np.meshgrid(np.arange(60, 200, 14), np.arange(30, 135, 14))
+    falx = np.stack([np.full(y.size, MIDLINE), y.ravel(), z.ravel()], 1)
+    away = np.abs(warp.forward(falx)[:, 0] - MIDLINE)
+    assert np.median(away) < 4
+    assert away.max() < 9
 
 
-def test_a_source_gives_the_same_lawful_layout_each_time():
-    source = AtlasAnatomies()[123456]
-    layout, again = source.load(), AtlasSource(123456).load()
-    assert np.array_equal(layout.classes, again.classes)
+def test_tissue_is_complete_and_in_the_proportions_of_brains(brains):
+    for layout in brains:
+        tissue = layout.tissue
+        assert tissue.shape == GRID
+        share = np.bincount(tissue.ravel(), minlength=4)[1:] / np.count_nonzero(tissue)
+        for value, (low, high) in zip(share, ((0.08, 0.33), (0.35, 0.60), (0.22, 0.45)), strict=True):
+            assert low < value < high
+        assert 1050 < np.count_nonzero(tissue) / 1000 < 2000
+        assert 5_000 < np.count_nonzero(ventricles(tissue, spacing(AFFINE), WHOLE)) < 120_000
+        assert components(tissue > 0)[1].max() > 0.999 * np.count_nonzero(tissue)
+
+
+def test_brains_differ_in_their_folds(brains):
+    first, second = (layout.tissue for layout in brains)
+    both = (first > 0) & (second > 0)
+    grey = [tissue[both] == Tissue.GM for tissue in (first, second)]
+    assert 2 * np.count_nonzero(grey[0] & grey[1]) / (grey[0].sum() + grey[1].sum()) < 0.85
+
+
+def test_a_source_gives_the_same_healthy_brain_each_time(brains):
+    source, layout = AtlasAnatomies()[123456], brains[1]
+    assert np.array_equal(layout.tissue, AtlasSource(123456).load().tissue)
     assert layout.id == source.id == "atlas-0000123456"
-    assert layout.tumour.any()
-    assert violations(layout) == []
+    assert not layout.tumour.any()
+    assert violations(layout, tumour_expected=False) == []
 
 
 def test_the_sequence_is_indexed_and_searched_without_loading():
@@ -52,3 +75,36 @@ def test_the_sequence_is_indexed_and_searched_without_loading():
             hosts.find(wrong)
     with pytest.raises(LayoutError, match="at least 1"):
         AtlasAnatomies(0)
+
+
+def test_a_refined_field_is_the_same_field():
+    controls = np.random.default_rng(0).standard_normal((*LATTICE.shape, 3))
+    finer = LATTICE.finer()
+    assert refined(controls).shape == (*finer.shape, 3)
+    points = np.random.default_rng(1).uniform(45, 155, (50, 3))
+    coarse = SplineField(LATTICE.origin, LATTICE.step, controls).at(points)
+    assert np.allclose(SplineField(finer.origin, finer.step, refined(controls)).at(points), coarse)
+
+
+def test_the_middle_stays_and_symmetric_fields_are_left_alone():
+    controls = np.random.default_rng(2).standard_normal((*LATTICE.shape, 3))
+    symmetric = controls + mirrored_field(controls)
+    assert np.allclose(with_still_middle(symmetric), symmetric)
+    middle = LATTICE.shape[0] // 2
+    assert LATTICE.positions(0)[middle] == MIDLINE
+    still = with_still_middle(controls)
+    assert np.abs(still[middle, ..., 0]).mean() < 0.4 * np.abs(controls[middle, ..., 0]).mean()
+    assert np.array_equal(still[..., 1:], controls[..., 1:])
+
+
+def test_the_prior_favours_no_side_and_survives_its_file(tmp_path):
+    prior = shipped_prior()
+    assert np.allclose(mirrored_field(prior.mean), prior.mean, atol=0.02)
+    for factor in prior.factors:
+        mirror = mirrored_field(factor)
+        assert min(np.abs(mirror - factor).max(), np.abs(mirror + factor).max()) < 0.1 * np.abs(factor).max()
+    prior.save(tmp_path / "prior.npz")
+    assert np.array_equal(AnatomyPrior.load(tmp_path / "prior.npz").factors, prior.factors)
+    (tmp_path / "prior.npz").write_bytes(b"torn")
+    with pytest.raises(LayoutError, match="install synth again"):
+        AnatomyPrior.load(tmp_path / "prior.npz")

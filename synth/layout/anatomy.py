@@ -1,30 +1,30 @@
-"""The embedded default anatomy: the ICBM152 atlas on the BraTS grid, each time bent anew, with a drawn tumour.
+"""The embedded default anatomy: healthy brains, the ICBM152 atlas bent and re-weighted as real brains differ.
 
-No data of the user's are needed and no real case is copied: brains differ by an affine, a smooth diffeomorphism and
-the width of their CSF spaces, tumours are those of `shapes`.
+No data of the user's are needed and no real case is copied: shape and tissue shares come from `AnatomyPrior`, the
+folds of the cortex from random fields. The tumour is an edit's business.
 """
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache
 
 import numpy as np
 
-from synth.brats import AFFINE, Tissue
+from synth.brats import AFFINE, GRID
 from synth.errors import LayoutError
-from synth.layout.edits.motion import rotation
-from synth.layout.edits.placing import direction
-from synth.layout.law import violations
+from synth.layout.anatomy_prior import LATTICE, Draw, refined, shipped_prior
+from synth.layout.atlas import RIM_MM, SoftAtlas, soft_atlas
 from synth.layout.layout import Layout
-from synth.layout.shapes import draw_tumour
-from synth.layout.space import box_of, near, spacing, widened
-from synth.layout.warp import MIN_JACOBIAN, Warp, checked, random_field
+from synth.layout.space import MIDLINE
+from synth.layout.warp import MIN_JACOBIAN, SplineField, Warp, checked
 
-COARSE_STEP_MM = 60.0  # proportions of lobes
-FINE_STEP_MM = 28.0  # course of gyri
-RIM_MM = 3.0
-TUMOUR_TRIES = 30
+CENTRE = np.array([MIDLINE, 120.0, 75.0])  # voxels: the affine's fixed point
+FINE = LATTICE.finer()
+SMOOTH_MM = 24.0  # controls of the fields that make sulci here wider and there narrower
+FOLD_MM = 8.0  # controls of the fold pattern; gyri are about as wide as one and a half of these
+
+SULCUS, CROWN = 3.5, 1.6  # log weights that open a sulcus, and that bring white matter up into a gyrus
 
 
 @dataclass(frozen=True)
@@ -32,25 +32,27 @@ class Anatomy:
     """How one brain departs from the atlas.
 
     Attributes:
-        scale: (3,) of the brain along the array axes.
-        degrees: turn of the head about `axis`.
-        axis: (3,) its axis.
-        coarse_mm: root mean square of the field with controls every `COARSE_STEP_MM`.
-        fine_mm: the same for `FINE_STEP_MM`.
-        csf: weight of the atlas's CSF against grey and white matter: the larger, the wider sulci and ventricles.
-        white: weight of white matter against grey.
-        rim_mm: CSF around the atlas's brain, which is stripped closer than scans are; 0 to `RIM_MM`.
-        seed: of the fields.
+        affine: (12,) size, proportions, tilt: see `AnatomyPrior.affine_mean`.
+        shape: (k,) standard deviations along the prior's directions of deformation.
+        rest: share of the prior's unexplained deformation that is added at random; 1 unless that would fold.
+        fine_mm: root mean square of the finest deformation, which bends gyri.
+        csf: log weight of CSF against grey and white matter: the larger, the wider sulci and ventricles.
+        white: log weight of white matter against grey.
+        rim_mm: CSF around the atlas's brain.
+        uneven: standard deviation, in log weight, of the CSF weight from place to place.
+        folds: strength of the folds that this brain has and the atlas has not.
+        seed: of all fields.
     """
 
-    scale: tuple[float, float, float]
-    degrees: float
-    axis: tuple[float, float, float]
-    coarse_mm: float
+    affine: tuple[float, ...]
+    shape: tuple[float, ...]
+    rest: float
     fine_mm: float
     csf: float
     white: float
     rim_mm: float
+    uneven: float
+    folds: float
     seed: int
 
     def to_dict(self) -> dict:
@@ -64,57 +66,108 @@ class Anatomy:
             LayoutError: the deformation folds.
         """
         atlas = _atlas()
-        labels = np.where(atlas.white > 1 / self.white, np.uint8(Tissue.WM), np.uint8(Tissue.GM))
-        labels[(atlas.csf * self.csf > 1) | (atlas.outside > 0)] = Tissue.CSF
-        labels[atlas.outside > self.rim_mm] = Tissue.OUTSIDE
         warp = checked(self.warp(), "anatomy")
-        box = warp.output_box(atlas.box, atlas.shape)
-        out = np.zeros(atlas.shape, np.uint8)
-        out[box] = warp.gather(labels, [part.start for part in atlas.box], box)
-        return out
+        csf, white, rim = self._weights(atlas)
+        return gather_tissue(atlas, atlas.labels(csf, white, rim), warp)
 
     def warp(self) -> Warp:
         """The deformation of the atlas."""
-        atlas, zooms = _atlas(), spacing(AFFINE)
-        grid = tuple(slice(0, n) for n in atlas.shape)
-        fields = (
-            random_field(grid, zooms, self.coarse_mm, COARSE_STEP_MM, self.seed),
-            random_field(grid, zooms, self.fine_mm, FINE_STEP_MM, self.seed + 1),
-        )
-        middle = [(part.start + part.stop - 1) / 2 for part in atlas.box]
-        return Warp.about(middle, np.diag(self.scale) @ rotation(self.degrees, self.axis), zooms, fields=fields)
+        rng = np.random.default_rng((self.seed, 0))
+        prior = shipped_prior()
+        controls = refined(prior.controls(self.shape, self.rest * rng.standard_normal((*LATTICE.shape, 3))))
+        controls += self.fine_mm * _fine(rng)
+        matrix, offset = affine_map(self.affine)
+        return Warp(matrix, offset, (SplineField(FINE.origin, FINE.step, controls),))
+
+    def _weights(self, atlas: SoftAtlas) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Log weights and rim at each voxel of the atlas's box."""
+        shape = atlas.csf.shape
+        csf, white, rim = smooth_fields(atlas.half_shape, SMOOTH_MM / 2, (self.seed, 1), 3)
+        csf = self.csf + self.uneven * csf
+        white = self.white + 0.35 * self.uneven * white
+        rim = np.clip(self.rim_mm + 0.8 * rim, 0, RIM_MM)
+        csf, white, rim = (_doubled(part, shape) for part in (csf, white, rim))
+        if self.folds:
+            pattern = smooth_fields(shape, FOLD_MM, (self.seed, 2), 1)[0]
+            height = np.abs(pattern).reshape(-1)[atlas.foot]  # 0 along sulci, above 1 on crowns of gyri
+            csf.reshape(-1)[atlas.band] += self.folds * SULCUS * (np.maximum(1 - height / 0.35, 0) - 0.14)
+            white.reshape(-1)[atlas.band] += self.folds * CROWN * (np.minimum(height, 2) - 0.8)
+        return csf, white, rim
+
+
+def affine_map(numbers) -> tuple[np.ndarray, np.ndarray]:
+    """Matrix and offset, output voxel to atlas voxel, of an `Anatomy.affine`."""
+    numbers = np.asarray(numbers, float)
+    matrix = np.eye(3) + numbers[:9].reshape(3, 3) / 100
+    return matrix, numbers[9:] + CENTRE - matrix @ CENTRE
+
+
+def gather_tissue(atlas: SoftAtlas, labels: np.ndarray, warp: Warp) -> np.ndarray:
+    """(240, 240, 155) uint8: `labels` on the atlas's box, deformed."""
+    box = warp.output_box(atlas.box, GRID)
+    out = np.zeros(GRID, np.uint8)
+    out[box] = warp.gather(labels, [part.start for part in atlas.box], box)
+    return out
+
+
+def smooth_fields(shape, step: float, seed, count: int) -> list[np.ndarray]:
+    """`count` random fields of about unit variance, with controls every `step` voxels; the same bits everywhere."""
+    cells = [int(np.ceil((n - 1) / step)) for n in shape]
+    controls = np.random.default_rng(seed).standard_normal((*(c + 3 for c in cells), count)) / 0.479**1.5
+    spline = SplineField((0.0, 0.0, 0.0), (step,) * 3, controls)
+    return spline.displacement(tuple(slice(0, n) for n in shape))
+
+
+def _doubled(field: np.ndarray, shape) -> np.ndarray:
+    for axis in range(3):
+        field = np.repeat(field, 2, axis)
+    return np.ascontiguousarray(field[tuple(slice(0, n) for n in shape)], np.float32)
+
+
+def _fine(rng: np.random.Generator) -> np.ndarray:
+    """Controls on `FINE` of a field of unit root mean square that bends gyri, and hardly moves the falx."""
+    controls = np.clip(rng.standard_normal((*FINE.shape, 3)), -2.5, 2.5) / 0.479**1.5
+    away = np.abs(FINE.positions(0) - MIDLINE)
+    controls[..., 0] *= np.clip(away / 20, 0.2, 1)[:, None, None]
+    return controls
+
+
+@cache
+def _atlas() -> SoftAtlas:
+    return soft_atlas().biased(shipped_prior().bias)
 
 
 def draw_anatomy(rng: np.random.Generator) -> Anatomy:
-    """A brain: size, proportions, tilt, bending and CSF spaces.
+    """A brain as the prior has them: size, proportions, tilt, ventricles, sulci.
 
-    Against the 12 training scans: volume 1506 ml (standard deviation 120), CSF 18 % (4.5), GM 44 % (4), WM 31 % (4).
+    Deformations that fold or nearly do are made weaker until they do not.
     """
-    size = rng.normal(0, 0.02)  # logarithm; with the next line and the rim, volumes spread by 8 % as the real ones do
-    scale = np.exp(size + rng.normal(0, 0.015, 3))
-    strength = rng.uniform(0.6, 1.2)
-    csf, white, rim = np.exp(rng.normal(0.6, 0.35)), np.exp(rng.normal(0, 0.12)), rng.uniform(0.5, RIM_MM)
-    axis, degrees, seed = direction(rng), rng.normal(0, 2.0), int(rng.integers(2**31))
-    while True:
-        anatomy = Anatomy(
-            scale=tuple(round(float(v), 4) for v in scale),
-            degrees=round(float(degrees), 2),
-            axis=tuple(round(float(v), 4) for v in axis),
-            coarse_mm=round(3.0 * strength, 2),
-            fine_mm=round(1.2 * strength, 2),
-            csf=round(float(csf), 3),
-            white=round(float(white), 3),
-            rim_mm=round(float(rim), 2),
-            seed=seed,
+    drawn: Draw = shipped_prior().draw(rng)
+    anatomy = Anatomy(
+        affine=tuple(round(float(v), 3) for v in drawn.affine),
+        shape=tuple(round(float(v), 3) for v in drawn.shape),
+        rest=1.0,
+        fine_mm=round(float(rng.uniform(0.6, 1.0)), 2),
+        csf=round(float(drawn.tissue[0]), 3),
+        white=round(float(drawn.tissue[1]), 3),
+        rim_mm=round(float(rng.uniform(0.5, 2.5)), 2),
+        uneven=round(float(rng.uniform(0.2, 0.6)), 2),
+        folds=round(float(rng.uniform(0.5, 1.0)), 2),
+        seed=int(rng.integers(2**31)),
+    )
+    while anatomy.warp().min_jacobian() < MIN_JACOBIAN + 0.05:
+        anatomy = replace(
+            anatomy,
+            rest=round(0.85 * anatomy.rest, 3),
+            fine_mm=round(0.85 * anatomy.fine_mm, 3),
+            shape=tuple(round(0.97 * v, 3) for v in anatomy.shape),
         )
-        if anatomy.warp().min_jacobian() >= MIN_JACOBIAN + 0.05:
-            return anatomy
-        strength *= 0.85
+    return anatomy
 
 
 @dataclass(frozen=True)
 class AtlasSource:
-    """Anatomy and tumour number `number`; everything is drawn from that number."""
+    """Anatomy number `number`; everything is drawn from that number."""
 
     number: int
 
@@ -124,25 +177,13 @@ class AtlasSource:
         return f"atlas-{self.number:010d}"
 
     def load(self) -> Layout:
-        """The brain, with its tumour.
-
-        Raises:
-            LayoutError: no lawful tumour was found in `TUMOUR_TRIES` draws.
-        """
-        rng = np.random.default_rng(np.random.SeedSequence(self.number))
-        anatomy = draw_anatomy(rng)
-        tissue = anatomy.tissue()
-        healthy = Layout(tissue, np.zeros_like(tissue), np.array(AFFINE), self.id)
-        for _ in range(TUMOUR_TRIES):
-            layout = draw_tumour(healthy, rng).apply(healthy)
-            found = violations(layout)
-            if not found:
-                return layout
-        raise LayoutError(f"{self.id}: none of {TUMOUR_TRIES} drawn tumours was lawful; the last: {found[0]}.")
+        """The brain, healthy: its tumour map is empty."""
+        tissue = draw_anatomy(np.random.default_rng(np.random.SeedSequence(self.number))).tissue()
+        return Layout(tissue, np.zeros_like(tissue), np.array(AFFINE), self.id)
 
 
 class AtlasAnatomies(Sequence):
-    """Hosts for a `LayoutSampler` that need no data: endless brains, each made when it is loaded.
+    """Hosts for a `LayoutSampler` that need no data: endless healthy brains, each made when it is loaded.
 
     Args:
         count: how many different ones.
@@ -151,7 +192,7 @@ class AtlasAnatomies(Sequence):
         >>> layout, recipe = LayoutSampler(AtlasAnatomies(), seed=1).draw(0)
     """
 
-    edits = "fresh"  # the preset that suits them: brain and tumour are new already
+    healthy = True  # no brain has a tumour: a preset begins by making one
 
     def __init__(self, count: int = 2**31):
         if count < 1:
@@ -174,27 +215,3 @@ class AtlasAnatomies(Sequence):
         if not found or int(found[1]) >= self.count:
             raise LayoutError(f"the layout {source_id!r} is not an atlas anatomy; give the data it was made from.")
         return AtlasSource(int(found[1]))
-
-
-@dataclass(frozen=True)
-class _Atlas:
-    """The atlas on the BraTS grid, cut to its brain, as ratios that one comparison turns into tissue."""
-
-    shape: tuple[int, int, int]
-    box: tuple[slice, slice, slice]
-    outside: np.ndarray  # mm from its brain, up to `RIM_MM`, then infinity
-    white: np.ndarray  # white over grey matter
-    csf: np.ndarray  # CSF over the greater of the two
-
-
-@cache
-def _atlas() -> _Atlas:
-    from synth.layout.atlas import atlas_probabilities
-
-    probabilities = atlas_probabilities()
-    brain = probabilities.sum(-1) > 0.5
-    box = widened(box_of(brain), RIM_MM, spacing(AFFINE), brain.shape)
-    csf, grey, white = (probabilities[box][..., k] for k in range(3))
-    tiny = np.float32(1e-6)
-    outside = near(brain[box], RIM_MM, spacing(AFFINE))
-    return _Atlas(brain.shape, box, outside, white / (grey + tiny), csf / (np.maximum(grey, white) + tiny))

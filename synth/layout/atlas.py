@@ -1,13 +1,21 @@
 """The ICBM152 2009 atlas that nilearn carries, brought to the BraTS grid by one fixed affine."""
 
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
-from scipy.ndimage import affine_transform
+from scipy.ndimage import affine_transform, binary_opening, distance_transform_edt, gaussian_filter, map_coordinates
 
-from synth.brats import GRID
+from synth.brats import AFFINE, GRID, Tissue
+from synth.layout.space import MIDLINE, Box, box_of, near, spacing, ventricles, widened
+
+RIM_MM = 3.5  # CSF is added around the atlas's brain, which is stripped closer than scans are, up to this
+BIAS_STEP = 6  # voxels between the samples of a correction of the atlas
+LINING_MM = 6.0  # around the ventricles no cortex folds
+WALL_SLOPE = 0.7  # log ratio per mm outside the ventricles
+BAND_MM = 22.0  # depth of the deepest folds below the brain's surface
 
 # BraTS voxel -> ICBM152 voxel. Found once by `benchmarks/fit_atlas_affine.py` (affine, correlation of tissue maps
 # smoothed by 1 mm) against the SRI24 tissue map that BraTS is registered to: Dice 0.96 brain, 0.75 GM, 0.79 WM.
@@ -44,3 +52,92 @@ def atlas_probabilities() -> np.ndarray:
 
 def _load(path: Path) -> np.ndarray:
     return np.asanyarray(nib.load(path).dataobj).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class SoftAtlas:
+    """The atlas on the BraTS grid, cut to its brain, as log ratios that one comparison turns into tissue.
+
+    Attributes:
+        box: where in the grid the arrays lie.
+        csf: log of CSF over the greater of grey and white matter.
+        white: log of white over grey matter.
+        outside: mm from the brain, up to `RIM_MM`, then infinity.
+        band: flat indices of the voxels where the cortex folds.
+        foot: (n,) for each of these the flat index of the surface above it.
+    """
+
+    box: Box
+    csf: np.ndarray
+    white: np.ndarray
+    outside: np.ndarray
+    band: np.ndarray
+    foot: np.ndarray
+
+    @property
+    def half_shape(self) -> tuple[int, int, int]:
+        """Of the grid with every second voxel of the box."""
+        return tuple(-(-n // 2) for n in self.csf.shape)
+
+    def biased(self, bias: np.ndarray) -> "SoftAtlas":
+        """This atlas with (2, a, b, c) corrections, every `BIAS_STEP` voxels, added to `csf` and `white`."""
+        lines = [np.arange(n) / BIAS_STEP for n in self.csf.shape]
+        points = np.meshgrid(*lines, indexing="ij", sparse=False)
+        # rounded: thresholds must not hang on the last bit of an interpolation
+        add = [np.rint(map_coordinates(part, points, order=1, mode="nearest") * 256) / 256 for part in bias]
+        csf, white = (array + part.astype(np.float32) for array, part in zip((self.csf, self.white), add, strict=True))
+        return SoftAtlas(self.box, csf, white, self.outside, self.band, self.foot)
+
+    def labels(self, csf, white, rim) -> np.ndarray:
+        """Tissue map on the box: log weights of CSF and of white matter, mm of rim; numbers or arrays."""
+        out = np.where(self.white > -white, np.uint8(Tissue.WM), np.uint8(Tissue.GM))
+        out[self.csf > -csf] = Tissue.CSF
+        out[self.outside > 0] = Tissue.CSF
+        out[self.outside > rim] = Tissue.OUTSIDE
+        return out
+
+
+@cache
+def soft_atlas() -> SoftAtlas:
+    """The atlas, made once per process."""
+    probabilities = atlas_probabilities()
+    brain = gaussian_filter(probabilities.sum(-1), 1.2) > 0.5  # the atlas's own edge is frayed at the base
+    box = widened(box_of(brain), RIM_MM + 1, spacing(AFFINE), brain.shape)
+    csf, grey, white = (probabilities[box][..., k] for k in range(3))
+    small = np.float32(1 / 512)
+    ratios = (csf + small) / (np.maximum(grey, white) + small), (white + small) / (grey + small)
+    soft, pale = (np.rint(np.log(ratio) * 256).astype(np.float32) / 256 for ratio in ratios)
+    soft[csf + grey + white < 0.5] = 1.0
+    brain = brain[box]
+    fluid = _distance_to_ventricles(brain, soft, pale, box)
+    pale[_lining(brain, soft, pale) & (fluid <= LINING_MM)] = 2.0
+    # near ventricles the ratio falls by distance, not as steeply as the atlas's: a weight moves their walls evenly
+    soft = np.maximum(soft, np.rint((0.3 - WALL_SLOPE * fluid) * 256) / 256).astype(np.float32)
+    outside = near(brain, RIM_MM, spacing(AFFINE))
+    return SoftAtlas(box, soft, pale, outside, *_folds(brain & (fluid > LINING_MM), brain, soft, pale, box))
+
+
+def _distance_to_ventricles(brain, csf, white, box: Box) -> np.ndarray:
+    """Mm, infinite beyond 8 mm."""
+    tissue = np.zeros(GRID, np.uint8)
+    tissue[box] = np.where(csf > -0.5, Tissue.CSF, np.where(white > 0, Tissue.WM, Tissue.GM)) * brain
+    return near(ventricles(tissue, spacing(AFFINE), box), 8.0, spacing(AFFINE))
+
+
+def _lining(brain, csf, white) -> np.ndarray:
+    """Thin grey matter: along ventricles it is CSF and white matter averaged, as bright as grey in T1."""
+    grey = brain & (csf <= 0) & (white < 0)
+    ball = np.sum(np.square(np.indices((5, 5, 5)) - 2), 0) <= 5
+    return grey & ~binary_opening(grey, ball)
+
+
+def _folds(where, brain, csf, white, box: Box) -> tuple[np.ndarray, np.ndarray]:
+    """Where the cortex can fold, and the surface voxel above each of its voxels: outside or the falx."""
+    x, y, z = np.ogrid[box]
+    x = np.abs(x - MIDLINE)
+    falx = (x <= 1) & (csf > -1.0)
+    depth, foot = distance_transform_edt(brain & ~falx, return_indices=True)
+    cerebrum = z > np.where(y > 140, 62, 44)
+    deep = (x < 32) & (y > 85) & (y < 165) & (z < 84)  # basal ganglia, thalamus
+    band = np.flatnonzero(where & cerebrum & ~deep & (depth < BAND_MM) & (white < 2.5))
+    return band, np.ravel_multi_index([f.reshape(-1)[band] for f in foot], brain.shape)
