@@ -129,7 +129,7 @@ def ventricles(tissue: np.ndarray, zooms, box: Box) -> np.ndarray:
     rim = [(int(part.start > 0), int(part.stop < size)) for part, size in zip(whole, tissue.shape, strict=True)]
     edge = near(np.pad(middles == 0, rim, constant_values=True), VENTRICLE_DEPTH, coarse)
     depth = edge[tuple(slice(a, a + n) for (a, _), n in zip(rim, middles.shape, strict=True))]
-    deep, sizes = components((_block_share(low == Tissue.CSF, steps) >= 0.5) & np.isinf(depth))
+    deep, sizes = components((block_share(low == Tissue.CSF, steps) >= 0.5) & np.isinf(depth))
     deep = (sizes * np.prod(coarse) >= 1000)[deep]
     index = [
         np.clip((np.arange(part.start, part.stop) - first.start) // step, -1, n) + 1
@@ -138,7 +138,7 @@ def ventricles(tissue: np.ndarray, zooms, box: Box) -> np.ndarray:
     return np.pad(deep, 1)[np.ix_(*index)] & (tissue[box] == Tissue.CSF)
 
 
-def _block_share(mask: np.ndarray, steps) -> np.ndarray:
+def block_share(mask: np.ndarray, steps) -> np.ndarray:
     """Share of true voxels in each block of `steps` voxels; the mask holds whole blocks only."""
     total = np.zeros([n // step for n, step in zip(mask.shape, steps, strict=True)], np.uint16)
     for offset in np.ndindex(*steps):

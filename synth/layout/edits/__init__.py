@@ -1,27 +1,48 @@
 """The edit language: what can be done to a layout, as small recorded changes.
 
-One module per kind: `motion` (move, rotate, scale, mirror, elastic), `region` (grow, shrink), `exchange` (swap,
-remove); `edit` holds what all share, `placing` how a tumour is fitted into a brain, `presets` which edits a sample
-gets. A new edit is a frozen dataclass with `@register` in one of them, or in a new one imported here.
+One module per kind: `motion` (move, rotate, scale, stretch, mirror), `bending` (elastic), `region` (grow, shrink,
+resize), `composition` (recompose, rim, drop_enhancement, core), `satellites`, `exchange` (swap, remove), `blending`
+(blend); `edit` holds what all share, `placing` how a tumour is fitted into a brain, `depth` how regions are cut at a
+volume, `presets` which edits a sample gets. A new edit is a frozen dataclass with `@register` in one of them, or in a
+new one imported here.
 """
 
+from synth.layout.edits.anatomy import Atrophy, MassEffect
+from synth.layout.edits.bending import Elastic
+from synth.layout.edits.blending import Blend
+from synth.layout.edits.composition import Core, DropEnhancement, Recompose, Rim
 from synth.layout.edits.edit import EDITS, Edit, Outcome, edit_from_dict, parse_edit
 from synth.layout.edits.exchange import Remove, Swap
-from synth.layout.edits.motion import Elastic, Mirror, Move, Rotate, Scale
-from synth.layout.edits.region import Grow, Shrink
+from synth.layout.edits.largest import Largest
+from synth.layout.edits.motion import Mirror, Move, Rotate, Scale, Stretch
+from synth.layout.edits.new import New
+from synth.layout.edits.region import Grow, Resize, Shrink
+from synth.layout.edits.satellites import Satellites
 
 __all__ = [
     "EDITS",
+    "Atrophy",
+    "Blend",
+    "Core",
+    "DropEnhancement",
     "Edit",
     "Elastic",
     "Grow",
+    "Largest",
+    "MassEffect",
     "Mirror",
     "Move",
+    "New",
     "Outcome",
+    "Recompose",
     "Remove",
+    "Resize",
+    "Rim",
     "Rotate",
+    "Satellites",
     "Scale",
     "Shrink",
+    "Stretch",
     "Swap",
     "edit_from_dict",
     "parse_edit",

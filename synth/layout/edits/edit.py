@@ -116,22 +116,70 @@ def parse_edit(spec: str) -> tuple[type[Edit], str]:
     return cls, target
 
 
+def span(name: str, key: str, given, least: float = -math.inf, most: float = math.inf) -> tuple[float, float]:
+    """A range given to `draw`: (low, high), or one number for both.
+
+    Raises:
+        LayoutError: it is no range of finite numbers, or leaves `least`..`most`.
+    """
+    pair = (given, given) if _is_number(given) else given
+    lawful = isinstance(pair, (tuple, list)) and len(pair) == 2 and all(_is_number(v) for v in pair)
+    if not lawful or not least <= pair[0] <= pair[1] <= most:
+        limits = f" within {least:g} to {most:g}" if math.isfinite(least + most) else ""
+        limits = f" of at least {least:g}" if not limits and math.isfinite(least) else limits
+        raise LayoutError(f"edit {name}: {key} must be a range (low, high){limits}, found {given!r}.")
+    return float(pair[0]), float(pair[1])
+
+
+def uniform(rng: np.random.Generator, limits: tuple[float, float]) -> float:
+    """A number within the limits, each alike."""
+    return float(rng.uniform(*limits))
+
+
+def log_uniform(rng: np.random.Generator, limits: tuple[float, float]) -> float:
+    """A number within positive limits, uniform in its logarithm."""
+    return float(np.exp(rng.uniform(*np.log(limits))))
+
+
+def choice(name: str, key: str, given, known) -> tuple[str, ...]:
+    """An option given to `draw`, one name or a list of names, as a tuple.
+
+    Raises:
+        LayoutError: a name is not one of `known`.
+    """
+    names = (given,) if isinstance(given, str) else given
+    if not isinstance(names, (tuple, list)) or not names or not all(one in known for one in names):
+        raise LayoutError(f"edit {name}: {key} must be out of {', '.join(known)}, found {given!r}.")
+    return tuple(names)
+
+
 def _checked(name: str, spec, value):
     """`value` as the type the dataclass field declares."""
-    kind = spec.type if isinstance(spec.type, str) else getattr(spec.type, "__name__", str(spec.type))
+    kind = "list" if spec.type == tuple[float, ...] else getattr(spec.type, "__name__", str(spec.type))
     if kind == "str" and isinstance(value, str):
         return value
+    if kind == "bool" and isinstance(value, (bool, np.bool_)):
+        return bool(value)
     if kind == "int" and isinstance(value, (int, np.integer)) and not isinstance(value, bool):
         return int(value)
     if kind == "float" and _is_number(value):
         return float(value)
-    triple = kind == "tuple" and isinstance(value, (tuple, list, np.ndarray)) and len(value) == 3
-    if triple and all(_is_number(v) for v in value):
+    several = isinstance(value, (tuple, list, np.ndarray)) and all(_is_number(v) for v in value)
+    if several and (kind == "list" or (kind == "tuple" and len(value) == 3)):
         return tuple(float(v) for v in value)
-    wanted = {"str": "a text", "int": "a whole number", "float": "a finite number", "tuple": "three finite numbers"}
-    raise LayoutError(f"edit {name}: {spec.name} must be {wanted.get(kind, kind)}, found {value!r}.")
+    raise LayoutError(f"edit {name}: {spec.name} must be {_WANTED.get(kind, kind)}, found {value!r}.")
 
 
 def _is_number(value) -> bool:
     real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
     return real and math.isfinite(value)
+
+
+_WANTED = {
+    "str": "a text",
+    "bool": "true or false",
+    "int": "a whole number",
+    "float": "a finite number",
+    "tuple": "three finite numbers",
+    "list": "a list of finite numbers",
+}

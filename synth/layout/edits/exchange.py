@@ -6,7 +6,7 @@ from typing import ClassVar
 import numpy as np
 
 from synth.errors import LayoutError
-from synth.layout.edits.edit import Edit, Outcome, register
+from synth.layout.edits.edit import Edit, Outcome, register, span
 from synth.layout.edits.placing import Ground, find_shift, nearby, place, tumour_points
 from synth.layout.layout import Layout
 from synth.layout.space import box_of, spacing
@@ -31,15 +31,14 @@ class Swap(Edit):
 
         Random shifts of up to `jitter_mm` are tried first; each that does not fit widens the search.
         """
-        _check_donor(layout, donor)
+        check_donor(cls.name, layout, donor)
+        reach = span(cls.name, "jitter_mm", jitter_mm, 0)[1]
         points, core = tumour_points(donor)
-        return cls(donor=donor.id, mm=find_shift(points, core, Ground(layout), nearby(rng, jitter_mm)))
+        return cls(donor=donor.id, mm=find_shift(points, core, Ground(layout), nearby(rng, reach)))
 
     def run(self, layout, donor=None):
         """See `Edit.run`; `donor` must be the layout the edit was drawn with."""
-        _check_donor(layout, donor)
-        if donor.id != self.donor:
-            raise LayoutError(f"edit swap: expected the donor {self.donor!r}, found the layout {donor.id!r}.")
+        check_donor(self.name, layout, donor, self.donor)
         return place(layout, donor.tumour, Warp.about((0, 0, 0), np.eye(3), spacing(layout.affine), self.mm))
 
 
@@ -61,12 +60,15 @@ class Remove(Edit):
         return Outcome(Layout(layout.tissue, np.zeros_like(layout.tumour), layout.affine, layout.id))
 
 
-def _check_donor(layout: Layout, donor: Layout | None):
+def check_donor(name: str, layout: Layout, donor: Layout | None, expected: str | None = None):
+    """Raise `LayoutError` in the name of an edit unless `donor` has a tumour, the host's grid and the expected id."""
     if donor is None or box_of(donor.tumour) is None:
         found = "none" if donor is None else f"the layout {donor.id or '(unnamed)'} without tumour"
-        raise LayoutError(f"edit swap: expected a donor layout with a tumour, found {found}.")
+        raise LayoutError(f"edit {name}: expected a donor layout with a tumour, found {found}.")
     if donor.shape != layout.shape or not np.allclose(spacing(donor.affine), spacing(layout.affine), atol=1e-3):
         raise LayoutError(
-            f"edit swap: host {layout.id or '(unnamed)'} {layout.shape} and donor {donor.id or '(unnamed)'} "
+            f"edit {name}: host {layout.id or '(unnamed)'} {layout.shape} and donor {donor.id or '(unnamed)'} "
             f"{donor.shape} must be on one grid; resample one to the other."
         )
+    if expected is not None and donor.id != expected:
+        raise LayoutError(f"edit {name}: expected the donor {expected!r}, found the layout {donor.id!r}.")

@@ -28,7 +28,9 @@ def place(layout: Layout, tumour: np.ndarray, warp: Warp) -> Outcome:
     return settled(layout, warp.gather(tumour[box], [part.start for part in box], target), target)
 
 
-def settled(layout: Layout, labels: np.ndarray, box: Box, native: np.ndarray | None = None) -> Outcome:
+def settled(
+    layout: Layout, labels: np.ndarray, box: Box, native: np.ndarray | None = None, crumbs: bool = False
+) -> Outcome:
     """`layout` with its tumour replaced by `labels` on `box`, cut to what anatomy allows.
 
     Cut off are: what lies outside the brain; oedema in the ventricles (it spreads in tissue and stops at their
@@ -41,6 +43,7 @@ def settled(layout: Layout, labels: np.ndarray, box: Box, native: np.ndarray | N
         labels: uint8 tumour classes on `box`, 0 elsewhere.
         box: where in the grid.
         native: bool on `box`, voxels that were tumour in this very brain before and are therefore left alone.
+        crumbs: leave crumbs: they are wanted, as an annotator's pen leaves them.
     """
     native = np.zeros(labels.shape, bool) if native is None else native
     inner = box_of(labels)
@@ -52,7 +55,8 @@ def settled(layout: Layout, labels: np.ndarray, box: Box, native: np.ndarray | N
     in_ventricle = (labels == Tumour.ED) & ventricles(layout.tissue, zooms, box) & ~native
     keep = (labels > 0) & (tissue > 0) & ~in_ventricle
     keep &= ~_beyond_falx(keep, tissue, box, layout.shape, zooms) | native
-    keep &= ~_crumbs(keep, zooms)
+    if not crumbs:
+        keep &= ~_crumbs(keep, zooms)
     lost = float(np.count_nonzero((labels > 0) & ~keep & ~in_ventricle) / np.count_nonzero(labels))
     tumour = np.zeros(layout.shape, np.uint8)
     tumour[box] = np.where(keep, labels, 0)
@@ -157,10 +161,13 @@ def tumour_points(layout: Layout) -> tuple[np.ndarray, np.ndarray]:
     return points.astype(np.float32), labels.ravel()[found] != Tumour.ED
 
 
-def find_shift(points, core, ground: Ground, offers, across: float | None = None) -> tuple[float, float, float]:
+def find_shift(
+    points, core, ground: Ground, offers, across: float | None = None, enough: float = 1.0
+) -> tuple[float, float, float]:
     """The first of the `offers` (shifts in mm) that fits well, else the best of all; rounded to 0.1 mm.
 
-    `across` is the share that may cross the midline; None is what these points do unshifted, at least 5 %.
+    `across` is the share that may cross the midline; None is what these points do unshifted, at least 5 %. A place
+    whose `Ground.misfit` is at most `enough` fits well.
     """
     if across is None:
         left = np.mean(points[:, 0] < ground.middle)
@@ -171,7 +178,7 @@ def find_shift(points, core, ground: Ground, offers, across: float | None = None
         misfit = ground.misfit(points + (shift / ground.zooms).astype(np.float32), core, across)
         if misfit < least:
             best, least = shift, misfit
-        if misfit <= 1:
+        if misfit <= enough:
             break
     return tuple(float(v) for v in best)
 
