@@ -12,7 +12,7 @@ from collections import Counter
 
 import numpy as np
 
-from synth.layout import AtlasAnatomies, LayoutSampler, folder_sources, measure, violations
+from synth.layout import AtlasAnatomies, LayoutSampler, folder_sources
 from synth.layout.edits import EDITS
 
 
@@ -55,9 +55,7 @@ def bench_draws(hosts, edits, seed: int, n: int):
         seconds.append(spent)
         reasons.update(" ".join(w for w in r.split(",")[0].split() if not w[0].isdigit()) for r in recipe.redraws)
         redrawn += bool(recipe.redraws)
-        home = sampler.hosts.find if hasattr(sampler.hosts, "find") else {h.id: h for h in sampler.hosts}.get
-        reference = measure(home(recipe.donor or recipe.host).load())
-        unlawful += bool(violations(layout, reference=reference, tumour_expected=bool(layout.tumour.any())))
+        unlawful += bool(sampler.judge(layout, recipe))
         if k % 10 == 0:
             replayed += 1
             again = sampler.replay(recipe)
@@ -76,12 +74,12 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layouts", help="folder written by `synth layouts extract`")
     parser.add_argument("-n", type=int, default=50)
-    parser.add_argument("--edits", help="a preset, or edits by comma")
+    parser.add_argument("--edits", help="a preset, a recipe file, or edits by comma")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     hosts = folder_sources(args.layouts) if args.layouts else AtlasAnatomies()
     bench_edits(hosts)
-    bench_draws(hosts, args.edits.split(",") if args.edits else None, args.seed, args.n)
+    bench_draws(hosts, args.edits, args.seed, args.n)
 
 
 if __name__ == "__main__":

@@ -5,23 +5,26 @@ with n. What is written is vouched for by the manifest, line by line (see `manif
 resumed by giving the same settings.
 """
 
-import queue
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from synth import __version__
+from synth.ahead import ahead
 from synth.brats import MODALITIES, NAMINGS
 from synth.case import Case
 from synth.contact_sheet import ContactSheet
 from synth.errors import OutputError, SynthError
 from synth.exporters import EXPORTERS, open_exporter
+from synth.exporters.files import atomic_write
+from synth.layout.coverage import Coverage, coverage, survey
+from synth.layout.edits.recipe import Recipe, is_preset
 from synth.layout.layout import Layout
+from synth.layout.plan import Plan
 from synth.layout.sampler import LayoutRecipe, LayoutSampler
 from synth.lock import FolderLock
 from synth.manifest import MANIFEST, RUN, Manifest, json_text, read_entries, read_run
@@ -30,6 +33,7 @@ from synth.style import Style
 
 SHEET = "contact_sheet.png"
 RECIPES = "recipes.jsonl"
+COVERAGE = "coverage.json"
 _DRAWS = {"noise": 1, "style": 2}  # branches of a sample's seed sequence; the layout has the trunk
 
 
@@ -40,8 +44,9 @@ class GenerateConfig:
     seed: int = 0
     format: str = "nifti"
     naming: str = "brats2020"
-    edits: tuple[str, ...] | None = None  # None: the preset that suits the hosts
+    edits: Recipe | str | Path | tuple[str, ...] | None = None  # what names a recipe (`Recipe.of`); None: "standard"
     style: str | None = None  # None: "own" where hosts have a scan, else "sampled"
+    plan: Plan | str | Path | None = None  # what names a plan (`Plan.of`); None: as it comes
 
     def __post_init__(self):
         """Raise `SynthError` on values that make no run."""
@@ -51,6 +56,11 @@ class GenerateConfig:
             raise SynthError(f"format must be one of {', '.join(EXPORTERS)}, found {self.format!r}.")
         if not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
             raise SynthError(f"the seed must be a whole number from 0 to 2^63 - 1, found {self.seed!r}.")
+        # files are read once, and refused before anything else is done; a preset waits for the hosts it is to suit
+        if self.edits is not None and not is_preset(self.edits):
+            object.__setattr__(self, "edits", Recipe.of(self.edits))
+        if self.plan is not None:
+            object.__setattr__(self, "plan", Plan.of(self.plan))
 
 
 @dataclass(frozen=True)
@@ -76,6 +86,7 @@ class Outcome:
     kept: int
     redraws: int
     seconds: float
+    coverage: Coverage | None = None  # of the plan, if there was one
 
     def sentence(self) -> str:
         """One line for the user."""
@@ -100,7 +111,7 @@ class Generation:
     def __init__(self, sources: Sources, model: str | Path | None = None, config: GenerateConfig | None = None):
         self.sources, self.config = sources, config or GenerateConfig()
         self.model = "default" if model is None else model
-        self.sampler = LayoutSampler(sources.hosts, self.config.edits, self.config.seed)
+        self.sampler = LayoutSampler(sources.hosts, self.config.edits, self.config.seed, self.config.plan)
         self.style_kind = self.config.style or ("sampled" if sources.own_style is None else "own")
         sources.style(self.style_kind, sources.hosts[0].id, np.random.default_rng(0))  # refuse before the work begins
         self._painter = None
@@ -113,10 +124,20 @@ class Generation:
         card = read_card(self.model)
         return {
             "synth": __version__,
-            **asdict(self.config),
+            "format": self.config.format,
+            "naming": self.config.naming,
+            **self.layout_settings(),
+            "model": {"name": card["name"], "hash": model_hash(card)},
+        }
+
+    def layout_settings(self) -> dict:
+        """The part of the settings that layouts and styles depend on: recipe and plan with all they say."""
+        return {
+            "seed": self.config.seed,
+            "edits": self.sampler.recipe.to_dict(),
+            "plan": self.sampler.plan.to_dict() if self.sampler.plan else None,
             "style": self.style_kind,
             "sources": self.sources.name,
-            "model": {"name": card["name"], "hash": model_hash(card)},
         }
 
     def draw(self, index: int) -> tuple[Layout, SampleRecipe]:
@@ -135,7 +156,7 @@ class Generation:
 
     def cases(self, indices) -> Iterator[Case]:
         """Painted cases, one after the other; layouts are drawn ahead in a thread."""
-        for layout, recipe in _ahead(map(self.draw, indices)):
+        for layout, recipe in ahead(map(self.draw, indices)):
             yield self.paint(layout, recipe)
 
     @property
@@ -173,8 +194,9 @@ def generate(
     force: bool = False,
     shard: tuple[int, int] = (0, 1),
     progress: Callable = iter,
+    surveying: Callable = iter,
 ) -> Outcome:
-    """Write samples 0 to n-1 below `out`, with manifest and contact sheet.
+    """Write samples 0 to n-1 below `out`, with manifest, contact sheet and, if there is a plan, its coverage.
 
     Args:
         generation: what makes the samples.
@@ -184,6 +206,7 @@ def generate(
         force: remove what an earlier run of synth wrote there first; other files outside its cases' folders stay.
         shard: (i, m): only samples k with k mod m = i, for a cluster; each shard has its own `out`.
         progress: wraps an iterator of the finished samples (`tqdm` with `total`).
+        surveying: wraps the indices of the unplanned samples that a plan's coverage is compared with.
 
     Raises:
         OutputError: the folder is not ours to write to, belongs to another run, or the disk is full.
@@ -194,7 +217,7 @@ def generate(
     indices = _shard_indices(n, shard)
     # what may be refused comes before anything is removed
     settings = {**generation.settings(), "n": n, "shard": list(shard)}
-    _repeatable()
+    repeatable()
     _ = generation.painter
     _claim(out, resume=resume, force=force)
     redraws = written = 0
@@ -206,7 +229,7 @@ def generate(
         todo = [k for k in indices if k not in done]
         sheet = ContactSheet(len(indices), title=f"synth {__version__}, seed {generation.config.seed}")
         position = {k: i for i, k in enumerate(indices)}
-        samples = stack.enter_context(closing(_ahead(_written(generation, exporter, todo))))  # closed before the writer
+        samples = stack.enter_context(closing(ahead(_written(generation, exporter, todo))))  # closed before the writer
         for case, record in progress(samples):
             manifest.append(record)
             sheet.add(case, position[record["index"]])
@@ -217,10 +240,22 @@ def generate(
             if k in position and sheet.wants(position[k]):
                 sheet.add(exporter.read(manifest.get(k)["id"]), position[k])
         sheet.save(out / SHEET)
-    return Outcome(out, written, len(indices) - written, redraws, time.perf_counter() - begin)
+        covered = None
+        if generation.sampler.plan:
+            made = [record["plan"] for record in manifest.entries() if record["index"] in position]
+            covered = plan_coverage(generation, n, shard, made, surveying)
+            with atomic_write(out / COVERAGE) as handle:
+                handle.write(json_text(covered.to_dict(), what=f"{out / COVERAGE}", indent=1).encode())
+    return Outcome(out, written, len(indices) - written, redraws, time.perf_counter() - begin, covered)
 
 
-def _repeatable() -> None:
+def plan_coverage(generation: Generation, n: int, shard: tuple[int, int], made, surveying: Callable = iter) -> Coverage:
+    """How well a run's samples cover its plan; `made` are the `plan` entries of their records."""
+    sampler = generation.sampler
+    return coverage(sampler.plan, sampler.seed, _shard_indices(n, shard), made, survey(sampler, n, surveying))
+
+
+def repeatable() -> None:
     """Ask TensorFlow for the same bits every time: it matters on a GPU; on one kind of CPU they are the same anyway."""
     from synth.models import tf
 
@@ -244,8 +279,6 @@ def write_recipes(
     Raises:
         OutputError: the file exists and `force` is not given, or it cannot be written.
     """
-    from synth.exporters.files import atomic_write
-
     path, indices = Path(out) / RECIPES, _shard_indices(n, shard)
     if path.exists() and not force:
         raise OutputError(f"{path}: exists; give --force to replace it, or another --out.")
@@ -261,7 +294,7 @@ def write_recipes(
 
 def _written(generation: Generation, exporter, todo) -> Iterator[tuple[Case, dict]]:
     """Cases once their files are complete, with the manifest's record; runs in the writer's thread."""
-    for case in _ahead(generation.cases(todo)):
+    for case in ahead(generation.cases(todo)):
         files = exporter.write(case)
         yield case, {**case.meta, "files": files}
 
@@ -317,7 +350,12 @@ def _remove_run(out: Path) -> None:
                 path.unlink()
                 if path.parent != out.resolve() and not any(path.parent.iterdir()):
                     path.parent.rmdir()
-        for name in (MANIFEST, SHEET, RUN):  # the settings last: a removal that is interrupted can be repeated
+        for name in (
+            MANIFEST,
+            SHEET,
+            COVERAGE,
+            RUN,
+        ):  # the settings last: a removal that is interrupted can be repeated
             (out / name).unlink(missing_ok=True)
     finally:
         lock.release()
@@ -348,42 +386,3 @@ def _verified(manifest: Manifest, exporter) -> set[int]:
         else:
             good.add(record["index"])
     return good
-
-
-def _ahead(items: Iterator, depth: int = 1) -> Iterator:
-    """Run an iterator in a thread of its own, at most `depth` finished items ahead; its errors are raised here."""
-    line: queue.Queue = queue.Queue(depth)
-    stop = threading.Event()
-    end = object()
-
-    def put(item) -> bool:
-        while not stop.is_set():
-            try:
-                line.put(item, timeout=0.2)
-                return True
-            except queue.Full:
-                continue
-        return False
-
-    def work():
-        try:
-            for item in items:
-                if not put((item, None)):
-                    return
-            put((end, None))
-        except BaseException as error:  # handed over, not handled
-            put((end, error))
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    try:
-        while True:
-            item, error = line.get()
-            if error is not None:
-                raise error
-            if item is end:
-                return
-            yield item
-    finally:
-        stop.set()
-        thread.join()

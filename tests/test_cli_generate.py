@@ -86,6 +86,44 @@ def test_generate_says_what_it_did(place):
     assert read_run(place / "out")["model"]["name"] == "tiny"
 
 
+def test_generate_by_a_recipe_file_and_a_plan(place):
+    recipe = place / "recipe.yaml"
+    recipe.write_text("steps: [{edit: scale, factor: [0.9, 1.0]}, {edit: 'mirror:layout', probability: 0.5}]")
+    line = "generate --n 4 --data layouts --edits recipe.yaml --plan balanced-side --model model"
+    result = invoke(place, f"{line} --out out")
+    assert result.exit_code == 0, result.output
+    assert "4 samples, as planned; unplanned: 4 samples without the plan." in result.output
+    covered = json.loads((place / "out/coverage.json").read_text())
+    assert covered["planned"] == covered["made"] == {"side": {"left": 2, "right": 2}}
+    records, run = read_entries(place / "out"), read_run(place / "out")
+    assert sorted(record["plan"]["side"] for record in records) == ["left", "left", "right", "right"]
+    assert run["edits"]["steps"][0] == {"edit": "scale", "target": "tumour", "factor": [0.9, 1.0]}
+    assert run["plan"] == {"axes": {"side": {"left": 1, "right": 1}}}
+
+    shards = [invoke(place, f"{line} --out shard{i} --shard {i}/2") for i in range(2)]
+    assert all("2 samples, as planned" in one.output for one in shards)
+    parts = [json.loads((place / f"shard{i}/coverage.json").read_text())["made"]["side"] for i in range(2)]
+    assert {side: sum(part[side] for part in parts) for side in ("left", "right")} == {"left": 2, "right": 2}
+
+    (place / "out/Synth_000001/Synth_000001_seg.nii.gz").unlink()
+    (place / "out/coverage.json").unlink()
+    whole = {**files(place / "out"), "coverage.json": json.dumps(covered, sort_keys=True, indent=1).encode() + b"\n"}
+    assert invoke(place, f"{line} --out out --resume").exit_code == 0
+    again = files(place / "out")
+    assert {name: again[name] for name in whole} == whole
+    recipe.write_text(recipe.read_text().replace("0.9", "0.8"))
+    told(
+        invoke(place, f"{line} --out out --resume"),
+        1,
+        "other settings: edits.steps.1.factor (was [0.9, 1.0], now [0.8, 1.0])",
+    )
+    assert invoke(place, f"{line} --out out --force").exit_code == 0
+
+    dry = invoke(place, f"{line} --out dry --dry-run")
+    assert "4 recipes in dry/recipes.jsonl." in dry.output
+    assert "4 samples, as planned" in dry.output
+
+
 def test_generate_needs_no_data(place, monkeypatch):
     monkeypatch.setattr(synth.sources, "embedded_sources", lambda: phantom_sources(1))
     result = invoke(place, "generate -n 1 -o out --naming brats2023 --format hdf5 --seed 4 --model model --edits none")
@@ -184,9 +222,15 @@ BAD_GENERATE = [
     ("own style without data", nothing, "generate --n 1 --out out --style own", 1, "--style own needs --data"),
     ("unknown style", nothing, f"{GOOD} --style baroque", 2, "'baroque' is not one of 'own', 'sampled'"),
     ("style of too few", lambda p: shutil.rmtree(p / "layouts/Phantom_002"), f"{GOOD} --style sampled", 1, "found 2"),
-    ("unknown edit", nothing, f"{GOOD} --edits twist", 1, "Presets are standard, gentle, fresh, none"),
+    ("unknown edit", nothing, f"{GOOD} --edits twist", 1, "Presets are gentle, standard, wild, none"),
     ("unknown target", nothing, f"{GOOD} --edits move:skull", 1, "skull"),
     ("preset and edit", nothing, f"{GOOD} --edits gentle,move", 1, "'gentle' cannot be combined with other edits"),
+    ("recipe not there", nothing, f"{GOOD} --edits gone.yaml", 1, "gone.yaml: expected a YAML or JSON file"),
+    ("bad recipe", put("r.yaml", "steps: [{edit: move, mn: 3}]"), f"{GOOD} --edits r.yaml", 1, "unknown key 'mn'"),
+    ("changed recipe", put("r.yaml", "steps: [scale]"), f"{AGAIN} --edits r.yaml --resume", 1, "settings: edits.steps"),
+    ("unknown plan", nothing, f"{GOOD} --plan fair", 1, "fair: expected a plan's name (balanced, balanced-volume"),
+    ("bad plan", put("p.yaml", "axes: {side: up}"), f"{GOOD} --plan p.yaml", 1, "p.yaml, side: expected equal, or"),
+    ("other plan", nothing, f"{AGAIN} --plan balanced-side --resume", 1, "other settings: plan (was null, now"),
     ("no such data", nothing, f"{GOOD} --data gone", 1, "gone"),
     ("data without cases", lambda p: (p / "empty").mkdir(), f"{GOOD} --data empty", 1, "empty"),
     ("data is a file", put("scan.nii"), f"{GOOD} --data scan.nii", 1, "scan.nii"),

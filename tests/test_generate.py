@@ -11,7 +11,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import replace
 from functools import cache
@@ -28,7 +27,7 @@ from synth.brats import MODALITIES, NAMINGS
 from synth.errors import LayoutError, ModelError, OutputError, SynthError
 from synth.exporters.hdf5 import Hdf5Exporter, open_cases
 from synth.exporters.nifti import NiftiExporter
-from synth.generate import SHEET, GenerateConfig, Generation, _ahead, generate, write_recipes
+from synth.generate import SHEET, GenerateConfig, Generation, generate, write_recipes
 from synth.layout.sampler import LayoutRecipe
 from synth.manifest import MANIFEST, RUN, Manifest, read_entries
 from synth.models.generator import GeneratorConfig, build_generator
@@ -481,39 +480,3 @@ def test_a_hopeless_layout_ends_the_run_with_its_reasons(make, tmp_path, monkeyp
     monkeypatch.setattr("synth.layout.sampler.violations", lambda *args, **kwargs: ["the tumour has 0.1 ml"])
     with pytest.raises(LayoutError, match=r"sample 0: none of 25 attempts .*\(25 times the tumour has ml\)"):
         generate(make(), 1, tmp_path / "out")
-
-
-# --- threads ------------------------------------------------------------------------------------------------------
-
-
-def test_ahead_keeps_order_and_stays_a_step_ahead():
-    made = []
-    line = _ahead(made.append(k) or k for k in range(50))
-    first = next(line)
-    time.sleep(0.3)
-    assert first == 0
-    assert len(made) <= 4  # the one taken, one in the queue, one waiting for room
-    assert list(line) == list(range(1, 50))
-
-
-def test_ahead_passes_errors_on_after_what_came_before():
-    def items():
-        yield 1
-        raise KeyError("broken")
-
-    line = _ahead(_ahead(items()))
-    assert next(line) == 1
-    with pytest.raises(KeyError, match="broken"):
-        next(line)
-
-
-def test_ahead_stops_its_threads_when_the_consumer_stops():
-    before = set(threading.enumerate())
-    line = _ahead(_ahead(itertools.count()))
-    assert [next(line), next(line)] == [0, 1]
-    assert set(threading.enumerate()) - before
-    line.close()
-    deadline = time.monotonic() + 5
-    while set(threading.enumerate()) - before and time.monotonic() < deadline:
-        time.sleep(0.02)
-    assert not set(threading.enumerate()) - before

@@ -5,7 +5,7 @@ import pytest
 from phantoms import head_layout
 
 from synth.brats import Tissue, Tumour
-from synth.layout.law import MAX_LOST, measure, violations
+from synth.layout.law import MAX_LOST, MIN_LARGEST_OF_MANY, MIN_LARGEST_SHARE, measure, violations
 from synth.layout.layout import Layout
 from synth.layout.space import spacing, ventricles
 
@@ -92,3 +92,46 @@ def test_a_brain_cut_by_the_grid_is_unlawful_but_at_the_lowest_slice():
     low = np.zeros_like(layout.tissue)
     low[5:35, 5:40, :30] = Tissue.WM
     assert violations(Layout(low, np.zeros_like(low), layout.affine), tumour_expected=False) == []
+
+
+def test_one_piece_unless_there_were_more_at_home_or_satellites_were_asked_for():
+    base = head_layout(zooms=(2.5, 2.5, 2.5))
+    two = with_tumour(base, ball(base, (12, 28, 18), 15) | ball(base, (12, 13, 18), 6))
+    assert measure(two).pieces == 2
+    assert violations(two) == ["the tumour has 2 pieces, more than 1"]
+    assert violations(two, satellites=1) == []
+    assert violations(two, reference=measure(two)) == []
+    assert violations(two, reference=measure(two).healthy()) == ["the tumour has 2 pieces, more than 1"]
+    three = with_tumour(two, (two.tumour > 0) | ball(base, (14, 30, 29), 6))
+    assert violations(three, satellites=1) == ["the tumour has 3 pieces, more than 2"]
+    assert violations(three, satellites=1, reference=measure(two)) == []
+
+
+def test_satellites_may_be_larger_than_what_breaks_off():
+    base = head_layout(zooms=(2.5, 2.5, 2.5))
+    apart = with_tumour(base, ball(base, (12, 28, 18), 15) | ball(base, (12, 13, 18), 12))
+    assert MIN_LARGEST_OF_MANY < measure(apart).largest_share < MIN_LARGEST_SHARE
+    assert violations(apart, satellites=1) == []
+    assert any("in one piece" in sentence for sentence in violations(apart))
+
+
+def test_a_brain_with_holes_is_unlawful():
+    layout = head_layout()
+    tissue = layout.tissue.copy()
+    tissue[25:29, 20:24, 16:19] = Tissue.OUTSIDE
+    holed = Layout(tissue, layout.tumour, layout.affine)
+    assert measure(layout).holes == 0
+    assert measure(holed).holes == 48
+    assert any("48 voxels inside the brain have no tissue" in sentence for sentence in violations(holed))
+    assert violations(holed, reference=measure(holed)) == violations(layout)
+
+
+def test_facts_of_two_are_the_laxer_of_each():
+    layout = with_tumour(head_layout(), ball(head_layout(), (19, 34, 18), 16))
+    one, other = measure(layout), measure(with_tumour(head_layout(), ball(head_layout(), (12, 28, 18), 18)))
+    both = other.laxer(one)
+    assert (both.across, both.volume_ml) == (one.across, min(one.volume_ml, other.volume_ml))
+    assert (both.faces, both.brain_ml) == (other.faces, other.brain_ml)
+    assert other.healthy().laxer(one) == other.with_tumour_of(one)
+    assert one.laxer(other.healthy()) == one
+    assert (one.healthy().pieces, one.healthy().volume_ml) == (0, 0)

@@ -2,15 +2,7 @@
 
 import click
 
-
-def _shard(ctx, param, value):
-    try:
-        i, m = (int(part) for part in value.split("/"))
-    except ValueError:
-        raise click.BadParameter(f"expected i/m such as 0/8, found {value!r}.") from None
-    if not 0 <= i < m:
-        raise click.BadParameter(f"expected i/m with 0 <= i < m, found {value!r}.")
-    return i, m
+from synth.cli.options import shard as _shard
 
 
 @click.command(name="generate")
@@ -24,8 +16,10 @@ def _shard(ctx, param, value):
 @click.option("--naming", type=click.Choice(["brats2020", "brats2023"]), default="brats2020", show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(
-    "--edits", help="A preset (standard, gentle, fresh, none) or edits by comma, in order. [default: by data]"
+    "--edits",
+    help="A preset (gentle, standard, wild, none), a recipe (.yaml, .json) or edits by comma. [default: standard]",
 )
+@click.option("--plan", help="What is to be covered: balanced, balanced-volume (-side, -lobe, ...) or a plan file.")
 @click.option(
     "--style", type=click.Choice(["own", "sampled"]), help="The host's style or a new one. [default: by data]"
 )
@@ -35,31 +29,39 @@ def _shard(ctx, param, value):
 @click.option("--force", is_flag=True, help="Replace what an earlier run wrote.")
 @click.option("--dry-run", is_flag=True, help="Draw the recipes only: OUT/recipes.jsonl, nothing is painted.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
-def command(n, out, data, model, format_, naming, seed, edits, style, layouts, shard, resume, force, dry_run, quiet):
+def command(
+    n, out, data, model, format_, naming, seed, edits, plan, style, layouts, shard, resume, force, dry_run, quiet
+):
     """Generate N synthetic cases: four modalities and exact labels each.
 
     Without --data, brains come from an atlas, tumours are drawn and styles sampled: nothing of yours is needed. With
     --data, your cases' brains, tumours and styles are recombined by edits. OUT gets a folder per case (or HDF5
     shards), manifest.jsonl and contact_sheet.png. Sample k depends on the seed, k and the settings alone.
 
+    With --plan, every sample's volume, side, lobe, enhancement or number of lesions is as the plan wants it; the counts
+    are printed and kept in coverage.json.
+
     \b
     Example:
       synth generate --n 500 --out synthetic
       synth generate --n 500 --out synthetic --data BraTS2021_TrainingData --seed 7
       synth generate --n 500 --out synthetic --resume
+      synth generate --n 100 --out synthetic --plan balanced --edits recipe.yaml
     """  # noqa: D301 (click needs the real backspace)
+    import json
     from pathlib import Path
 
     from synth.cli.progress import bar
-    from synth.generate import GenerateConfig, Generation, generate, write_recipes
+    from synth.generate import GenerateConfig, Generation, generate, plan_coverage, write_recipes
     from synth.sources import data_sources, embedded_sources
 
     config = GenerateConfig(
         seed=seed,
         format=format_,
         naming=naming,
-        edits=tuple(part.strip() for part in edits.split(",")) if edits else None,
+        edits=edits or None,
         style=style,
+        plan=plan or None,
     )
     if data is None:
         sources, problems = embedded_sources(), []
@@ -70,11 +72,19 @@ def command(n, out, data, model, format_, naming, seed, edits, style, layouts, s
         click.echo(f"left out: {problem}", err=True)
     generation = Generation(sources, model, config)
     mine = range(shard[0], n, shard[1])
+    surveying = bar("drawing without the plan, to compare", "layout", quiet)
     if dry_run:
         drawing = bar("drawing", "layout", quiet, len(mine))
         path = write_recipes(generation, n, out, force=force, shard=shard, progress=drawing)
         click.echo(f"{len(mine)} recipes in {path}.")
+        if generation.sampler.plan:
+            made = [json.loads(line)["plan"] for line in path.read_text().splitlines()]
+            click.echo(plan_coverage(generation, n, shard, made, surveying).table())
         return
     painting = bar("generating", "case", quiet, len(mine))
-    outcome = generate(generation, n, out, resume=resume, force=force, shard=shard, progress=painting)
+    outcome = generate(
+        generation, n, out, resume=resume, force=force, shard=shard, progress=painting, surveying=surveying
+    )
     click.echo(outcome.sentence())
+    if outcome.coverage:
+        click.echo(outcome.coverage.table())

@@ -1,65 +1,78 @@
-"""Which edits a sample gets: the named mixes, in one place, with their reasons."""
+"""Which edits a sample gets: the named mixes, in one place, with their reasons.
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+Each preset has two faces, and the hosts decide: brains with a tumour of their own (the user's cases), and healthy ones
+(atlas anatomies), where the tumour has to be made first. Mass effect comes only after a step that gives every sample
+another tumour or another place for it: a tumour in its own place has pressed its brain aside already.
+"""
 
-from synth.errors import LayoutError
-from synth.layout.edits.edit import parse_edit
+from synth.layout.edits.recipe import Recipe, pick, step
 
+_MIRROR = step("mirror:layout", probability=0.5)  # doubles the brains
+_MASS_EFFECT = step("mass_effect", probability=0.7)  # three glioblastomas in four show some
+_SATELLITES = step(pick("satellites", count=(1, 2)), probability=0.24)  # 36 of 148 real tumours have several pieces
 
-@dataclass(frozen=True)
-class Step:
-    """With `probability`, one of `choices` (edit specs such as "move" or "elastic:layout") by their `weights`."""
-
-    probability: float
-    choices: tuple[str, ...]
-    weights: tuple[float, ...] = ()  # empty: all alike
-
-
-STANDARD = (
-    # every sample has another tumour, or its own elsewhere: a generator fed unmoved pairs would hand the real
-    # labels back. Swaps preserve place (the standard space) and make host x donor combinations; moves do the reverse
-    Step(1.0, ("swap", "move"), (0.7, 0.3)),
-    Step(0.3, ("mirror:tumour",)),  # gliomas prefer no side
-    Step(0.4, ("rotate",)),
-    Step(0.6, ("scale",)),  # volumes between those of the donors
-    Step(0.7, ("elastic",)),  # a new outline: the one edit that makes a shape nobody has had
-    Step(0.5, ("grow", "shrink")),  # oedema, core, rim and necrosis in other proportions
-    Step(0.5, ("mirror:layout",)),  # doubles the brains
-    Step(0.8, ("elastic:layout",)),  # gently: no two samples share their sulci
+STANDARD = Recipe(
+    (
+        # every sample has another tumour, or its own elsewhere: a generator fed unmoved pairs would hand the real
+        # labels back. Swaps preserve place (the standard space) and make host x donor combinations, moves do the
+        # reverse, and what is drawn anew nobody has had
+        step(pick("swap", 0.5), pick("new", 0.25), pick("move", 0.25)),
+        step("mirror:tumour", probability=0.3),  # gliomas prefer no side
+        step("rotate", "stretch", probability=0.4),
+        step("scale", probability=0.5),  # volumes between those of the donors
+        # a new outline; a blend's is between two, and it takes the place of the bending, not comes on top
+        step(pick("elastic", 0.8), pick("blend", 0.2), probability=0.7),
+        # oedema, core, rim and necrosis in other proportions
+        step("grow", "shrink", "resize", "recompose", "rim", "core", probability=0.5),
+        step("drop_enhancement", probability=0.05),  # 9 of 148 real tumours do not enhance
+        step(
+            "satellites", probability=0.08
+        ),  # with those that donors bring, one in four is multifocal, as in real ones
+        step("mass_effect", probability=0.4),  # less than for healthy brains: the host's own tumour has left its traces
+        _MIRROR,
+        step("elastic:layout", probability=0.8),  # gently: no two samples share their sulci
+    )
 )
-GENTLE = (
-    # stays close to the real layouts: for judging a generator, or where few cases must not be stretched far
-    Step(1.0, ("elastic", "scale", "grow", "shrink")),
-    Step(0.5, ("mirror:layout",)),
-    Step(0.8, ("elastic:layout",)),
+GENTLE = Recipe(
+    (
+        # stays close to the real layouts: for judging a generator, or where few cases must not be stretched far
+        step("elastic", "scale", "grow", "shrink"),
+        _MIRROR,
+        step("elastic:layout", probability=0.8),
+    )
 )
-FRESH = (
-    # for hosts that are themselves drawn anew (atlas anatomies with random tumours): shape, place and brain are
-    # random already, so only what their makers cannot do is left
-    Step(1.0, ("elastic",)),
-    Step(0.3, ("grow", "shrink")),
-    Step(0.5, ("mirror:layout",)),
+WILD = Recipe(
+    (
+        # every edit there is, in broad ranges: for training that should meet more than it will be tested on. Most
+        # of it is still anatomy (the law sees to that), but not as frequent as in patients
+        step(pick("mass_effect", strength=(-0.5, -0.1)), probability=0.2),  # lets go what the own tumour pressed aside
+        step(pick("swap", 0.4), pick("new", 0.4), pick("move", 0.2, mm=(8, 70))),
+        step("blend", probability=0.25),
+        step("mirror:tumour", probability=0.4),
+        step(pick("rotate", degrees=(0, 180)), probability=0.5),
+        step(pick("stretch"), pick("resize", region="WT", factor=(0.3, 2.5)), "scale", probability=0.7),
+        step("elastic", probability=0.8),
+        step(pick("recompose", necrosis=(0.01, 0.6), enhancement=(0.01, 0.6), oedema=(0.1, 0.95)), probability=0.3),
+        step("grow", "shrink", "resize", "rim", "core", probability=0.5),
+        step("drop_enhancement", probability=0.15),
+        step("satellites", probability=0.25),
+        step("atrophy", probability=0.25),
+        step("mass_effect", probability=0.4),
+        _MIRROR,
+        step("rotate:layout", "scale:layout", "stretch:layout", probability=0.5),
+        step(pick("elastic:layout", mm=(1.0, 3.5)), probability=0.9),
+    )
 )
-PRESETS: dict[str, tuple[Step, ...]] = {"standard": STANDARD, "gentle": GENTLE, "fresh": FRESH, "none": ()}
 
+# The tumour is drawn as real ones are and the brain is new: more edits would only take both away from what they are
+HEALTHY_STANDARD = Recipe((step("new"), _SATELLITES, _MASS_EFFECT, _MIRROR))
+HEALTHY_GENTLE = Recipe((step("new"), _SATELLITES, _MIRROR))  # the priors alone
+HEALTHY_WILD = Recipe((step("new"), *WILD.steps[3:]))
 
-def steps_of(edits: str | Iterable[str]) -> tuple[Step, ...]:
-    """A preset's name, or edit specs that are all applied in the order given, as steps.
-
-    Raises:
-        LayoutError: a name is neither a preset nor an edit; "none" beside other edits.
-    """
-    names = [edits] if isinstance(edits, str) else list(edits)
-    if len(names) == 1 and names[0] in PRESETS:
-        return PRESETS[names[0]]
-    if not names:
-        return PRESETS["none"]
-    for name in names:
-        if name in PRESETS:
-            raise LayoutError(f"the preset {name!r} cannot be combined with other edits; give it alone.")
-        try:
-            parse_edit(name)
-        except LayoutError as error:
-            raise LayoutError(f"{error} Presets are {', '.join(PRESETS)}.") from error
-    return tuple(Step(1.0, (name,)) for name in names)
+PRESETS: dict[str, Recipe] = {"gentle": GENTLE, "standard": STANDARD, "wild": WILD, "none": Recipe()}
+HEALTHY_PRESETS: dict[str, Recipe] = {
+    "gentle": HEALTHY_GENTLE,
+    "standard": HEALTHY_STANDARD,
+    "wild": HEALTHY_WILD,
+    "none": Recipe(),
+}
