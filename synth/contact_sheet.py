@@ -154,15 +154,15 @@ class _Look:
 
 
 def _look(case: Case) -> _Look:
-    brain = _upright(case.brain, case.affine)
-    tumour = None if case.labels is None else _upright(case.labels > 0, case.affine).sum((0, 1))
+    brain = upright(case.brain, case.affine)
+    tumour = None if case.labels is None else upright(case.labels > 0, case.affine).sum((0, 1))
     if tumour is not None and tumour.any():
         k = int(tumour.argmax())
     else:
         filled = np.flatnonzero(brain.any((0, 1)))
         k = int(filled[(len(filled) - 1) // 2]) if filled.size else brain.shape[2] // 2
     x, y = (np.flatnonzero(brain.any(axes)) for axes in ((1, 2), (0, 2)))
-    width, height = _pixel_mm(case.affine)
+    width, height = pixel_mm(case.affine)
     centre = ((x[0] + x[-1] + 1) / 2 * width, (y[0] + y[-1] + 1) / 2 * height) if x.size else (0.0, 0.0)
     return _Look(k, tuple(_window(case.images[..., m]) for m in range(len(MODALITIES))), centre)
 
@@ -170,12 +170,12 @@ def _look(case: Case) -> _Look:
 def _row(case: Case, look: _Look, note: str) -> _Row:
     planes = []
     for m, (low, high) in enumerate(look.windows):
-        plane = to_int16(_upright(case.images[..., m], case.affine)[:, :, look.slice])
+        plane = to_int16(upright(case.images[..., m], case.affine)[:, :, look.slice])
         grey = np.clip((plane - low) * (255 / (high - low)), 0, 255) * (plane > 0)
         planes.append(_tile(grey.round().astype(np.uint8), look, case.affine, Image.Resampling.BILINEAR))
     flair = np.repeat(planes[MODALITIES.index("flair")][..., None], 3, -1)
     if case.labels is not None:
-        plane = _upright(case.labels, case.affine)[:, :, look.slice]
+        plane = upright(case.labels, case.affine)[:, :, look.slice]
         labels = _tile(plane, look, case.affine, Image.Resampling.NEAREST)
         colours = np.array([(0, 0, 0), *COLOURS.values()], np.float32)[labels]
         blend = np.round(flair * (1 - _OVERLAY) + colours * _OVERLAY).astype(np.uint8)
@@ -204,14 +204,14 @@ def _window(image: np.ndarray) -> tuple[int, int]:
     return low, max(high, low + 1)
 
 
-def _upright(volume: np.ndarray, affine: np.ndarray) -> np.ndarray:
+def upright(volume: np.ndarray, affine: np.ndarray) -> np.ndarray:
     """A view whose axes run from the patient's right to left, anterior to posterior, and inferior to superior."""
     target = nib.orientations.axcodes2ornt("LPS")
     turn = nib.orientations.ornt_transform(nib.io_orientation(affine), target)
     return nib.orientations.apply_orientation(volume, turn)
 
 
-def _pixel_mm(affine: np.ndarray) -> tuple[float, float]:
+def pixel_mm(affine: np.ndarray) -> tuple[float, float]:
     """Size of a voxel of the upright volume along its first two axes."""
     zooms = np.sqrt((affine[:3, :3] ** 2).sum(0))
     axes = nib.io_orientation(affine)[:, 0]
@@ -221,7 +221,7 @@ def _pixel_mm(affine: np.ndarray) -> tuple[float, float]:
 def _tile(plane: np.ndarray, look: _Look, affine: np.ndarray, resampling: Image.Resampling) -> np.ndarray:
     """An upright slice (x, y) as (height, width) pixels of 1 mm, cut or padded to the tile around the brain."""
     image = Image.fromarray(np.ascontiguousarray(plane.T))
-    size = tuple(max(1, round(n * mm)) for n, mm in zip(plane.shape, _pixel_mm(affine), strict=True))
+    size = tuple(max(1, round(n * mm)) for n, mm in zip(plane.shape, pixel_mm(affine), strict=True))
     if size != image.size:
         image = image.resize(size, resampling)
     left, top = (round(c - n / 2) for c, n in zip(look.centre, TILE, strict=True))

@@ -250,10 +250,12 @@ def _index(record: Any, path: Path) -> int:
 
 
 def _differences(old: dict, new: dict, prefix: str = "") -> dict[str, tuple]:
-    """Dotted keys under which two JSON objects differ, with both values (None where absent)."""
+    """Dotted keys under which two JSON objects differ, with both values (None where absent); list items from 1."""
     found = {}
     for key in sorted(old.keys() | new.keys()):
         a, b = old.get(key), new.get(key)
+        if isinstance(a, list) and isinstance(b, list) and len(a) == len(b) and all(isinstance(v, dict) for v in a + b):
+            a, b = ({str(number): v for number, v in enumerate(values, 1)} for values in (a, b))
         if isinstance(a, dict) and isinstance(b, dict):
             found.update(_differences(a, b, f"{prefix}{key}."))
         elif a != b:

@@ -24,7 +24,7 @@ class Sources:
 
     Attributes:
         hosts: sources of layouts, for a `LayoutSampler`.
-        own_style: the measured style of a host, by its id; None where hosts have none (atlas anatomies).
+        own_style: the measured style of a host, by its id; None where hosts have none (atlas anatomies, bare layouts).
         prior: what sampled styles are drawn from, made when first asked for.
         name: what the run's record says: "embedded", or the ids' count and checksum.
     """
@@ -45,7 +45,7 @@ class Sources:
         if kind == "sampled":
             return self.prior().sample(rng)
         if self.own_style is None:
-            raise SynthError("--style own needs --data: the embedded anatomies have no scan to take a style from.")
+            raise SynthError("--style own needs --data with scans: these layouts have none to take a style from.")
         return self.own_style(host)
 
 
@@ -85,21 +85,35 @@ def data_sources(
     else:
         hosts = folder_sources(folder)
     paths = {source.id: source.path for source in hosts}
+    if not any(_style_file(path).is_file() for path in paths.values()):  # layouts alone: of other programs, say
+        return Sources(hosts, None, shipped_style_prior, _describe(paths, styled=False)), problems
     own = lru_cache(64)(lambda host: load_style(paths[host]))
     prior = lru_cache(1)(lambda: StylePrior.fit(load_style(path) for path in paths.values()))
     return Sources(hosts, own, prior, _describe(paths)), problems
 
 
-def _describe(paths: dict[str, Path]) -> str:
-    """Count and checksum of the styles, which remember the scans they were measured on: no ids, no paths."""
+def _style_file(path: Path) -> Path:
+    return path / f"{path.name}_style.json"
+
+
+def _describe(paths: dict[str, Path], styled: bool = True) -> str:
+    """Count and checksum of the styles, which remember the scans they were measured on: no ids, no paths.
+
+    Where there are none, of the label maps themselves.
+    """
     import hashlib
 
     digest = hashlib.sha256()
     for name in sorted(paths):
-        path = paths[name] / f"{name}_style.json"
-        try:
-            record = path.read_bytes()
-        except OSError as error:
-            raise LayoutError(f"{path}: expected the style of this layout, found none; extract it again.") from error
-        digest.update(json.dumps([name, hashlib.sha256(record).hexdigest()]).encode())
+        maps = [paths[name] / f"{name}_{part}.nii.gz" for part in ("tissue", "tumour")]
+        records = []
+        for path in [_style_file(paths[name])] if styled else maps:
+            try:
+                records.append(path.read_bytes())
+            except OSError as error:
+                what = "style" if styled else "map"
+                raise LayoutError(
+                    f"{path}: expected the {what} of this layout, found none; extract it again."
+                ) from error
+        digest.update(json.dumps([name, *(hashlib.sha256(record).hexdigest() for record in records)]).encode())
     return f"{len(paths)} cases {digest.hexdigest()[:16]}"

@@ -79,7 +79,7 @@ def test_the_embedded_sources_need_no_data():
     sources = embedded_sources()
     assert sources.name == "embedded"
     assert sources.own_style is None
-    assert sources.hosts.edits == "fresh"
+    assert sources.hosts.healthy
     assert not style_problems(sources.style("sampled", sources.hosts[0].id, np.random.default_rng(1)))
 
 

@@ -11,8 +11,9 @@ from synth.errors import SynthError
 COMMANDS = {
     "check": ("synth.cli.check", "Say what a dataset folder holds and everything that is wrong with it."),
     "generate": ("synth.cli.generate", "Generate synthetic cases: four modalities and exact labels each."),
-    "layouts": ("synth.cli.layouts", "Make the label layouts that the generator paints."),
+    "layouts": ("synth.cli.layouts", "Make, edit, show and measure the label layouts that the generator paints."),
     "reconstruct": ("synth.cli.reconstruct", "Paint each case's own layout in its own style, beside the real scan."),
+    "replay": ("synth.cli.replay", "Make single samples of a run again, to the byte, from its manifest."),
     "train": ("synth.cli.train", "Train a network on your own cases."),
 }
 

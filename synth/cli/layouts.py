@@ -1,15 +1,25 @@
-"""`synth layouts`: the label layouts that are painted."""
+"""`synth layouts`: the label layouts that are painted; nothing here needs a network."""
 
 import click
+
+from synth.cli.options import shard as _shard
+
+_EDITS = "A preset (gentle, standard, wild, none), a recipe file (.yaml, .json), or edits by comma."
+_QUIET = click.option("--quiet", "-q", is_flag=True, help="No progress bar; problems only.")
+_SEED = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+_RESUME = click.option("--resume", is_flag=True, help="Go on with an interrupted set: same settings, same bytes.")
+_FORCE = click.option("--force", is_flag=True, help="Replace what an earlier run wrote.")
 
 
 @click.group(name="layouts")
 def command():
-    """Make the label layouts (tissue, tumour, style) that the generator paints.
+    """Make, edit, show and measure the label layouts (tissue, tumour, style) that the generator paints.
 
     \b
     Example:
       synth layouts extract BraTS2021_TrainingData layouts
+      synth layouts sample --n 100 --out sampled
+      synth layouts show sampled --out sampled.png
     """  # noqa: D301 (click needs the real backspace)
 
 
@@ -17,7 +27,7 @@ def command():
 @click.argument("data", type=click.Path())
 @click.argument("out", type=click.Path())
 @click.option("--force", is_flag=True, help="Make layouts anew that are there already.")
-@click.option("--quiet", "-q", is_flag=True, help="No progress bar; problems only.")
+@_QUIET
 @click.pass_context
 def extract(ctx, data, out, force, quiet):
     """Find tissue, tumour and style of every BraTS case below DATA; write a folder each to OUT.
@@ -42,3 +52,164 @@ def extract(ctx, data, out, force, quiet):
         click.echo(f"{len(results) - len(failed)} of {len(results)} layouts in {out}{aside}.")
     if failed:
         ctx.exit(1)
+
+
+@command.command()
+@click.option("--n", "-n", type=click.IntRange(min=1), required=True, help="How many layouts.")
+@click.option("--out", "-o", type=click.Path(), required=True, help="Folder to write to.")
+@click.option(
+    "--data", type=click.Path(), help="Your BraTS cases, or layouts extracted from them. [default: none needed]"
+)
+@click.option("--edits", help=f"{_EDITS} [default: standard]")
+@click.option("--plan", help="What is to be covered: balanced, balanced-volume (-side, -lobe, ...) or a plan file.")
+@click.option(
+    "--style", type=click.Choice(["own", "sampled"]), help="The host's style or a new one. [default: by data]"
+)
+@_SEED
+@click.option("--layouts", type=click.Path(), help="Where layouts of DATA are kept. [default: OUT-layouts]")
+@click.option("--shard", callback=_shard, default="0/1", help="i/m: only samples k with k mod m = i, for clusters.")
+@_RESUME
+@_FORCE
+@_QUIET
+def sample(n, out, data, edits, plan, style, seed, layouts, shard, resume, force, quiet):
+    """Draw N layouts as `synth generate` would, and write them without painting.
+
+    Sample k is the layout (and style) of sample k of `synth generate` with the same seed and settings. OUT gets a
+    folder per layout and manifest.jsonl; `synth generate --data OUT` takes them as hosts (with --edits none: paints
+    them as they are), `synth replay` makes single ones again.
+
+    \b
+    Example:
+      synth layouts sample --n 1000 --out sampled
+      synth layouts sample --n 100 --out sampled --plan balanced
+      synth layouts sample --n 1000 --out sampled --data BraTS2021_TrainingData --edits wild --seed 7
+    """  # noqa: D301 (click needs the real backspace)
+    from pathlib import Path
+
+    from synth.cli.progress import bar
+    from synth.generate import GenerateConfig, Generation
+    from synth.layout_sets import sample_layouts
+    from synth.sources import data_sources, embedded_sources
+
+    if data is None:
+        sources, problems = embedded_sources(), []
+    else:
+        kept = Path(layouts) if layouts else Path(f"{Path(out)}-layouts")
+        sources, problems = data_sources(data, kept, bar("extracting layouts", "case", quiet))
+    for problem in problems:
+        click.echo(f"left out: {problem}", err=True)
+    generation = Generation(
+        sources, config=GenerateConfig(seed=seed, edits=edits or None, style=style, plan=plan or None)
+    )
+    drawing = bar("drawing", "layout", quiet)
+    surveying = bar("drawing without the plan, to compare", "layout", quiet)
+    outcome = sample_layouts(
+        generation, n, out, resume=resume, force=force, shard=shard, progress=drawing, surveying=surveying
+    )
+    click.echo(outcome.sentence())
+    if outcome.coverage:
+        click.echo(outcome.coverage.table())
+
+
+@command.command()
+@click.argument("source", metavar="IN", type=click.Path())
+@click.argument("out", type=click.Path())
+@click.option("--edits", required=True, help=_EDITS)
+@click.option("--n", "-n", type=click.IntRange(min=1), default=1, show_default=True, help="Edited copies of each.")
+@_SEED
+@click.option("--donors", type=click.Path(), help="Whose tumours may be swapped in. [default: the other layouts of IN]")
+@_RESUME
+@_FORCE
+@_QUIET
+def edit(source, out, edits, n, seed, donors, resume, force, quiet):
+    """Apply edits to each layout of IN, with other draws for each of N copies; write them to OUT as ID_000, ID_001, ...
+
+    IN is a layout's folder, a folder of layouts, or one of BraTS cases, whose layouts are then found on the way (about
+    3 s a case). The parameters that were drawn stand in OUT/manifest.jsonl.
+
+    \b
+    Example:
+      synth layouts edit layouts edited --edits elastic,mirror:layout --n 5
+      synth layouts edit layouts/BraTS2021_00002 edited --edits recipe.yaml --donors layouts
+    """  # noqa: D301 (click needs the real backspace)
+    from synth.cli.progress import bar
+    from synth.layout.inputs import only_layouts
+    from synth.layout_sets import edit_layouts
+
+    outcome = edit_layouts(
+        only_layouts(source),
+        out,
+        edits,
+        copies=n,
+        seed=seed,
+        donors=only_layouts(donors) if donors else (),
+        resume=resume,
+        force=force,
+        progress=bar("editing", "layout", quiet),
+    )
+    click.echo(outcome.sentence())
+
+
+@command.command()
+@click.argument("layouts", metavar="LAYOUT...", nargs=-1, required=True, type=click.Path())
+@click.option("--out", "-o", type=click.Path(), required=True, help="The PNG to write.")
+@click.option("--rows", type=click.IntRange(min=1), default=40, show_default=True, help="Most layouts shown.")
+@click.option("--scale", type=click.IntRange(1, 6), help="Pixels per mm. [default: 2 for up to 6 layouts, else 1]")
+@click.option("--force", is_flag=True, help="Replace the picture if it is there.")
+@_QUIET
+def show(layouts, out, rows, scale, force, quiet):
+    """Draw layouts as a PNG, a row each: axial, coronal and sagittal plane through the tumour, and volumes.
+
+    LAYOUT is a layout's folder or a folder of them, BraTS cases (the tumour on the scan), ID_seg.nii.gz files (the
+    tumour on the atlas), or a set that `synth generate` wrote. Radiological orientation, marked in every plane.
+
+    \b
+    Example:
+      synth layouts show layouts/BraTS2021_00002 --out layout.png
+      synth layouts show sampled BraTS2021_TrainingData --rows 12 --out both.png
+    """  # noqa: D301 (click needs the real backspace)
+    from synth.cli.progress import bar
+    from synth.layout.inputs import find_inputs
+    from synth.layout.show import show_layouts
+
+    inputs = [one for path in layouts for one in find_inputs(path)]
+    drawing = bar("drawing", "layout", quiet)
+    path = show_layouts(inputs, out, scale=scale, max_rows=rows, force=force, progress=drawing)
+    if not quiet:
+        click.echo(f"{min(rows, len(inputs))} of {len(inputs)} layouts in {path}.")
+
+
+@command.command()
+@click.argument("layouts", metavar="LAYOUTS", type=click.Path())
+@click.option("--against", type=click.Path(), help="Real layouts, cases or segmentations to compare with.")
+@click.option("--json", "json_file", type=click.Path(), help="Write everything, each layout too, to this file.")
+@click.option("--force", is_flag=True, help="Replace the JSON file if it is there.")
+@_QUIET
+def stats(layouts, against, json_file, force, quiet):
+    """Say what LAYOUTS are like: volumes, composition, shapes and places; mean, sd, median, 5 and 95 %.
+
+    LAYOUTS is anything that `synth layouts show` takes. With --against, each line has the Kolmogorov-Smirnov distance
+    to a random half of the real set beside that between the real halves (averaged over 50 splits), and their ratio:
+    1 is as alike as real data are to each other.
+
+    \b
+    Example:
+      synth layouts stats sampled
+      synth layouts stats sampled --against BraTS2021_TrainingData --json stats.json
+    """  # noqa: D301 (click needs the real backspace)
+    from pathlib import Path
+
+    from synth.cli.progress import bar
+    from synth.errors import OutputError
+    from synth.layout.inputs import find_inputs
+    from synth.layout.stats import distances, layout_statistics, table_lines, write_json
+
+    if json_file and (Path(json_file).is_dir() or (Path(json_file).exists() and not force)):
+        raise OutputError(f"{json_file}: exists; give --force to replace it, or another name.")
+    inputs, real = find_inputs(layouts), find_inputs(against) if against else []
+    found = layout_statistics(inputs, bar("measuring", "layout", quiet))
+    compared = distances(found, layout_statistics(real, bar("measuring real", "layout", quiet))) if real else None
+    if json_file:
+        write_json(json_file, found, compared)
+    for line in table_lines(found, compared):
+        click.echo(line)

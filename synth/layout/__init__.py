@@ -1,7 +1,8 @@
 """Layouts: what is to be painted, where it comes from, and what can be done to it.
 
 `layout` holds the Layout, `tissue` and `extract` find it in scans, `atlas`, `anatomy` and `shapes` make it without;
-`edits` change it, `law` judges it, `sampler` draws endless lawful ones. Names are imported when first used, so that
+`edits` change it (by an `edits.recipe`), `law` judges it, `sampler` draws endless lawful ones, as a `plan` wants them
+if there is one; `facts` says what a tumour is like. Names are imported when first used, so that
 `import synth.layout` costs nothing.
 """
 
@@ -14,6 +15,10 @@ _HOMES = {
     "EDITS": "edits",
     "PRESETS": "edits.presets",
     "edit_from_dict": "edits",
+    "Recipe": "edits.recipe",
+    "Plan": "plan",
+    "TumourFacts": "facts",
+    "describe": "facts",
     "LayoutFacts": "law",
     "measure": "law",
     "violations": "law",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synth.case_files import CaseFiles
-from synth.dataset import find_cases, read_case
+from synth.cases import find_cases, read_case
 from synth.errors import LayoutError, OutputError, SynthError
 from synth.layout.layout import Layout, save_layout
 from synth.layout.tissue import extract_layout

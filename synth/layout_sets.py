@@ -1,0 +1,283 @@
+"""Sets of layouts on disk: sampled without painting, or edited from others; with a manifest, resumable.
+
+Sample k of `sample_layouts` is the very layout (and style) that sample k of `generate` paints with the same seed and
+settings, and `synth generate --data` takes the set as hosts. Files and manifest follow the rules of `generate`: an
+entry vouches for complete files, and `n` may grow when a set is resumed.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+
+from synth import __version__
+from synth.ahead import ahead
+from synth.errors import LayoutError, OutputError, SynthError
+from synth.exporters.files import atomic_write, sha256_file
+from synth.generate import COVERAGE, Generation, plan_coverage
+from synth.layout.coverage import Coverage
+from synth.layout.inputs import Input
+from synth.layout.layout import Layout, save_layout
+from synth.layout.sampler import LayoutSampler
+from synth.lock import FolderLock
+from synth.manifest import MANIFEST, RUN, Manifest, json_text, read_entries, read_run
+from synth.style import Style
+
+FORMAT = "layouts"  # what `run.json` of such a set says where a set of cases has its file format
+PATTERN = "Layout_{:06d}"
+STRIDE = 1_000_000  # sample numbers between one edited input and the next: room for more copies
+
+
+@dataclass(frozen=True)
+class LayoutSet:
+    """What was done: the folder, how many layouts were written, how many were there, redraws, a plan's coverage."""
+
+    out: Path
+    written: int
+    kept: int
+    redraws: int
+    seconds: float
+    coverage: Coverage | None = None
+
+    def sentence(self) -> str:
+        """One line for the user."""
+        kept = f", {self.kept} were there already" if self.kept else ""
+        return f"{self.written} layouts written to {self.out}{kept}; {self.redraws} redrawn; {self.seconds:.1f} s."
+
+
+def sample_layouts(
+    generation: Generation,
+    n: int,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    shard: tuple[int, int] = (0, 1),
+    progress: Callable = iter,
+    surveying: Callable = iter,
+) -> LayoutSet:
+    """Write the layouts of samples 0 to n-1 below `out`, each with the style it would be painted in; no network.
+
+    Args:
+        generation: what draws them; its model is not touched.
+        n: how many.
+        out: a folder that does not exist or is empty, unless `resume` or `force`.
+        resume: go on with an interrupted set of the same settings (n may have grown).
+        force: remove what an earlier run wrote there first.
+        shard: (i, m): only samples k with k mod m = i; each shard has its own `out`.
+        progress: wraps the indices still to be drawn (`tqdm`).
+        surveying: wraps the indices of the unplanned samples that a plan's coverage is compared with.
+
+    Raises:
+        OutputError: the folder is not ours to write to, belongs to another run, or the disk is full.
+        LayoutError: no lawful layout could be drawn.
+    """
+    i, m = shard
+    if n < 1 or m < 1 or not 0 <= i < m or not range(i, n, m):
+        raise SynthError(f"no sample to draw: --n {n}, --shard {i}/{m}; n must be at least 1 and 0 <= i < min(m, n).")
+    settings = {
+        "synth": __version__,
+        "format": FORMAT,
+        "naming": "brats2020",  # of the labels, should they be painted
+        **generation.layout_settings(),
+        "shard": list(shard),
+        "n": n,
+    }
+
+    def make(index: int) -> tuple[Layout, dict, Style | None]:
+        layout, recipe = generation.draw(index)
+        named = Layout(layout.tissue, layout.tumour, layout.affine, PATTERN.format(index))
+        return named, {**recipe.to_dict(), "id": named.id}, recipe.style
+
+    indices = list(range(i, n, m))
+    done = _write(Path(out), settings, indices, make, resume=resume, force=force, progress=progress)
+    if generation.sampler.plan is None:
+        return done
+    made = [record["plan"] for record in read_entries(out) if record["index"] in indices]
+    covered = plan_coverage(generation, n, shard, made, surveying)
+    with atomic_write(done.out / COVERAGE) as handle:
+        handle.write(json_text(covered.to_dict(), what=f"{done.out / COVERAGE}", indent=1).encode())
+    return replace(done, coverage=covered)
+
+
+def edit_layouts(
+    inputs: Sequence[Input],
+    out: str | Path,
+    edits,
+    *,
+    copies: int = 1,
+    seed: int = 0,
+    donors: Sequence[Input] = (),
+    resume: bool = False,
+    force: bool = False,
+    progress: Callable = iter,
+) -> LayoutSet:
+    """Apply a recipe to each of `inputs`, `copies` times with other draws, and write what comes of it to `out`.
+
+    Copy c of input i is `<id>_<c>`, drawn as sample i * `STRIDE` + c of `seed`: more copies leave the first ones as
+    they are. A measured style goes along with its brain.
+
+    Args:
+        inputs: from `inputs.only_layouts`.
+        out: as for `sample_layouts`.
+        edits: what names a recipe, as for `LayoutSampler`.
+        copies: how many of each.
+        seed: of the draws.
+        donors: whose tumours may be swapped in; none given: the other inputs'.
+        resume: go on with an interrupted set of the same inputs and settings (copies may have grown).
+        force: remove what an earlier run wrote there first.
+        progress: wraps the indices still to be drawn (`tqdm`).
+
+    Raises:
+        OutputError: as `sample_layouts`.
+        LayoutError: two inputs share an id, or no lawful layout could be drawn.
+    """
+    if not 1 <= copies <= STRIDE:
+        raise SynthError(f"the number of copies must be 1 to {STRIDE}, found {copies}.")
+    if not inputs:
+        raise LayoutError("there are no layouts to edit; give at least one.")
+    sampler = LayoutSampler(_Pool(inputs, donors), edits, seed)
+    settings = {
+        "synth": __version__,
+        "format": FORMAT,
+        "naming": "brats2020",
+        "seed": seed,
+        "edits": sampler.recipe.to_dict(),
+        "inputs": _described(inputs),
+        "donors": _described(donors) if donors else None,
+        "n": len(inputs) * copies,
+    }
+
+    def make(index: int) -> tuple[Layout, dict, Style | None]:
+        one, copy = inputs[index // STRIDE], index % STRIDE
+        layout, recipe = sampler.draw(index, host=one.id)
+        named = Layout(layout.tissue, layout.tumour, layout.affine, f"{one.id}_{copy:03d}")
+        return named, {**recipe.to_dict(), "id": named.id}, one.style()
+
+    indices = [i * STRIDE + copy for i in range(len(inputs)) for copy in range(copies)]
+    return _write(Path(out), settings, indices, make, resume=resume, force=force, progress=progress)
+
+
+def write_layout(layout: Layout, out: Path, style: Style | None) -> dict[str, str]:
+    """Save a layout below `out`; return the SHA-256 of each file by its path relative to `out`.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    try:
+        folder = save_layout(layout, out, style)
+    except OSError as error:
+        raise OutputError(f"{out / layout.id}: cannot be written ({error.strerror or error}).") from error
+    names = [f"{layout.id}_{part}" for part in ("style.json", "tissue.nii.gz", "tumour.nii.gz")]
+    return {f"{layout.id}/{name}": sha256_file(folder / name) for name in names if style or "style" not in name}
+
+
+class _Pool(Sequence):
+    """Hosts for a sampler: draws fall on donors (or the inputs themselves), while any of both is found by its id."""
+
+    def __init__(self, inputs: Sequence[Input], donors: Sequence[Input]):
+        self._known: dict[str, Input] = {}
+        for one in (*inputs, *donors):
+            known = self._known.setdefault(one.id, one)
+            if known is not one and known.path != one.path:
+                raise LayoutError(f"two layouts have the id {one.id!r}, in {known.path} and {one.path}; rename one.")
+        # a sampler looks for donors where there are at least two layouts: a single donor stands there twice
+        self._drawn = list(donors or inputs) * (2 if len(donors) == 1 else 1)
+
+    def __len__(self) -> int:
+        return len(self._drawn)
+
+    def __getitem__(self, index):
+        return self._drawn[index]
+
+    def find(self, source_id: str) -> Input:
+        """The layout of an id."""
+        if source_id not in self._known:
+            raise LayoutError(f"the layout {source_id!r} is not among the {len(self._known)} given.")
+        return self._known[source_id]
+
+
+def _write(out: Path, settings: dict, indices: list[int], make, *, resume, force, progress) -> LayoutSet:
+    begin = time.perf_counter()
+    claim(out, resume=resume, force=force)
+    redraws = written = 0
+    with Manifest(out, settings, free=("n",)) as manifest:
+        done = _verified(manifest, out)
+        todo = [k for k in indices if k not in done]
+        drawn = ahead(map(make, todo))
+        try:
+            for index, (layout, record, style) in zip(progress(todo), drawn, strict=True):
+                files = write_layout(layout, out, style)
+                manifest.append({**record, "index": index, "files": files})
+                redraws += len(record["redraws"])
+                written += 1
+        finally:
+            drawn.close()
+    return LayoutSet(out, written, len(indices) - written, redraws, time.perf_counter() - begin)
+
+
+def _verified(manifest: Manifest, out: Path) -> set[int]:
+    """Indices whose files are all there and unchanged; the others' records are dropped."""
+    good = set()
+    for record in manifest.entries():
+        paths = {out / name: digest for name, digest in record["files"].items()}
+        if all(path.is_file() and sha256_file(path) == digest for path, digest in paths.items()):
+            good.add(record["index"])
+        else:
+            manifest.discard(record["index"])
+    return good
+
+
+def claim(out: Path, *, resume: bool, force: bool) -> None:
+    """Make sure a folder is ours to write layouts to: new, empty, or an earlier set to be resumed or replaced.
+
+    Raises:
+        OutputError: it is not.
+    """
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out}: is a file; give a folder to write to.")
+    present = [path for path in sorted(out.iterdir()) if not path.name.startswith(".")] if out.is_dir() else []
+    if not present:
+        return
+    kind = None
+    with suppress(OutputError):
+        kind = read_run(out).get("format")
+    if kind != FORMAT:
+        what = "a set of painted cases" if kind else f"{len(present)} entries that synth did not write"
+        raise OutputError(
+            f"{out}: expected a new or empty folder, found {what} ({present[0].name}, ...); choose another."
+        )
+    if force:
+        _remove(out)
+    elif not resume:
+        raise OutputError(
+            f"{out}: holds an earlier set of layouts; give --resume to go on with it, --force to replace it, or "
+            "another folder."
+        )
+
+
+def _remove(out: Path) -> None:
+    """Delete what an earlier run wrote; whatever else is there stays."""
+    lock = FolderLock(out)  # not from under a run that is still writing
+    try:
+        names = set()
+        with suppress(OutputError):  # no manifest yet, or a damaged one: --force is the way out of that
+            names = {name for record in read_entries(out) for name in record.get("files", {})}
+        for name in names:
+            path = (out / name).resolve()
+            if path.is_relative_to(out.resolve()) and path.is_file():
+                path.unlink()
+                if path.parent != out.resolve() and not any(path.parent.iterdir()):
+                    path.parent.rmdir()
+        for name in (COVERAGE, MANIFEST, RUN):  # the settings last: a removal that is interrupted can be repeated
+            (out / name).unlink(missing_ok=True)
+    finally:
+        lock.release()
+
+
+def _described(inputs: Iterable[Input]) -> str:
+    """Count and checksum of ids: no names of patients, no paths."""
+    ids = sorted(one.id for one in inputs)
+    return f"{len(ids)} layouts {sha256(json_text(ids, what='the ids').encode()).hexdigest()[:16]}"

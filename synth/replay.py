@@ -1,0 +1,260 @@
+"""One sample made again from its record, and compared with it to the byte.
+
+Nothing is drawn: the recorded edits, style and seeds are applied as they stand in the manifest. A painted case of a
+NIfTI run is written as its files; one of an HDF5 run into an HDF5 file of its own, whose content (every block of
+voxels, affine and recipe) is compared with the recorded checksum, since a shard's bytes depend on its other cases.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from pathlib import Path
+
+from synth import __version__
+from synth.brats import NAMINGS
+from synth.errors import DataError, ModelError, OutputError, SynthError
+from synth.exporters.nifti import gzip_bytes, nifti_bytes
+from synth.generate import GenerateConfig, Generation, SampleRecipe, repeatable
+from synth.layout.inputs import Input, extracted, find_inputs
+from synth.layout.layout import Layout
+from synth.layout.sampler import LayoutRecipe, LayoutSampler
+from synth.layout_sets import FORMAT, write_layout
+from synth.manifest import MANIFEST, read_entries, read_run
+from synth.sources import Sources, embedded_sources
+from synth.style import Style
+from synth.style_prior import shipped_style_prior
+
+EMBEDDED = "embedded"
+
+
+@dataclass(frozen=True)
+class Replayed:
+    """What became of one sample.
+
+    Attributes:
+        id: of the sample.
+        compared: files (or contents) that were compared with the record.
+        differing: names of those that differ.
+        reason: why they probably do; empty when all are equal.
+    """
+
+    id: str
+    compared: int
+    differing: tuple[str, ...] = ()
+    reason: str = ""
+
+    def sentence(self) -> str:
+        """One line for the user."""
+        if self.differing:
+            names = ", ".join(self.differing)
+            return f"{self.id}: {len(self.differing)} of {self.compared} files differ ({names}): {self.reason}"
+        if not self.compared:
+            return f"{self.id}: written; its record has nothing that a layout alone could be compared with."
+        return f"{self.id}: {self.compared} file{'s' * (self.compared > 1)} equal to the recorded checksums."
+
+
+def replay(
+    manifest: str | Path,
+    ids: Sequence[str],
+    out: str | Path,
+    *,
+    data: Sequence[str | Path] = (),
+    model: str | Path | None = None,
+    layout_only: bool = False,
+    force: bool = False,
+    progress: Callable[[Iterable], Iterable] = iter,
+) -> list[Replayed]:
+    """Make samples of a run again below `out` and compare them with the manifest.
+
+    Args:
+        manifest: the run's folder or its `manifest.jsonl`; `run.json` must lie beside it.
+        ids: which samples, by id (`Synth_000003`) or number (`3`).
+        out: a folder that does not exist or is empty, unless `force`.
+        data: for a run that used data: the cases or layouts it used (several folders are searched in turn). None
+            given: the layouts kept beside the run (`<run>-layouts`), where they are.
+        model: for a run of a model that is not shipped: the model's folder.
+        layout_only: no painting: write the layout; of a NIfTI run the labels are compared.
+        force: replace these samples in a folder that is not empty.
+        progress: wraps the records while they are made (`tqdm`).
+
+    Raises:
+        OutputError: there is no such run, or `out` cannot be written to.
+        DataError: an id is not in the manifest, or the data do not hold a host or donor.
+        ModelError: the model is another one than the run's.
+
+    Example:
+        >>> replay("synthetic", ["Synth_000003"], "again")  # doctest: +SKIP
+        [Replayed(id='Synth_000003', compared=5, differing=(), reason='')]
+    """
+    folder, out = _folder(manifest), Path(out)
+    run = read_run(folder)
+    records = _chosen(folder, ids)
+    _check_out(folder, out, force)
+    sources = _sources(run, records, folder, [Path(path) for path in data])
+    if layout_only or run.get("format") == FORMAT:
+        make = _layouts(run, sources, out)
+    else:
+        make = _painted(run, sources, model, out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{out}: the folder cannot be made ({error.strerror}); choose another.") from error
+    return [_judged(record, make(record), run, sources) for record in progress(records)]
+
+
+def _folder(manifest: str | Path) -> Path:
+    path = Path(manifest)
+    folder = path.parent if path.name == MANIFEST else path
+    if not (folder / MANIFEST).is_file():
+        raise OutputError(f"{path}: expected the folder of a run or its {MANIFEST}, found neither; check the path.")
+    return folder
+
+
+def _chosen(folder: Path, ids: Sequence[str]) -> list[dict]:
+    """The records of the ids, in their order, each once."""
+    records = read_entries(folder)
+    known = {str(record["index"]): record for record in records} | {record["id"]: record for record in records}
+    missing = [name for name in ids if name not in known]
+    if missing or not ids:
+        first, last = (records[0]["id"], records[-1]["id"]) if records else ("none", "none")
+        raise DataError(
+            f"{folder / MANIFEST}: no sample {', '.join(missing) or '(no id given)'}; it has {len(records)} samples, "
+            f"{first} to {last}."
+        )
+    return list({known[name]["index"]: known[name] for name in ids}.values())
+
+
+def _check_out(folder: Path, out: Path, force: bool) -> None:
+    if out.resolve() == folder.resolve():
+        raise OutputError(f"{out}: is the run itself; give another folder, the two can then be compared.")
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out}: is a file; give a folder to write to.")
+    if out.is_dir() and any(out.iterdir()) and not force:
+        raise OutputError(f"{out}: is not empty; give --force to replace these samples in it, or another folder.")
+
+
+def _sources(run: dict, records: list[dict], folder: Path, data: list[Path]) -> Sources:
+    """What the recorded hosts and donors are read from."""
+    if run.get("sources") == EMBEDDED:
+        if data:
+            raise DataError("this run used the embedded anatomies and no data; leave --data out.")
+        return embedded_sources()
+    kept = folder.parent / f"{folder.resolve().name}-layouts"
+    if not data and not kept.is_dir():
+        raise DataError(
+            f"{folder}: the run used data ({run.get('sources') or run.get('inputs')}); give the cases or layouts it "
+            "was made from with --data."
+        )
+    wanted = {name for record in records for name in (record["host"], record["donor"]) if name is not None}
+    found: dict[str, Input] = {}
+    for path in data or [kept]:
+        found |= {one.id: one for one in find_inputs(path) if one.id in wanted and one.id not in found}
+        if found.keys() >= wanted:
+            break
+    missing = sorted(wanted - found.keys())
+    if missing:
+        where = ", ".join(str(path) for path in data or [kept])
+        raise DataError(f"{where}: the recorded sample needs {', '.join(missing)}, which is not there; give its data.")
+    return Sources([_usable(one) for one in found.values()], None, shipped_style_prior, _name(data or [kept]))
+
+
+def _usable(one: Input) -> Input:
+    if one.kind == "segmentation" or one.kind == "hdf5":
+        raise DataError(f"{one.path}: {one.id} is a {one.kind} without tissue; give the whole case or its layout.")
+    return extracted(one) if one.kind == "case" else one
+
+
+def _name(paths: list[Path]) -> str:
+    """What a run of these sources would call them, if that can be told without extracting anything."""
+    from synth.sources import data_sources
+
+    try:
+        is_layouts = find_inputs(paths[0])[0].kind == "layout"
+        return data_sources(paths[0], paths[0])[0].name if is_layouts and len(paths) == 1 else ""
+    except SynthError:
+        return ""
+
+
+def _layouts(run: dict, sources: Sources, out: Path):
+    """A function that writes a record's layout; returns what can be compared, by recorded name."""
+    sampler = LayoutSampler(sources.hosts, "none", int(run["seed"]))
+    styles = {} if run.get("sources") == EMBEDDED else {one.id: one for one in sources.hosts}
+
+    def make(record: dict) -> dict[str, str]:
+        layout = sampler.replay(LayoutRecipe.from_dict(record))
+        layout = Layout(layout.tissue, layout.tumour, layout.affine, record["id"])
+        style = Style.from_dict(record["style"]) if "style" in record else styles[record["host"]].style()
+        files = write_layout(layout, out, style)
+        if run.get("format") == FORMAT:
+            return files
+        naming = NAMINGS[run["naming"]]
+        labels = gzip_bytes(nifti_bytes(naming.to_disk(layout.tumour), layout.affine))
+        name = f"{record['id']}/{naming.stem(record['id'], 'seg')}.nii.gz"
+        return {name: sha256(labels).hexdigest()} if name in record["files"] else {}
+
+    return make
+
+
+def _painted(run: dict, sources: Sources, model: str | Path | None, out: Path):
+    """A function that paints and writes a record's case; returns the checksums of what was written."""
+    from synth.exporters import open_exporter
+
+    _check_model(run, model)
+    # the recipe is recorded: neither edits nor styles are drawn
+    repeatable()
+    config = GenerateConfig(seed=run["seed"], format=run["format"], naming=run["naming"], edits="none", style="sampled")
+    generation = Generation(sources, model or run["model"]["name"], config)
+
+    def make(record: dict) -> dict[str, str]:
+        recipe = SampleRecipe(LayoutRecipe.from_dict(record), record["style"]["kind"], Style.from_dict(record["style"]))
+        layout = generation.sampler.replay(recipe.layout)
+        case = generation.paint(layout, recipe)
+        meta = {key: value for key, value in record.items() if key != "files"}
+        with open_exporter(run["format"], out, naming=NAMINGS[run["naming"]]) as exporter:
+            return exporter.write(replace(case, id=record["id"], meta=meta))
+
+    return make
+
+
+def _check_model(run: dict, model: str | Path | None) -> None:
+    from synth.models.weights import model_hash, read_card
+
+    recorded = run["model"]
+    try:
+        found = model_hash(read_card(model or recorded["name"]))
+    except ModelError as error:
+        if model is not None:
+            raise
+        raise ModelError(
+            f"the run's model {recorded['name']!r} is not shipped; give its folder with --model."
+        ) from error
+    if found != recorded["hash"]:
+        raise ModelError(
+            f"the run was painted by the model {recorded['name']!r} with hash {recorded['hash']}, this one has "
+            f"{found}; give the run's own model with --model, or --layout-only."
+        )
+
+
+def _judged(record: dict, written: dict[str, str], run: dict, sources: Sources) -> Replayed:
+    """Compare what was written with the record; the name of an HDF5 shard is no part of the comparison."""
+    recorded = {name.rpartition("/")[2]: digest for name, digest in record["files"].items()}
+    made = {name.rpartition("/")[2]: digest for name, digest in written.items()}
+    differing = tuple(name for name, digest in made.items() if recorded.get(name) != digest)
+    return Replayed(record["id"], len(made), differing, _reason(run, sources, differing) if differing else "")
+
+
+def _reason(run: dict, sources: Sources, differing: tuple[str, ...]) -> str:
+    if run.get("synth") != __version__:
+        return f"the run was made by synth {run.get('synth')}, this is {__version__}."
+    if sources.name and run.get("sources") and sources.name != run["sources"]:
+        return f"the data are not those of the run ({run['sources']}, now {sources.name})."
+    naming = NAMINGS.get(run.get("naming", ""), NAMINGS["brats2020"])
+    labels = f"{naming.separator}seg.nii.gz"
+    if run.get("format") == "nifti" and not any(name.endswith(labels) for name in differing):
+        return (
+            "the labels are equal, so it was painted by another kind of CPU or other versions of the libraries; "
+            "intensities should be within one step."
+        )
+    if run.get("sources") == EMBEDDED:
+        return "the recipe gives other bytes here: other versions of the libraries, or a changed installation."
+    return "the data may have changed since, or the versions of the libraries."

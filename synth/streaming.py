@@ -1,0 +1,313 @@
+"""Data that never repeat: layouts and painted pairs made while a trainer runs, nothing written.
+
+`layouts` and `dataset` are also `synth.layouts` and `synth.dataset`. Sample k is the one that `synth generate` with the
+same seed and settings writes as sample k, whatever the number of workers.
+"""
+
+import itertools
+import warnings
+from collections.abc import Iterable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synth.ahead import ahead
+from synth.brats import GRID, MODALITIES
+from synth.case import Case
+from synth.errors import SynthError
+from synth.generate import GenerateConfig, Generation
+from synth.layout.layout import Layout, bounding_box
+from synth.layout.sampler import LayoutRecipe, LayoutSampler
+from synth.sources import Sources, data_sources, embedded_sources
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+NORMALISATIONS = ("zscore", None)
+_PATCHES = 16  # branch of a sample's seed sequence that places its patches
+
+
+def layouts(
+    data: str | Path | Sources | None = None,
+    *,
+    edits=None,
+    plan=None,
+    seed: int = 0,
+    start: int = 0,
+    n: int | None = None,
+    shard: tuple[int, int] = (0, 1),
+    kept: str | Path | None = None,
+) -> Iterator[tuple[Layout, LayoutRecipe]]:
+    """Lawful layouts without end (or `n` of them), each with the recipe that made it; no TensorFlow.
+
+    Args:
+        data: BraTS cases or layouts to draw from; None: the embedded anatomies; or `Sources`.
+        edits: what names a recipe, as for `synth generate --edits`; also a `Recipe` or its dict.
+        plan: what names a plan, as for `synth generate --plan`; also a `Plan` or its dict.
+        seed: of the draws.
+        start: number of the first sample: go on where an earlier iterator ended.
+        n: how many samples from `start` on; None: endless.
+        shard: (i, m): of these only samples k with k mod m = i, for m workers.
+        kept: where layouts of BraTS cases are kept; None: `<data>-layouts`.
+
+    Raises:
+        SynthError: unusable data, unknown edits or numbers out of range; at once, not at the first draw.
+
+    Example:
+        >>> for layout, recipe in synth.layouts(seed=7, n=100): print(layout.volumes_ml())  # doctest: +SKIP
+    """
+    sampler = LayoutSampler(_sources(data, kept).hosts, edits, seed, plan)
+    return map(sampler.draw, _indices(start, n, shard))
+
+
+def dataset(
+    data: str | Path | Sources | None = None,
+    *,
+    model: str | Path | None = None,
+    edits=None,
+    plan=None,
+    style: str | None = None,
+    seed: int = 0,
+    start: int = 0,
+    n: int | None = None,
+    patch: int | tuple[int, int, int] | None = None,
+    patches: int = 8,
+    tumour_share: float = 0.6,
+    batch: int | None = 1,
+    normalise: str | None = "zscore",
+    one_hot: bool = False,
+    shard: tuple[int, int] = (0, 1),
+    prefetch: int = 1,
+    kept: str | Path | None = None,
+) -> "tf.data.Dataset":
+    """Freshly edited, freshly painted pairs (images, labels) for `model.fit`, without end or `n` samples of them.
+
+    Painting runs in a thread of its own and ends with the iterator. It costs about 1.4 s a volume on two CPU cores,
+    so several `patches` are cut from each; they are spread over as many volumes, so that a batch of up to `patches`
+    holds different brains (after the first few).
+
+    Args:
+        data: BraTS cases or layouts; None: the embedded anatomies; or `Sources`.
+        model: name or folder of the generator; None: the packaged one.
+        edits: what names a recipe, as for `synth generate --edits`; also a `Recipe` or its dict.
+        plan: what names a plan, as for `synth generate --plan`; also a `Plan` or its dict.
+        style: "own" or "sampled", as for `synth generate --style`.
+        seed: of everything.
+        start: number of the first sample.
+        n: how many samples (volumes) from `start` on; None: endless, then `model.fit` needs `steps_per_epoch`.
+        patch: edge of cubic patches in voxels, or three edges; None: whole volumes, (240, 240, 155).
+        patches: how many from each volume.
+        tumour_share: of patches centred on a tumour voxel; the others on any voxel of the brain. 0 to 1.
+        batch: examples a batch; None: no batches.
+        normalise: "zscore": each modality has mean 0 and standard deviation 1 in the brain, background 0 (what the
+            trainers here and the Vox2Vox paper take); None: scanner intensities, background 0.
+        one_hot: labels as float32 channels (none, NCR, ED, ET) in place of uint8 class indices 0..3.
+        shard: (i, m): only samples k with k mod m = i, one i for each of m workers.
+        prefetch: batches made ahead.
+        kept: where layouts of BraTS cases are kept; None: `<data>-layouts`.
+
+    Returns:
+        Images (B, X, Y, Z, 4) float32, modalities in the order of `brats.MODALITIES`, and labels (B, X, Y, Z) uint8 or
+        (B, X, Y, Z, 4) float32.
+
+    Raises:
+        SynthError: unusable data, unknown names or numbers out of range.
+
+    Example:
+        >>> pairs = synth.dataset(seed=7, patch=128, batch=4)  # doctest: +SKIP
+        >>> segmenter.fit(pairs, steps_per_epoch=250, epochs=100)  # doctest: +SKIP
+    """
+    cut = _Cut(patch, patches, tumour_share, normalise, one_hot)
+    if batch is not None and batch < 1:
+        raise SynthError(f"batch must be at least 1, or None for no batches; found {batch}.")
+    indices = _indices(start, n, shard)
+    config = GenerateConfig(seed=seed, edits=edits, style=style, plan=plan)
+    generation = Generation(_sources(data, kept), model, config)
+    return _tf_dataset(generation, indices, cut, batch=batch, prefetch=prefetch)
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """What is cut from a painted volume, and in which form."""
+
+    patch: int | tuple[int, int, int] | None
+    patches: int
+    tumour_share: float
+    normalise: str | None
+    one_hot: bool
+
+    def __post_init__(self):
+        size = (self.patch,) * 3 if isinstance(self.patch, int) else self.patch
+        if size is not None and (len(size) != 3 or any(not isinstance(n, int) or n < 1 for n in size)):
+            raise SynthError(f"patch must be one or three edges in voxels of at least 1, found {self.patch!r}.")
+        if self.patches < 1 or not 0 <= self.tumour_share <= 1:
+            raise SynthError(
+                f"patches must be at least 1 and tumour_share 0 to 1, found {self.patches} and {self.tumour_share}."
+            )
+        if self.normalise not in NORMALISATIONS:
+            raise SynthError(f"normalise must be 'zscore' or None, found {self.normalise!r}.")
+        object.__setattr__(self, "patch", None if size is None else tuple(size))
+
+    @property
+    def per_sample(self) -> int:
+        """Examples from each volume."""
+        return 1 if self.patch is None else self.patches
+
+
+def _sources(data, kept: str | Path | None) -> Sources:
+    if data is None:
+        return embedded_sources()
+    if isinstance(data, Sources):
+        return data
+    sources, problems = data_sources(data, kept or f"{str(data).rstrip('/')}-layouts")
+    for problem in problems:
+        warnings.warn(f"left out: {problem}", stacklevel=3)
+    return sources
+
+
+def _indices(start: int, n: int | None, shard: tuple[int, int]) -> Iterable[int]:
+    """Sample numbers of this worker, a fresh iterator each time."""
+    i, m = shard
+    if start < 0 or (n is not None and n < 1) or m < 1 or not 0 <= i < m:
+        raise SynthError(
+            f"start must be at least 0, n at least 1 or None, and shard (i, m) with 0 <= i < m; "
+            f"found start={start}, n={n}, shard={shard}."
+        )
+    first = start + (i - start) % m
+    if n is None:
+        return _Endless(first, m)
+    indices = range(first, start + n, m)
+    if not indices:
+        raise SynthError(f"shard {i} of {m} of {n} samples is empty; use fewer shards.")
+    return indices
+
+
+@dataclass(frozen=True)
+class _Endless:
+    first: int
+    step: int
+
+    def __iter__(self) -> Iterator[int]:
+        return itertools.count(self.first, self.step)
+
+
+def _tf_dataset(generation: Generation, indices, cut: _Cut, *, batch, prefetch) -> "tf.data.Dataset":
+    from synth.models import tf
+
+    _ = generation.painter  # what is wrong with the model is said now, not in a thread
+
+    def stream():
+        # closed by TensorFlow when its iterator goes: the painting thread ends with it
+        with closing(ahead(examples(generation, indices, cut), depth=cut.per_sample)) as line:
+            yield from line
+
+    size = cut.patch or _grid(generation)
+    labels = ((*size, 4), tf.float32) if cut.one_hot else (size, tf.uint8)
+    signature = (tf.TensorSpec((*size, len(MODALITIES)), tf.float32), tf.TensorSpec(*labels))
+    stream_of = tf.data.Dataset.from_generator(stream, output_signature=signature)
+    count = len(indices) * cut.per_sample if isinstance(indices, range) else tf.data.INFINITE_CARDINALITY
+    stream_of = stream_of.apply(tf.data.experimental.assert_cardinality(count))
+    if batch is not None:
+        stream_of = stream_of.batch(batch, drop_remainder=not isinstance(indices, range))
+    options = tf.data.Options()
+    # `shard` says who paints what: TensorFlow's own sharding would paint everything and throw most of it away
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.OFF
+    # the stream waits for the painter, so it must not wait in the threads that the painter needs
+    options.threading.private_threadpool_size = 2
+    return stream_of.prefetch(prefetch).with_options(options)
+
+
+def _grid(generation: Generation) -> tuple[int, int, int]:
+    """The grid of whole volumes: BraTS's, or that of the user's layouts."""
+    if generation.sources.own_style is None:
+        return GRID
+    return tuple(generation.sources.hosts[0].load().shape)
+
+
+def examples(generation: Generation, indices: Iterable[int], cut) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Images and labels, whole volumes or patches, one after the other; what `dataset` batches."""
+    waiting: list[_Volume] = []
+    for case in generation.cases(indices):
+        volume = _Volume.of(case, generation.config.seed, cut)
+        if cut.patch is None:
+            yield volume.whole(case.images.shape[:3])
+            continue
+        waiting.append(volume)
+        yield from _round(waiting)
+    while waiting:
+        yield from _round(waiting)
+
+
+def _round(waiting: list["_Volume"]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """One patch of each waiting volume, the newest first; those that have given all their patches leave.
+
+    So between two patches of one volume lie as many of others as a volume gives.
+    """
+    for volume in reversed(list(waiting)):
+        yield volume.next_patch()
+        if volume.given == volume.cut.patches:
+            waiting.remove(volume)
+
+
+@dataclass
+class _Volume:
+    """The brain's box of a painted case, from which examples are cut."""
+
+    index: int
+    seed: int
+    cut: _Cut
+    images: np.ndarray  # (x, y, z, 4) int16
+    labels: np.ndarray  # (x, y, z) uint8
+    box: tuple[slice, slice, slice]
+    grid: tuple[int, int, int]
+    shift: np.ndarray  # (4,) float32, to be taken off
+    scale: np.ndarray  # (4,) float32, to be multiplied with
+    given: int = 0
+
+    @classmethod
+    def of(cls, case: Case, seed: int, cut: _Cut) -> "_Volume":
+        box = bounding_box(case.images[..., 0] > 0)
+        images = np.ascontiguousarray(case.images[box])
+        shift, scale = np.zeros(len(MODALITIES)), np.ones(len(MODALITIES))
+        if cut.normalise == "zscore":
+            values = images[images[..., 0] > 0].astype(np.float32)
+            shift, scale = values.mean(0, np.float64), 1 / np.maximum(values.std(0, dtype=np.float64), 1e-6)
+        labels = np.ascontiguousarray(case.labels[box])
+        grid, index = case.images.shape[:3], case.meta["index"]
+        return cls(index, seed, cut, images, labels, box, grid, np.float32(shift), np.float32(scale))
+
+    def whole(self, shape) -> tuple[np.ndarray, np.ndarray]:
+        """The whole grid."""
+        return self._example([part.start for part in self.box], (0, 0, 0), shape)
+
+    def next_patch(self) -> tuple[np.ndarray, np.ndarray]:
+        """The next of this volume's patches, each placed by its number alone."""
+        key = (self.index, _PATCHES, self.given)
+        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))
+        self.given += 1
+        wanted = self.labels > 0 if rng.random() < self.cut.tumour_share and self.labels.any() else None
+        found = np.flatnonzero(self.images[..., 0] if wanted is None else wanted)
+        centre = np.unravel_index(found[rng.integers(len(found))], self.labels.shape)
+        offset = [part.start for part in self.box]
+        corner = []
+        for middle, start, edge, size in zip(centre, offset, self.cut.patch, self.grid, strict=True):
+            room = size - edge  # a patch stays in the grid where it fits, else it is centred on it
+            first = int(middle) + start - edge // 2
+            corner.append(min(max(first, 0), room) if room >= 0 else room // 2)
+        return self._example(offset, corner, self.cut.patch)
+
+    def _example(self, offset, corner, size) -> tuple[np.ndarray, np.ndarray]:
+        """The box of `size` at `corner` of the grid, 0 outside the brain."""
+        images, labels = np.zeros((*size, len(MODALITIES)), np.float32), np.zeros(size, np.uint8)
+        low = [max(c - o, 0) for c, o in zip(corner, offset, strict=True)]
+        high = [min(c + n - o, m) for c, n, o, m in zip(corner, size, offset, self.labels.shape, strict=True)]
+        if all(a < b for a, b in zip(low, high, strict=True)):
+            source = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
+            target = tuple(slice(a + o - c, b + o - c) for a, b, o, c in zip(low, high, offset, corner, strict=True))
+            values = self.images[source]
+            images[target] = (values - self.shift) * self.scale * (values[..., :1] > 0)
+            labels[target] = self.labels[source]
+        return images, np.eye(4, dtype=np.float32)[labels] if self.cut.one_hot else labels

@@ -1,0 +1,196 @@
+"""`synth replay`: equal to the byte, or the reason why not."""
+
+import json
+import shutil
+
+import keras
+import pytest
+from click.testing import CliRunner
+from phantoms import head_layout, phantom_sources
+
+import synth.generate
+import synth.replay
+from synth.cli import main
+from synth.errors import DataError
+from synth.exporters.hdf5_cases import open_cases
+from synth.generate import GenerateConfig, Generation, generate
+from synth.layout.layout import load_layout, save_layout
+from synth.manifest import MANIFEST, RUN, read_entries
+from synth.models.generator import GeneratorConfig, build_generator
+from synth.models.weights import save_generator
+from synth.replay import replay
+from synth.sources import data_sources
+
+TINY = GeneratorConfig(width=8, bottleneck=1)
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """A tiny model, layouts of three heads, and runs of three cases: NIfTI of 2020 and 2023, HDF5."""
+    root = tmp_path_factory.mktemp("prepared")
+    keras.utils.set_random_seed(1)
+    save_generator(root / "model", build_generator(TINY), {"name": "tiny", "generator": TINY.to_dict()})
+    styles = phantom_sources()
+    for seed, source in enumerate(styles.hosts):
+        save_layout(head_layout(seed=seed, case_id=source.id), root / "layouts", styles.own_style(source.id))
+    for name, options in (
+        ("nifti", {"style": "own"}),
+        ("new", {"naming": "brats2023", "style": "sampled"}),
+        ("hdf5", {"format": "hdf5"}),
+    ):
+        config = GenerateConfig(seed=11, edits="swap,elastic", **options)
+        generation = Generation(data_sources(root / "layouts", "")[0], root / "model", config)
+        generate(generation, 3, root / name)
+    return root
+
+
+@pytest.fixture
+def place(prepared, tmp_path):
+    """A copy of what is prepared, to work in and to damage."""
+    return shutil.copytree(prepared, tmp_path / "place")
+
+
+def invoke(folder, line):
+    """Run a command line whose paths are relative to `folder`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        return CliRunner().invoke(main, line.split())
+
+
+def files(folder):
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def change(path, **entries):
+    path.write_text(json.dumps(json.loads(path.read_text()) | entries))
+
+
+@pytest.mark.parametrize("run", ["nifti", "new"])
+def test_cases_come_out_byte_for_byte(place, run, monkeypatch):
+    def draw(*args, **kwargs):
+        raise AssertionError("a replay draws nothing")
+
+    monkeypatch.setattr(synth.generate.LayoutSampler, "draw", draw)
+    ids = [record["id"] for record in read_entries(place / run)]
+    results = replay(place / run, [ids[2], "0", ids[2]], place / "out", data=[place / "layouts"], model=place / "model")
+    assert [(r.id, r.compared, r.differing) for r in results] == [(ids[2], 5, ()), (ids[0], 5, ())]
+    recorded = files(place / run)
+    made = files(place / "out")
+    assert len(made) == 10
+    assert all(recorded[name] == data for name, data in made.items())
+
+
+def test_an_hdf5_case_gets_a_file_of_its_own_and_equal_content(place):
+    line = "replay hdf5/manifest.jsonl --id Synth_000001 --data layouts --model model --out out"
+    result = invoke(place, line)
+    assert (result.exit_code, result.output) == (0, "Synth_000001: 1 file equal to the recorded checksums.\n")
+    again, before = open_cases(place / "out"), open_cases(place / "hdf5")
+    assert again.ids == ["Synth_000001"]
+    assert (again.read(0).images == before.read(1).images).all()
+    assert again.read(0).meta == before.read(1).meta
+
+
+def test_the_layouts_beside_a_run_need_not_be_given(place):
+    shutil.copytree(place / "layouts", place / "nifti-layouts")
+    result = invoke(place, "replay nifti --id 1 --out out --layout-only")
+    assert result.exit_code == 0, result.output
+
+
+def test_a_layout_alone_is_compared_by_its_labels(place):
+    result = invoke(place, "replay new --id 2 --data layouts --layout-only --out out")
+    assert (result.exit_code, result.output.count("1 file equal")) == (0, 1)
+    layout = load_layout(place / "out" / "Synth-GLI-000002-000")
+    assert layout.tumour.any()
+    result = invoke(place, "replay hdf5 --id 2 --data layouts --layout-only --out out2")
+    assert (result.exit_code, "nothing that a layout alone" in result.output) == (0, True)
+
+
+def test_sampled_and_edited_layouts_are_replayed(place):
+    assert invoke(place, "layouts sample --n 2 --data layouts --seed 3 --out sampled").exit_code == 0
+    assert invoke(place, "layouts edit layouts edited --edits swap,mirror:layout --n 2").exit_code == 0
+    for run, name in (("sampled", "Layout_000001"), ("edited", "Phantom_002_001")):
+        result = invoke(place, f"replay {run} --id {name} --data layouts --out again-{run}")
+        assert (result.exit_code, result.output) == (0, f"{name}: 3 files equal to the recorded checksums.\n")
+        assert files(place / f"again-{run}" / name) == files(place / run / name)
+
+
+def test_the_embedded_anatomies_need_no_data(place, monkeypatch):
+    for module in ("synth.sources", "synth.replay"):
+        monkeypatch.setattr(f"{module}.embedded_sources", lambda: embedded(place))
+    assert invoke(place, "layouts sample --n 1 --out s").exit_code == 0
+    assert invoke(place, "replay s --id 0 --out r").exit_code == 0
+    result = invoke(place, "replay s --id 0 --out r2 --data layouts")
+    assert "leave --data out" in result.output
+
+
+def embedded(place):
+    """Sources that stand for the embedded ones, which are slow to make."""
+    sources = data_sources(place / "layouts", "")[0]
+    return synth.replay.Sources(sources.hosts, None, sources.prior, "embedded")
+
+
+# --- what differs is told -----------------------------------------------------------------------------------------
+
+
+def test_differing_labels_are_put_down_to_the_data(place):
+    host = read_entries(place / "nifti")[0]["donor"]
+    save_layout(head_layout(seed=9, case_id=host), place / "layouts")
+    result = invoke(place, "replay nifti --id 0 --data layouts --layout-only --out out")
+    assert result.exit_code == 1
+    assert "1 of 1 files differ (Synth_000000_seg.nii.gz): the data may have changed" in result.output
+
+
+def test_differing_images_are_put_down_to_the_machine(place, monkeypatch):
+    paint = Generation.paint
+
+    def other(self, layout, recipe):
+        case = paint(self, layout, recipe)
+        case.images[case.images > 0] += 1
+        return case
+
+    monkeypatch.setattr(Generation, "paint", other)
+    (result,) = replay(place / "nifti", ["0"], place / "out", data=[place / "layouts"], model=place / "model")
+    assert result.compared == 5
+    assert len(result.differing) == 4
+    assert "another kind of CPU" in result.sentence()
+
+
+def test_another_version_is_told(place):
+    change(place / "nifti" / RUN, synth="0.0.1")
+    record = read_entries(place / "nifti")[0]
+    record["files"] = dict.fromkeys(record["files"], "0" * 64)
+    (place / "nifti" / MANIFEST).write_text(json.dumps(record) + "\n")
+    result = invoke(place, "replay nifti --id 0 --data layouts --layout-only --out out")
+    assert result.exit_code == 1
+    assert "made by synth 0.0.1" in result.output
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("replay gone --id 0 --out out", "gone: expected the folder of a run"),
+        ("replay nifti --id 7 --id x --out out --data layouts", "no sample 7, x; it has 3 samples, Synth_000000 to"),
+        ("replay nifti --id 0 --out nifti --data layouts", "is the run itself"),
+        ("replay nifti --id 0 --out model --data layouts", "is not empty; give --force"),
+        ("replay nifti --id 0 --out model/card.json --data layouts", "is a file"),
+        ("replay nifti --id 0 --out out", "give the cases or layouts it was made from with --data"),
+        ("replay nifti --id 0 --out out --data model", "model: expected layout folders"),
+        ("replay nifti --id 0 --out out --data layouts", "model 'tiny' is not shipped; give its folder with --model"),
+        ("replay nifti --id 0 --out out --data layouts --model default", "this one has"),
+        ("replay nifti --id 0 --out out --data layouts --model gone", "model gone"),
+    ],
+)
+def test_bad_input_ends_in_one_sentence_and_writes_nothing(place, line, message):
+    before = files(place)
+    result = invoke(place, line)
+    assert (result.exit_code, result.output.count("\n")) == (1, 1), result.output
+    assert message in result.output
+    assert files(place) == before
+    assert not (place / "out").exists()
+
+
+def test_missing_hosts_are_named(place):
+    wanted = read_entries(place / "nifti")[0]["host"]
+    shutil.rmtree(place / "layouts" / wanted)
+    with pytest.raises(DataError, match=wanted):
+        replay(place / "nifti", ["0"], place / "out", data=[place / "layouts"], layout_only=True)
