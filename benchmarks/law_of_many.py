@@ -1,0 +1,84 @@
+"""Draw many layouts of mixed presets and count what is unlawful, what fails, what was redrawn, and how long it took.
+
+Usage: python benchmarks/law_of_many.py [-n 10000] [--layouts FOLDER] [--seed 0] [--every 500]
+
+Sample k is drawn with the k-th of the presets standard, gentle and wild in turn: from the atlas anatomies, and with
+--layouts (written by `synth layouts extract`) from these by turns with the atlas. Beside the law's own judgement each
+layout is checked anew and independently: legal labels, tumour inside the brain, brain without holes, pieces. Run with
+OPENBLAS_NUM_THREADS=1 for seconds of one core.
+"""
+
+import argparse
+import time
+from collections import Counter
+
+import numpy as np
+from scipy.ndimage import binary_fill_holes, label
+
+from synth.layout import AtlasAnatomies, LayoutSampler, folder_sources
+from synth.layout.layout import Layout
+
+PRESETS = ("standard", "gentle", "wild")
+HOLES_ML = 0.1  # of background in a brain's slices that a scan may have too
+
+
+def breaches(layout: Layout, satellites: int, pieces_at_home: int) -> list[str]:
+    """What plain NumPy finds wrong."""
+    tissue, tumour = layout.tissue, layout.tumour
+    found = []
+    if tissue.max() > 3 or tumour.max() > 3:
+        found.append("illegal labels")
+    if (tumour[tissue == 0] > 0).any():
+        found.append("tumour outside the brain")
+    sizes = np.bincount(label(tumour > 0, np.ones((3, 3, 3)))[0].ravel())[1:]
+    if np.count_nonzero(sizes >= 100) > max(1, pieces_at_home) + satellites:
+        found.append("more pieces than asked for")
+    if np.count_nonzero(binary_fill_holes(tissue > 0) & (tissue == 0)) > 1000 * HOLES_ML:
+        found.append("holes in the brain")
+    return found
+
+
+def main():
+    """Parse and run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-n", type=int, default=10_000)
+    parser.add_argument("--layouts")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--first", type=int, default=0, help="number of the first sample")
+    parser.add_argument("--every", type=int, default=500, help="print after so many")
+    args = parser.parse_args()
+    hosts = [AtlasAnatomies(), *([folder_sources(args.layouts)] if args.layouts else [])]
+    samplers = [LayoutSampler(h, preset, args.seed) for preset in PRESETS for h in hosts]
+    seconds, redraws, problems, attempts, redrawn = [], Counter(), Counter(), 0, 0
+    home = {h.id: np.count_nonzero(_sizes(h.load()) >= 100) for h in (hosts[1] if len(hosts) > 1 else [])}
+    for k in range(args.first, args.first + args.n):
+        sampler, begin = samplers[k % len(samplers)], time.process_time()
+        try:
+            layout, recipe = sampler.draw(k)
+        except Exception as error:  # counted, whatever it is
+            problems[f"{type(error).__name__}: {error}"] += 1
+            continue
+        seconds.append(time.process_time() - begin)
+        attempts += 1 + len(recipe.redraws)
+        redrawn += bool(recipe.redraws)
+        redraws.update(" ".join(w for w in r.split(",")[0].split() if not w[0].isdigit()) for r in recipe.redraws)
+        asked = sum(len(edit.get("ml", ())) for edit in recipe.edits if edit["name"] == "satellites")
+        pieces = max(home.get(recipe.host, 1), home.get(recipe.donor, 1))
+        problems.update(sampler.judge(layout, recipe) + breaches(layout, asked, pieces))
+        if (k + 1 - args.first) % args.every == 0 or k + 1 == args.first + args.n:
+            print(
+                f"{k + 1 - args.first} samples: {sum(problems.values())} unlawful or failed {dict(problems)}; "
+                f"{1 - len(seconds) / attempts:.1%} of attempts redrawn, in {redrawn / len(seconds):.1%} of samples; "
+                f"CPU seconds median {np.median(seconds):.2f}, 90 % {np.percentile(seconds, 90):.2f}",
+                flush=True,
+            )
+    for reason, count in redraws.most_common(12):
+        print(f"  {count:5d}  {reason}")
+
+
+def _sizes(layout: Layout) -> np.ndarray:
+    return np.bincount(label(layout.tumour > 0, np.ones((3, 3, 3)))[0].ravel())[1:]
+
+
+if __name__ == "__main__":
+    main()
