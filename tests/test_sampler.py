@@ -11,7 +11,7 @@ from phantoms import head_layout
 from synth.brats import AFFINE, Tumour
 from synth.errors import LayoutError
 from synth.layout.anatomy import AtlasAnatomies
-from synth.layout.edits import EDITS, Elastic
+from synth.layout.edits import EDITS, Elastic, Mirror, Outcome
 from synth.layout.edits.recipe import options_of
 from synth.layout.law import measure, violations
 from synth.layout.layout import Layout, save_layout
@@ -308,3 +308,35 @@ def test_real_maps_on_the_template_are_sampled_at_full_size(real_data):
 def test_a_swap_with_nobody_to_swap_with_is_refused():
     with pytest.raises(LayoutError, match="only one"):
         LayoutSampler([MemorySource(head_layout())], edits=["swap"])
+
+
+def test_what_edits_break_off_is_taken_out_and_recorded(monkeypatch):
+    broken = replace(HEADS[0], id="broken", tumour=HEADS[0].tumour.copy())
+    corner = tuple(np.argwhere((broken.tissue == 3) & (broken.tumour == 0))[-1])
+    crumb = tuple(slice(n - 1, n + 1) for n in corner)
+    broken.tumour[crumb] = (broken.tissue[crumb] > 0) * Tumour.ED
+    assert measure(broken).pieces == 2
+    monkeypatch.setattr(Mirror, "run", lambda *_: Outcome(broken))
+    sampler = LayoutSampler(HOSTS[:1], ["mirror:layout"], seed=0)
+    layout, recipe = sampler.draw(0)
+    assert [edit["name"] for edit in recipe.edits] == ["mirror", "largest"]
+    assert (measure(layout).pieces, recipe.redraws) == (1, ())
+    monkeypatch.setattr("synth.layout.sampler.MAX_BROKEN", 0.0)
+    with pytest.raises(LayoutError, match="times the tumour has pieces"):
+        sampler.draw(0)
+
+
+def test_an_edit_of_the_brain_leaves_the_tumour_whose_it_was():
+    sampler = LayoutSampler(HOSTS, ["satellites", "atrophy"], seed=1)
+    layout, recipe = sampler.draw(0)
+    assert [edit["name"] for edit in recipe.edits] == ["satellites", "atrophy"]
+    assert measure(layout).pieces > 1
+    assert sampler.judge(layout, recipe) == []
+
+
+def test_brains_are_mirrored_before_a_planned_side_is_met():
+    recipe = {"steps": ["new", "mirror:layout"]}
+    _, planned = LayoutSampler(HEALTHY, recipe, 0, "balanced-side").draw(0)
+    assert [edit["name"] for edit in planned.edits][:2] == ["mirror", "new"]
+    _, free = LayoutSampler(HEALTHY, recipe, 0).draw(0)
+    assert [edit["name"] for edit in free.edits] == ["new", "mirror"]

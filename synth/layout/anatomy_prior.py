@@ -16,7 +16,8 @@ from synth.layout.space import MIDLINE
 SHIPPED = Path(__file__).parent / "weights" / "anatomy_prior.npz"
 REACH = 2.2  # standard deviations of a factor: beyond, a brain fitted on twelve is made up
 TISSUE_REACH = 1.6  # the same for tissue weights: the twelve brains' shares have short tails
-_MIDDLE_KEPT, _MIDDLE_MM = 0.35, 30.0  # what is left of sideways shifts at the falx, and how fast they come back
+_MIDDLE_KEPT, _MIDDLE_MM = 0.25, 30.0  # what is left of sideways shifts at the falx, and how fast they come back
+_SIDEWAYS, _SIDEWAYS_KEPT = (1, 2, 9), 0.5  # the affine's numbers that tilt or shift the falx; much of it tumours' push
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,7 @@ class AnatomyPrior:
     def draw(self, rng: np.random.Generator) -> Draw:
         """The numbers of a brain; normal, cut at `REACH`."""
         affine = self.affine_mean + _normal(rng, len(self.affine_factors)) @ self.affine_factors
+        affine[[*_SIDEWAYS]] *= _SIDEWAYS_KEPT
         shape = _normal(rng, len(self.factors))
         tissue = self.tissue_mean + _normal(rng, len(self.tissue_factors), TISSUE_REACH) @ self.tissue_factors
         return Draw(affine, shape, tissue)
