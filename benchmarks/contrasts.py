@@ -42,8 +42,7 @@ def main() -> None:
         read_entries(options.set),
     )
     for record in records:
-        fields = {name: record[name] for name in LayoutRecipe.__dataclass_fields__}
-        layout = sampler.replay(LayoutRecipe.from_dict(fields))
+        layout = sampler.replay(LayoutRecipe.from_dict(record))
         files = {name.rsplit("_", 1)[-1].split(".")[0]: f"{options.set}/{name}" for name in record["files"]}
         values = {}
         for modality in MODALITIES:
