@@ -20,6 +20,7 @@ from synth.layout.plan import Plan, Wish
 from synth.layout.steering import steer
 
 MAX_REDRAWS = 24
+MAX_PLANNED_REDRAWS = 96  # a plan asks for rare tumours too: 200 ml in the depth takes ten tries, and all must come
 TRIES_PER_PAIR = 4  # hard hosts and donors get several chances, else easy ones would crowd them out
 MAX_BROKEN = 0.03  # of a tumour, in pieces that edits broke off: they are taken out, recorded like any edit
 _PIECES = "pieces, more than"
@@ -170,8 +171,9 @@ class LayoutSampler:
     def draw(self, index: int, host: str | None = None) -> tuple[Layout, LayoutRecipe]:
         """Layout and recipe of sample `index`, of a drawn host or of the one whose id is given.
 
-        An unlawful layout, or one that is not as planned, is drawn again, at most `MAX_REDRAWS` times: with the same
-        host and donor for `TRIES_PER_PAIR` attempts, then with others. The reasons stand in the recipe.
+        An unlawful layout, or one that is not as planned, is drawn again, at most `MAX_REDRAWS` times
+        (`MAX_PLANNED_REDRAWS` where there is a plan): with the same host and donor for `TRIES_PER_PAIR` attempts, then
+        with others. The reasons stand in the recipe.
 
         Raises:
             LayoutError: no attempt was lawful and as planned; the message counts the reasons.
@@ -180,8 +182,8 @@ class LayoutSampler:
             raise LayoutError(f"a sample's index must be at least 0, found {index}.")
         rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(int(index),)))
         wish = self.plan.wish(self.seed, index) if self.plan else None
-        redraws, given = [], host
-        while len(redraws) <= MAX_REDRAWS:
+        redraws, given, most = [], host, MAX_PLANNED_REDRAWS if wish else MAX_REDRAWS
+        while len(redraws) <= most:
             if len(redraws) % TRIES_PER_PAIR == 0:
                 drawn = self.hosts[int(rng.integers(len(self.hosts)))].id
                 host = given or drawn

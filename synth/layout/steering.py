@@ -15,7 +15,7 @@ from synth.layout.edits.placing import Ground, find_shift, tumour_points
 from synth.layout.edits.region import Resize
 from synth.layout.edits.satellites import Satellites
 from synth.layout.facts import ENHANCING_ML, TumourFacts, describe, side_of
-from synth.layout.law import MAX_BRAIN_SHARE
+from synth.layout.law import MAX_BRAIN_SHARE, MAX_LOST
 from synth.layout.layout import Layout
 from synth.layout.lobes import LOBES, lobe_index
 from synth.layout.plan import Wish
@@ -60,6 +60,8 @@ def steer(layout: Layout, wish: Wish, rng: np.random.Generator, *, fixed: bool =
         layout, lost = edit.run(layout)
         kept *= 1 - lost
         edits.append(edit)
+        if 1 - kept > MAX_LOST:  # the law would say so in the end
+            raise LayoutError(f"{1 - kept:.0%} of the tumour was cut off in placing it as planned")
     raise LayoutError(f"the tumour could not be made as planned: {' and '.join(misses)} missed")
 
 
