@@ -10,8 +10,8 @@ import argparse
 from dataclasses import dataclass
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
+from measure_real_maps import read
 from scipy.ndimage import distance_transform_edt
 from scipy.special import ndtri
 from sklearn.mixture import GaussianMixture
@@ -19,7 +19,7 @@ from sklearn.model_selection import KFold
 
 from synth.brats import GRID, Tumour
 from synth.layout.prior import REACH, SHIPPED, TumourPrior
-from synth.layout.space import MIDLINE
+from synth.layout.space import MIDLINE, ball_radius
 
 COARSE = (128, 128, 128)
 LATTICE = 24
@@ -43,13 +43,6 @@ class RealMap:
     def points(self) -> np.ndarray:
         """(n, 3) mm of the tumour's voxels, in BraTS voxel indices."""
         return np.argwhere(self.labels) * self.zooms + self.origin
-
-
-def read(path: Path) -> np.ndarray:
-    """A label map with ET = 3."""
-    labels = np.ascontiguousarray(np.asanyarray(nib.load(path).dataobj).astype(np.uint8))
-    labels[labels == 4] = Tumour.ET
-    return labels
 
 
 def real_maps(data: Path) -> list[RealMap]:
@@ -94,7 +87,7 @@ def describe(m: RealMap) -> np.ndarray:
 def distances(m: RealMap) -> np.ndarray:
     """(g, g, g, 3) signed distances in radii, at most 1, on the lattice around the centroid, tumour on the left."""
     centre = m.points.mean(0)
-    radius = (3 * np.count_nonzero(m.labels) * np.prod(m.zooms) / (4 * np.pi)) ** (1 / 3)
+    radius = ball_radius(np.count_nonzero(m.labels) * np.prod(m.zooms))
     fine = 2 * LATTICE
     line = ((np.arange(fine) + 0.5) / fine * 2 - 1) * REACH
     side = np.array([1 if centre[0] > MIDLINE else -1, 1, 1])

@@ -21,11 +21,11 @@ import sys
 import time
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
+from measure_real_maps import read
 from scipy.stats import spearmanr
 
-from synth.brats import AFFINE, Tumour
+from synth.brats import AFFINE
 from synth.layout.edits.anatomy import Atrophy, MassEffect
 from synth.layout.flow import min_jacobian
 from synth.layout.layout import Layout
@@ -33,13 +33,6 @@ from synth.layout.space import MIDLINE, VENTRICLE_DEPTH, box_of, near, spacing, 
 from synth.layout.warp import Warp
 
 MIDDLE = MassEffect(strength=0.5, oedema=0.1)
-
-
-def read(path: Path) -> np.ndarray:
-    """A label map in C order with ET = 3."""
-    labels = np.ascontiguousarray(np.asanyarray(nib.load(path).dataobj).astype(np.uint8))
-    labels[labels == 4] = Tumour.ET
-    return labels
 
 
 def layouts(data: Path, count: int):

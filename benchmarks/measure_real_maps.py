@@ -1,4 +1,4 @@
-"""Print what real tumour maps do: the table behind the limits in `synth.layout.law` and the numbers in `shapes`.
+"""Print what real tumour maps do: the table behind the limits in `synth.layout.law`.
 
 Usage: python benchmarks/measure_real_maps.py /path/to/data   (with labels/full, atlas and brats/val below it)
 """
@@ -12,7 +12,6 @@ import numpy as np
 from synth.brats import AFFINE, Tumour
 from synth.layout.law import measure, violations
 from synth.layout.layout import Layout
-from synth.layout.space import MIDLINE, box_of, centroid
 
 SHARES = (0, 1, 5, 25, 50, 75, 95, 97, 99, 100)
 
@@ -33,17 +32,13 @@ def main(data: Path):
     """Read every map once, measure it on the SRI24 tissue, and print."""
     tissue = read(data / "atlas" / "sri24_tissues.nii.gz")
     held_out = [read(path) > 0 for path in sorted(data.glob("brats/val/*/*_seg.nii.gz"))]
-    facts, outside, composition, places, unlawful = [], [], [], [], 0
+    facts, outside, unlawful = [], [], 0
     for path in sorted((data / "labels" / "full").glob("*.nii.gz")):
         labels = read(path)
         mask = labels > 0
         if any(2 * np.count_nonzero(mask & other) > 0.95 * (mask.sum() + other.sum()) for other in held_out):
             print(f"left out, a validation case: {path.name}")
             continue
-        count = np.bincount(labels.ravel(), minlength=4)[1:] / 1000
-        composition.append(count)
-        box = box_of(labels)
-        places.append(centroid(mask[box], box))
         outside.append(np.count_nonzero(mask & (tissue == 0)) / mask.sum())
         layout = Layout(tissue, np.where(tissue > 0, labels, 0).astype(np.uint8), AFFINE, path.name)
         facts.append(measure(layout))
@@ -53,21 +48,6 @@ def main(data: Path):
     for name in vars(facts[0]):
         row(name, [getattr(f, name) for f in facts])
     print(f"beyond at least one limit: {unlawful} of {len(facts)}")
-    ncr, ed, et = np.array(composition).T
-    core = ncr + et
-    whole = core + ed
-
-    def logit(share):
-        share = np.clip(share, 0.02, 0.98)
-        return np.log(share / (1 - share))
-
-    drawn = np.array([np.log(whole), logit(core / whole), logit(ncr / np.maximum(core, 1e-6))])
-    print("ln WT ml, logit TC/WT, logit NCR/TC: mean", drawn.mean(1).round(3), "sd", drawn.std(1).round(3))
-    print("correlation\n", np.corrcoef(drawn).round(2))
-    places = np.array(places)
-    places[:, 0] = np.abs(places[:, 0] - MIDLINE)
-    print("centroid |x - midline|, y, z: mean", places.mean(0).round(1), "sd", places.std(0).round(1))
-    print("correlation with ln WT", [round(float(np.corrcoef(p, drawn[0])[0, 1]), 2) for p in places.T])
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from synth.brats import AFFINE
 from synth.layout import AtlasAnatomies, LayoutSampler
 from synth.layout.facts import describe
 from synth.layout.layout import Layout
-from synth.layout.space import MIDLINE, box_of
+from synth.layout.space import MIDLINE, ball_radius, box_of
 
 HALVINGS = 200
 ANYWHERE = ("whole_ml", "NCR share", "ED share", "ET share", "|x - midline|", "y", "z")
@@ -66,7 +66,7 @@ def lattices(labels: np.ndarray, zooms) -> list[np.ndarray]:
     """The whole tumour around its centroid as (2, g^3) bool: by millimetres, and by radii."""
     points = np.argwhere(labels)
     centre = points.mean(0)
-    radius = (3 * len(points) * np.prod(zooms) / (4 * np.pi)) ** (1 / 3)
+    radius = ball_radius(len(points) * np.prod(zooms))
     line = ((np.arange(LATTICE) + 0.5) / LATTICE * 2 - 1).astype(float)
     out = []
     for reach in (REACH_MM, REACH_RADII * radius):

@@ -12,7 +12,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO
 
@@ -133,6 +133,18 @@ def sha256_file(path: str | os.PathLike) -> str:
     """The SHA-256 of a file's bytes, as hex digits."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(handle)
+
+
+def changed_files(folder: str | os.PathLike, files: Mapping[str, str]) -> list[str]:
+    """What is wrong with files of a folder, given by relative name and SHA-256, a sentence each; empty if nothing."""
+    problems = []
+    for name, expected in files.items():
+        path = Path(folder) / name
+        if not path.is_file():
+            problems.append(f"{path}: expected from the manifest, not found.")
+        elif sha256_file(path) != expected:
+            problems.append(f"{path}: the checksum differs from the manifest's; the file was changed or damaged.")
+    return problems
 
 
 def _digest(handle: BinaryIO) -> str:

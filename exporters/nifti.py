@@ -18,7 +18,7 @@ import numpy as np
 from synth.brats import MODALITIES, NAMINGS, Naming
 from synth.case import Case
 from synth.errors import OutputError
-from synth.exporters.files import atomic_folder, atomic_write, case_path, sha256_file
+from synth.exporters.files import atomic_folder, atomic_write, case_path, changed_files
 
 try:
     from isal import isal_zlib as _deflate
@@ -88,14 +88,7 @@ class NiftiExporter:
 
     def verify(self, files: Mapping[str, str]) -> list[str]:
         """What is wrong with the files of one manifest record, a sentence each; empty when they are as written."""
-        problems = []
-        for name, expected in files.items():
-            path = self.out / name
-            if not path.is_file():
-                problems.append(f"{path}: expected from the manifest, not found.")
-            elif sha256_file(path) != expected:
-                problems.append(f"{path}: the checksum differs from the manifest's; the file was changed or damaged.")
-        return problems
+        return changed_files(self.out, files)
 
     def close(self) -> None:
         """Stop the threads; every case returned by `write` is on the disk already."""

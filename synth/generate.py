@@ -26,8 +26,7 @@ from synth.layout.edits.recipe import Recipe, is_preset
 from synth.layout.layout import Layout
 from synth.layout.plan import Plan
 from synth.layout.sampler import LayoutRecipe, LayoutSampler
-from synth.lock import FolderLock
-from synth.manifest import MANIFEST, RUN, Manifest, json_text, read_entries, read_run
+from synth.manifest import Manifest, json_text, read_run, recorded_files, remove_run
 from synth.sources import Sources
 from synth.style import Style
 
@@ -225,7 +224,7 @@ def generate(
         manifest = stack.enter_context(Manifest(out, settings, free=("n",)))
         naming = NAMINGS[generation.config.naming]
         exporter = stack.enter_context(open_exporter(generation.config.format, out, naming=naming))
-        done = _verified(manifest, exporter)
+        done = manifest.verified(exporter.verify)
         todo = [k for k in indices if k not in done]
         sheet = ContactSheet(len(indices), title=f"synth {__version__}, seed {generation.config.seed}")
         position = {k: i for i, k in enumerate(indices)}
@@ -243,9 +242,7 @@ def generate(
         covered = None
         if generation.sampler.plan:
             made = [record["plan"] for record in manifest.entries() if record["index"] in position]
-            covered = plan_coverage(generation, n, shard, made, surveying)
-            with atomic_write(out / COVERAGE) as handle:
-                handle.write(json_text(covered.to_dict(), what=f"{out / COVERAGE}", indent=1).encode())
+            covered = write_coverage(generation, n, shard, made, out, surveying)
     return Outcome(out, written, len(indices) - written, redraws, time.perf_counter() - begin, covered)
 
 
@@ -253,6 +250,14 @@ def plan_coverage(generation: Generation, n: int, shard: tuple[int, int], made, 
     """How well a run's samples cover its plan; `made` are the `plan` entries of their records."""
     sampler = generation.sampler
     return coverage(sampler.plan, sampler.seed, _shard_indices(n, shard), made, survey(sampler, n, surveying))
+
+
+def write_coverage(generation: Generation, n: int, shard, made, out: Path, surveying: Callable = iter) -> Coverage:
+    """`plan_coverage`, kept in the run's folder too."""
+    covered = plan_coverage(generation, n, shard, made, surveying)
+    with atomic_write(out / COVERAGE) as handle:
+        handle.write(json_text(covered.to_dict(), what=f"{out / COVERAGE}", indent=1).encode())
+    return covered
 
 
 def repeatable() -> None:
@@ -329,7 +334,7 @@ def _claim(out: Path, *, resume: bool, force: bool) -> None:
         raise OutputError(
             f"{out}: holds an earlier run; give --resume to go on with it, --force to replace it, or another --out."
         )
-    _remove_run(out)
+    remove_run(out, _names_of_run, (SHEET, COVERAGE))
 
 
 def _is_ours(out: Path) -> bool:
@@ -340,32 +345,9 @@ def _is_ours(out: Path) -> bool:
         return False
 
 
-def _remove_run(out: Path) -> None:
-    """Delete what an earlier run wrote; whatever else is there stays."""
-    lock = FolderLock(out)  # not from under a run that is still writing
-    try:
-        for name in _names_of_run(out):
-            path = (out / name).resolve()
-            if path.is_relative_to(out.resolve()) and path.is_file():
-                path.unlink()
-                if path.parent != out.resolve() and not any(path.parent.iterdir()):
-                    path.parent.rmdir()
-        for name in (
-            MANIFEST,
-            SHEET,
-            COVERAGE,
-            RUN,
-        ):  # the settings last: a removal that is interrupted can be repeated
-            (out / name).unlink(missing_ok=True)
-    finally:
-        lock.release()
-
-
 def _names_of_run(out: Path) -> set[str]:
     """Files of an earlier run, relative to `out`, with those that a kill kept out of its manifest."""
-    run, names = read_run(out), set()
-    with suppress(OutputError):  # no manifest yet, or a damaged one: --force is the way out of that
-        names = {name for record in read_entries(out) for name in record.get("files", {})}
+    run, names = read_run(out), recorded_files(out)
     if run["format"] == "hdf5":
         from synth.exporters.hdf5_cases import STAGING, shard_paths
 
@@ -375,14 +357,3 @@ def _names_of_run(out: Path) -> set[str]:
     for case_id in map(naming.case_pattern.format, range(run["n"])):
         names |= {f"{case_id}/{naming.stem(case_id, part)}.nii.gz" for part in (*MODALITIES, "seg")}
     return names
-
-
-def _verified(manifest: Manifest, exporter) -> set[int]:
-    """Indices whose files are all there and unchanged; the others' records are dropped."""
-    good = set()
-    for record in manifest.entries():
-        if exporter.verify(record["files"]):
-            manifest.discard(record["index"])
-        else:
-            good.add(record["index"])
-    return good

@@ -9,20 +9,20 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
 from synth import __version__
 from synth.ahead import ahead
 from synth.errors import LayoutError, OutputError, SynthError
-from synth.exporters.files import atomic_write, sha256_file
-from synth.generate import COVERAGE, Generation, plan_coverage
+from synth.exporters.files import changed_files, sha256_file
+from synth.generate import COVERAGE, Generation, write_coverage
 from synth.layout.coverage import Coverage
 from synth.layout.inputs import Input
 from synth.layout.layout import Layout, save_layout
 from synth.layout.sampler import LayoutSampler
-from synth.lock import FolderLock
-from synth.manifest import MANIFEST, RUN, Manifest, json_text, read_entries, read_run
+from synth.manifest import Manifest, json_text, read_entries, read_run, recorded_files, remove_run
 from synth.style import Style
 
 FORMAT = "layouts"  # what `run.json` of such a set says where a set of cases has its file format
@@ -88,18 +88,15 @@ def sample_layouts(
 
     def make(index: int) -> tuple[Layout, dict, Style | None]:
         layout, recipe = generation.draw(index)
-        named = Layout(layout.tissue, layout.tumour, layout.affine, PATTERN.format(index))
+        named = layout.named(PATTERN.format(index))
         return named, {**recipe.to_dict(), "id": named.id}, recipe.style
 
-    indices = list(range(i, n, m))
+    indices = range(i, n, m)
     done = _write(Path(out), settings, indices, make, resume=resume, force=force, progress=progress)
     if generation.sampler.plan is None:
         return done
     made = [record["plan"] for record in read_entries(out) if record["index"] in indices]
-    covered = plan_coverage(generation, n, shard, made, surveying)
-    with atomic_write(done.out / COVERAGE) as handle:
-        handle.write(json_text(covered.to_dict(), what=f"{done.out / COVERAGE}", indent=1).encode())
-    return replace(done, coverage=covered)
+    return replace(done, coverage=write_coverage(generation, n, shard, made, done.out, surveying))
 
 
 def edit_layouts(
@@ -153,7 +150,7 @@ def edit_layouts(
     def make(index: int) -> tuple[Layout, dict, Style | None]:
         one, copy = inputs[index // STRIDE], index % STRIDE
         layout, recipe = sampler.draw(index, host=one.id)
-        named = Layout(layout.tissue, layout.tumour, layout.affine, f"{one.id}_{copy:03d}")
+        named = layout.named(f"{one.id}_{copy:03d}")
         return named, {**recipe.to_dict(), "id": named.id}, one.style()
 
     indices = [i * STRIDE + copy for i in range(len(inputs)) for copy in range(copies)]
@@ -199,12 +196,12 @@ class _Pool(Sequence):
         return self._known[source_id]
 
 
-def _write(out: Path, settings: dict, indices: list[int], make, *, resume, force, progress) -> LayoutSet:
+def _write(out: Path, settings: dict, indices: Sequence[int], make, *, resume, force, progress) -> LayoutSet:
     begin = time.perf_counter()
     claim(out, resume=resume, force=force)
     redraws = written = 0
     with Manifest(out, settings, free=("n",)) as manifest:
-        done = _verified(manifest, out)
+        done = manifest.verified(partial(changed_files, out))
         todo = [k for k in indices if k not in done]
         drawn = ahead(map(make, todo))
         try:
@@ -216,18 +213,6 @@ def _write(out: Path, settings: dict, indices: list[int], make, *, resume, force
         finally:
             drawn.close()
     return LayoutSet(out, written, len(indices) - written, redraws, time.perf_counter() - begin)
-
-
-def _verified(manifest: Manifest, out: Path) -> set[int]:
-    """Indices whose files are all there and unchanged; the others' records are dropped."""
-    good = set()
-    for record in manifest.entries():
-        paths = {out / name: digest for name, digest in record["files"].items()}
-        if all(path.is_file() and sha256_file(path) == digest for path, digest in paths.items()):
-            good.add(record["index"])
-        else:
-            manifest.discard(record["index"])
-    return good
 
 
 def claim(out: Path, *, resume: bool, force: bool) -> None:
@@ -250,31 +235,12 @@ def claim(out: Path, *, resume: bool, force: bool) -> None:
             f"{out}: expected a new or empty folder, found {what} ({present[0].name}, ...); choose another."
         )
     if force:
-        _remove(out)
+        remove_run(out, recorded_files, (COVERAGE,))
     elif not resume:
         raise OutputError(
             f"{out}: holds an earlier set of layouts; give --resume to go on with it, --force to replace it, or "
             "another folder."
         )
-
-
-def _remove(out: Path) -> None:
-    """Delete what an earlier run wrote; whatever else is there stays."""
-    lock = FolderLock(out)  # not from under a run that is still writing
-    try:
-        names = set()
-        with suppress(OutputError):  # no manifest yet, or a damaged one: --force is the way out of that
-            names = {name for record in read_entries(out) for name in record.get("files", {})}
-        for name in names:
-            path = (out / name).resolve()
-            if path.is_relative_to(out.resolve()) and path.is_file():
-                path.unlink()
-                if path.parent != out.resolve() and not any(path.parent.iterdir()):
-                    path.parent.rmdir()
-        for name in (COVERAGE, MANIFEST, RUN):  # the settings last: a removal that is interrupted can be repeated
-            (out / name).unlink(missing_ok=True)
-    finally:
-        lock.release()
 
 
 def _described(inputs: Iterable[Input]) -> str:

@@ -8,7 +8,7 @@ as an undisturbed one. `run.json` beside it holds the run's settings: a resumed 
 
 import json
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,20 @@ class Manifest:
         """The number of records."""
         return len(self._lines)
 
+    def verified(self, problems: Callable[[dict[str, str]], list[str]]) -> set[int]:
+        """Indices in whose files nothing is wrong; the others' records are taken out.
+
+        Args:
+            problems: what is wrong with the `files` of a record, such as an exporter's `verify`.
+        """
+        good = set()
+        for record in self.entries():
+            if problems(record["files"]):
+                self.discard(record["index"])
+            else:
+                good.add(record["index"])
+        return good
+
     def close(self) -> None:
         """Release the folder to other processes."""
         self._lock.release()
@@ -190,6 +204,40 @@ def read_run(folder: str | os.PathLike) -> dict:
     if not isinstance(config, dict):
         raise OutputError(f"{path}: expected a JSON object with the settings of a run, found another value.")
     return config
+
+
+def recorded_files(folder: str | os.PathLike) -> set[str]:
+    """The files that a run's records name, relative to `folder`; none where the manifest is missing or damaged."""
+    try:
+        return {name for record in read_entries(folder) for name in record.get("files", {})}
+    except OutputError:
+        return set()
+
+
+def remove_run(folder: str | os.PathLike, names: Callable[[Path], Iterable[str]], beside: Iterable[str] = ()) -> None:
+    """Delete an earlier run; whatever else is in its folder stays.
+
+    Args:
+        folder: the run's.
+        names: tells the files to delete, relative to the folder given to it; folders that they leave empty go too.
+        beside: further names, deleted with the manifest.
+
+    Raises:
+        OutputError: a run is still writing there.
+    """
+    out = Path(folder)
+    lock = FolderLock(out)
+    try:
+        for name in names(out):
+            path = (out / name).resolve()
+            if path.is_relative_to(out.resolve()) and path.is_file():
+                path.unlink()
+                if path.parent != out.resolve() and not any(path.parent.iterdir()):
+                    path.parent.rmdir()
+        for name in (*beside, MANIFEST, RUN):  # the settings last: a removal that is interrupted can be repeated
+            (out / name).unlink(missing_ok=True)
+    finally:
+        lock.release()
 
 
 def json_text(value: Any, what: str, indent: int | None = None) -> str:

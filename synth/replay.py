@@ -16,7 +16,6 @@ from synth.errors import DataError, ModelError, OutputError, SynthError
 from synth.exporters.nifti import gzip_bytes, nifti_bytes
 from synth.generate import GenerateConfig, Generation, SampleRecipe, repeatable
 from synth.layout.inputs import Input, extracted, find_inputs
-from synth.layout.layout import Layout
 from synth.layout.sampler import LayoutRecipe, LayoutSampler
 from synth.layout_sets import FORMAT, write_layout
 from synth.manifest import MANIFEST, read_entries, read_run
@@ -181,8 +180,7 @@ def _layouts(run: dict, sources: Sources, out: Path):
     styles = {} if run.get("sources") == EMBEDDED else {one.id: one for one in sources.hosts}
 
     def make(record: dict) -> dict[str, str]:
-        layout = sampler.replay(LayoutRecipe.from_dict(record))
-        layout = Layout(layout.tissue, layout.tumour, layout.affine, record["id"])
+        layout = sampler.replay(LayoutRecipe.from_dict(record)).named(record["id"])
         style = Style.from_dict(record["style"]) if "style" in record else styles[record["host"]].style()
         files = write_layout(layout, out, style)
         if run.get("format") == FORMAT:

@@ -1,6 +1,7 @@
 """What all tests share: the phantoms and, where SYNTH_TEST_DATA points to them, real scans."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
 
@@ -36,3 +37,9 @@ def cases(tmp_path_factory):
         store_case(case, phantom_layout(shape, seed=seed, case_id=case_id), folder)
         out.append(load_case(folder))
     return out
+
+
+@pytest.fixture
+def place(prepared, tmp_path) -> Path:
+    """A copy of what the module's own fixture `prepared` made, to work in and to damage."""
+    return shutil.copytree(prepared, tmp_path / "place")

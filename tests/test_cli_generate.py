@@ -8,14 +8,13 @@ import shutil
 
 import keras
 import pytest
-from click.testing import CliRunner
+from commands import files, invoke
 from phantoms import phantom_case, phantom_layout, phantom_sources, write_case
 
 import synth.layout.extract
 import synth.models.weights
 import synth.reconstruct
 import synth.sources
-from synth.cli import main
 from synth.errors import DataError, LayoutError
 from synth.layout.layout import save_layout
 from synth.manifest import read_entries, read_run
@@ -40,12 +39,6 @@ def prepared(tmp_path_factory):
     return root
 
 
-@pytest.fixture
-def place(prepared, tmp_path):
-    """A copy of what is prepared, to work in and to damage."""
-    return shutil.copytree(prepared, tmp_path / "place")
-
-
 @pytest.fixture(autouse=True)
 def extraction(monkeypatch):
     """Phantoms are no brains: their layouts are known instead of found."""
@@ -57,17 +50,6 @@ def extraction(monkeypatch):
         return phantom_layout(seed=seed, case_id=files.id), phantom_sources(seed + 1).own_style(files.id)
 
     monkeypatch.setattr(synth.layout.extract, "extract_case", extract)
-
-
-def invoke(folder, line):
-    """Run a command line whose paths are relative to `folder`."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        return CliRunner().invoke(main, line.split())
-
-
-def files(folder):
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 # --- generate -----------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from commands import files, invoke
 from phantoms import head_layout, phantom_sources
 
 from synth.cli import main
@@ -34,23 +35,6 @@ def prepared(tmp_path_factory):
         save_layout(head_layout(seed=seed, case_id=source.id), root / "layouts", sources.own_style(source.id))
         save_layout(head_layout(seed=seed, case_id=source.id), root / "bare")
     return root
-
-
-@pytest.fixture
-def place(prepared, tmp_path):
-    """A copy of what is prepared, to work in and to damage."""
-    return shutil.copytree(prepared, tmp_path / "place")
-
-
-def invoke(folder, line):
-    """Run a command line whose paths are relative to `folder`."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        return CliRunner().invoke(main, line.split())
-
-
-def files(folder):
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def same(a, b):

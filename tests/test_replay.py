@@ -5,12 +5,11 @@ import shutil
 
 import keras
 import pytest
-from click.testing import CliRunner
+from commands import files, invoke
 from phantoms import head_layout, phantom_sources
 
 import synth.generate
 import synth.replay
-from synth.cli import main
 from synth.errors import DataError
 from synth.exporters.hdf5_cases import open_cases
 from synth.generate import GenerateConfig, Generation, generate
@@ -42,23 +41,6 @@ def prepared(tmp_path_factory):
         generation = Generation(data_sources(root / "layouts", "")[0], root / "model", config)
         generate(generation, 3, root / name)
     return root
-
-
-@pytest.fixture
-def place(prepared, tmp_path):
-    """A copy of what is prepared, to work in and to damage."""
-    return shutil.copytree(prepared, tmp_path / "place")
-
-
-def invoke(folder, line):
-    """Run a command line whose paths are relative to `folder`."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        return CliRunner().invoke(main, line.split())
-
-
-def files(folder):
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
 
 
 def change(path, **entries):

@@ -2,6 +2,7 @@
 
 import click
 
+from synth.cli.options import chosen_sources
 from synth.cli.options import shard as _shard
 
 
@@ -49,11 +50,9 @@ def command(
       synth generate --n 100 --out synthetic --plan balanced --edits recipe.yaml
     """  # noqa: D301 (click needs the real backspace)
     import json
-    from pathlib import Path
 
     from synth.cli.progress import bar
     from synth.generate import GenerateConfig, Generation, generate, plan_coverage, write_recipes
-    from synth.sources import data_sources, embedded_sources
 
     config = GenerateConfig(
         seed=seed,
@@ -63,13 +62,7 @@ def command(
         style=style,
         plan=plan or None,
     )
-    if data is None:
-        sources, problems = embedded_sources(), []
-    else:
-        kept = Path(layouts) if layouts else Path(f"{Path(out)}-layouts")
-        sources, problems = data_sources(data, kept, bar("extracting layouts", "case", quiet))
-    for problem in problems:
-        click.echo(f"left out: {problem}", err=True)
+    sources = chosen_sources(data, layouts, out, quiet)
     generation = Generation(sources, model, config)
     mine = range(shard[0], n, shard[1])
     surveying = bar("drawing without the plan, to compare", "layout", quiet)

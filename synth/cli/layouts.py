@@ -2,6 +2,7 @@
 
 import click
 
+from synth.cli.options import chosen_sources
 from synth.cli.options import shard as _shard
 
 _EDITS = "A preset (gentle, standard, wild, none), a recipe file (.yaml, .json), or edits by comma."
@@ -84,20 +85,11 @@ def sample(n, out, data, edits, plan, style, seed, layouts, shard, resume, force
       synth layouts sample --n 100 --out sampled --plan balanced
       synth layouts sample --n 1000 --out sampled --data BraTS2021_TrainingData --edits wild --seed 7
     """  # noqa: D301 (click needs the real backspace)
-    from pathlib import Path
-
     from synth.cli.progress import bar
     from synth.generate import GenerateConfig, Generation
     from synth.layout_sets import sample_layouts
-    from synth.sources import data_sources, embedded_sources
 
-    if data is None:
-        sources, problems = embedded_sources(), []
-    else:
-        kept = Path(layouts) if layouts else Path(f"{Path(out)}-layouts")
-        sources, problems = data_sources(data, kept, bar("extracting layouts", "case", quiet))
-    for problem in problems:
-        click.echo(f"left out: {problem}", err=True)
+    sources = chosen_sources(data, layouts, out, quiet)
     generation = Generation(
         sources, config=GenerateConfig(seed=seed, edits=edits or None, style=style, plan=plan or None)
     )

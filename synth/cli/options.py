@@ -1,4 +1,4 @@
-"""Options that several commands read alike."""
+"""Options that several commands read alike, and what they stand for."""
 
 import click
 
@@ -12,3 +12,19 @@ def shard(ctx, param, value: str) -> tuple[int, int]:
     if not 0 <= i < m:
         raise click.BadParameter(f"expected i/m with 0 <= i < m, found {value!r}.")
     return i, m
+
+
+def chosen_sources(data: str | None, layouts: str | None, out: str, quiet: bool):
+    """The `Sources` that --data and --layouts name, the embedded ones without --data; says which cases are left out."""
+    from pathlib import Path
+
+    from synth.cli.progress import bar
+    from synth.sources import data_sources, embedded_sources
+
+    if data is None:
+        return embedded_sources()
+    kept = Path(layouts) if layouts else Path(f"{Path(out)}-layouts")
+    sources, problems = data_sources(data, kept, bar("extracting layouts", "case", quiet))
+    for problem in problems:
+        click.echo(f"left out: {problem}", err=True)
+    return sources

@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import nibabel as nib
@@ -76,6 +76,25 @@ class Layout:
         out = {name: float(counts[i + 1]) for i, name in enumerate(names)}
         out["WT"] = out["NCR"] + out["ED"] + out["ET"]
         return out
+
+    def named(self, name: str) -> "Layout":
+        """The same layout under another id."""
+        return replace(self, id=name)
+
+    def with_tumour(self, labels: np.ndarray | None = None, box: tuple[slice, slice, slice] | None = None) -> "Layout":
+        """The same brain with this tumour and no other; without labels, with none.
+
+        Args:
+            labels: uint8 tumour classes, on the whole grid or on `box`.
+            box: where in the grid the labels lie; none elsewhere.
+        """
+        if labels is None or box is not None:
+            tumour = np.zeros(self.shape, np.uint8)
+            if labels is not None:
+                tumour[box] = labels
+        else:
+            tumour = labels
+        return replace(self, tumour=tumour)
 
     def bounding_box(self, margin: int = 0) -> tuple[slice, slice, slice]:
         """The smallest box around the brain, widened by `margin` voxels and cut at the grid's edge."""

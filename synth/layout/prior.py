@@ -16,7 +16,7 @@ What the principal directions leave out is added as random fields when the shape
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from pathlib import Path
 
@@ -101,7 +101,7 @@ class TumourPrior:
             scores = np.clip(scores, -_CUT, _CUT)
             drawn = self._values(scores, component == len(self.weights) - 1, rng)
             if accept is None or accept(drawn):
-                return TumourDraw(**{**vars(drawn), "latents": self._latents(scores, rng)})
+                return replace(drawn, latents=self._latents(scores, rng))
         raise LayoutError(f"no tumour of {_TRIES} drawn ones was as wished for; ask for something less rare.")
 
     def levels(self, latents) -> np.ndarray:

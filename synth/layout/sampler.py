@@ -208,7 +208,7 @@ class LayoutSampler:
         Raises:
             LayoutError: its host or donor is not among the sources, or an edit is unknown.
         """
-        layout = _named(self._load(recipe.host), recipe.index)
+        layout = self._load(recipe.host).named(f"{recipe.index:06d}")
         donor = self._load(recipe.donor) if recipe.donor is not None else None
         for record in recipe.edits:
             layout = edit_from_dict(record).apply(layout, donor)
@@ -223,7 +223,7 @@ class LayoutSampler:
 
     def _attempt(self, index: int, host: str, donor: str | None, wish: Wish | None, rng) -> "_Attempt":
         given = self._load(donor) if donor else None
-        start = _named(self._load(host), index)
+        start = self._load(host).named(f"{index:06d}")
         attempt = _Attempt(start, self._facts(host), self._facts(donor) if donor else None)
         try:
             for step in self._ordered(wish):
@@ -397,10 +397,6 @@ def _in_rows(layout: Layout) -> Layout:
     """The same layout in C order: NIfTI files are read in Fortran order, which the edits' crops are slow in."""
     maps = [np.ascontiguousarray(array) for array in (layout.tissue, layout.tumour)]
     return Layout(*maps, layout.affine, layout.id)
-
-
-def _named(layout: Layout, index: int) -> Layout:
-    return Layout(layout.tissue, layout.tumour, layout.affine, f"{index:06d}")
 
 
 def _kind(reason: str) -> str:

@@ -7,14 +7,16 @@ exactly as far as the brain has room, whatever the anatomy does to the outline.
 from typing import Protocol
 
 import numpy as np
-from scipy.ndimage import spline_filter, uniform_filter
+from scipy.ndimage import spline_filter
 
 from synth.brats import Tissue, Tumour
+from synth.layout.edits.depth import blurred, lowest
 from synth.layout.edits.edit import Outcome
 from synth.layout.edits.placing import settled
+from synth.layout.law import PIECE_MM3
 from synth.layout.layout import Layout
 from synth.layout.prior import REACH, TumourPrior
-from synth.layout.space import Box, components, midline, spacing, ventricles
+from synth.layout.space import Box, ball_radius, components, midline, spacing, ventricles
 from synth.layout.warp import SplineField, random_field
 
 REST_STEP = 0.36  # radii: reach of what the principal directions leave out, by its correlation in left-out maps
@@ -22,12 +24,10 @@ FINE_STEP_MM = 1.7  # of the annotator's hand
 INNER_HAND = 0.6  # how much of its roughness core and necrosis have
 VENTRICLE = 0.5  # radii by which a core avoids ventricles
 OTHER_SIDE = 0.13  # radii by which a tumour avoids the other hemisphere
-BLUR_MM = 5.0
-PIECE_MM3 = 100.0
 
 
 class Shape(Protocol):
-    """What `tumour_labels` needs to know; `edits.new.New` has it."""
+    """What `grow_tumour` needs to know; `edits.new.New` has it."""
 
     whole_ml: float
     core_share: float
@@ -40,15 +40,10 @@ class Shape(Protocol):
     seed: int
 
 
-def radius_mm(whole_ml: float) -> float:
-    """Of a ball of that volume."""
-    return float((3000 * whole_ml / (4 * np.pi)) ** (1 / 3))
-
-
 def grow_tumour(layout: Layout, shape: Shape, prior: TumourPrior) -> Outcome:
     """`layout` with this tumour in place of its own; its volumes are met as far as the anatomy has room."""
     zooms = spacing(layout.affine)
-    radius = radius_mm(shape.whole_ml)
+    radius = ball_radius(1000 * shape.whole_ml)
     field = shape_field(prior.levels(shape.latents) * radius, shape.centre, radius, layout.shape, zooms)
     box = _box(field, layout.shape, margin=0.35 * radius)
     tissue = layout.tissue[box]
@@ -58,14 +53,14 @@ def grow_tumour(layout: Layout, shape: Shape, prior: TumourPrior) -> Outcome:
     voxels = shape.whole_ml * 1000 / np.prod(zooms)
     # a core rather grows elsewhere, but it swallows a ventricle that it has surrounded
     core_level += aside + np.float32(VENTRICLE * radius) * deep
-    core = _lowest(core_level, tissue > 0, shape.core_share * voxels)
+    core = lowest(core_level, tissue > 0, round(shape.core_share * voxels))
     # oedema surrounds the core: what is near, in white matter first, never in a ventricle
-    whole_level += aside + np.float32(shape.white_matter) * (1 - _blurred(tissue == Tissue.WM, zooms))
+    whole_level += aside + np.float32(shape.white_matter) * (1 - blurred(blurred(tissue == Tissue.WM, zooms), zooms))
     whole_level[core] = -np.inf
     room = (tissue > 0) & ~deep | core
     whole = _in_one_piece(whole_level, room, voxels, zooms)
     core &= whole
-    necrosis = _lowest(necrosis_level, core, shape.necrosis_share * np.count_nonzero(core))
+    necrosis = lowest(necrosis_level, core, round(shape.necrosis_share * np.count_nonzero(core)))
     labels = np.where(whole, np.uint8(Tumour.ED), np.uint8(0))
     labels[core] = Tumour.ET
     labels[necrosis] = Tumour.NCR
@@ -88,9 +83,9 @@ def shape_points(levels: np.ndarray, centre, radius: float, grid_shape, zooms, c
     if centre[0] < midline(grid_shape):
         levels = levels[::-1]
     step = 2 * REACH * radius / len(levels)
-    count = 4 / 3 * np.pi * radius**3 / step**3
-    whole = _lowest(levels[..., 0], np.ones(levels.shape[:3], bool), count)
-    core = _lowest(levels[..., 1], whole, core_share * count)
+    count = round(4 / 3 * np.pi * radius**3 / step**3)
+    whole = lowest(levels[..., 0], np.ones(levels.shape[:3], bool), count)
+    core = lowest(levels[..., 1], whole, round(core_share * count))
     index = np.argwhere(whole)
     points = (index - (len(levels) - 1) / 2) * step / np.asarray(zooms) + np.asarray(centre)
     return points.astype(np.float32), core[whole]
@@ -132,7 +127,7 @@ def _in_one_piece(level, room, voxels: float, zooms) -> np.ndarray:
     """The lowest `voxels` of `room` in one large piece and crumbs; what other large pieces held grows elsewhere."""
     room = room.copy()
     for _ in range(3):
-        whole = _lowest(level, room, voxels)
+        whole = lowest(level, room, round(voxels))
         labels, sizes = components(whole)
         others = sizes * np.prod(zooms) >= PIECE_MM3
         others[sizes.argmax()] = False
@@ -142,18 +137,3 @@ def _in_one_piece(level, room, voxels: float, zooms) -> np.ndarray:
         whole &= ~others
         room &= ~others
     return whole
-
-
-def _lowest(level: np.ndarray, room: np.ndarray, voxels: float) -> np.ndarray:
-    """The `voxels` voxels of `room` with the lowest level."""
-    values = level[room]
-    count = min(round(voxels), values.size)
-    if count <= 0:
-        return np.zeros(level.shape, bool)
-    return room & (level <= np.partition(values, count - 1)[count - 1])
-
-
-def _blurred(mask: np.ndarray, zooms) -> np.ndarray:
-    """`mask` averaged over about 5 mm, twice: close to a Gaussian and much faster."""
-    size = [max(round(BLUR_MM / z), 1) for z in zooms]
-    return uniform_filter(uniform_filter(mask.astype(np.float32), size), size)

@@ -60,6 +60,11 @@ def widened(box: Box, margin_mm: float, zooms, shape) -> Box:
     )
 
 
+def ball_radius(mm3: float) -> float:
+    """Radius in mm of a ball of that volume."""
+    return float((3 * mm3 / (4 * np.pi)) ** (1 / 3))
+
+
 def centroid(mask: np.ndarray, box: Box | None = None) -> np.ndarray:
     """Mean index of the true voxels, (3,) float64; `box` says where in the grid `mask` was cut from."""
     total = np.count_nonzero(mask)

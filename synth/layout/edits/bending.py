@@ -9,7 +9,7 @@ from synth.layout.edits.edit import Edit, register, span, uniform
 from synth.layout.edits.motion import IDENTITY, brain_box, warp_layout
 from synth.layout.edits.placing import Ground, find_shift, nearby, place, tumour_box, tumour_points
 from synth.layout.layout import Layout
-from synth.layout.space import Box, spacing, widened
+from synth.layout.space import Box, ball_radius, spacing, widened
 from synth.layout.warp import MIN_JACOBIAN, Warp, checked, random_field
 
 _STEPS = (12.0, 45.0)  # mm between controls for the smallest and the largest tumours
@@ -45,7 +45,7 @@ class Elastic(Edit):
         if target == "tumour":
             box = tumour_box(cls.name, layout)
             volume = np.count_nonzero(layout.tumour[box]) * np.prod(spacing(layout.affine))
-            diameter = 2 * (3 * volume / (4 * np.pi)) ** (1 / 3)
+            diameter = 2 * ball_radius(volume)
             step, strength = float(np.clip(0.45 * diameter, *_STEPS)), (0.04 * diameter, 0.09 * diameter)
         strength = uniform(rng, strength if mm is None else span(cls.name, "mm", mm, 0))
         if step_mm is not None:

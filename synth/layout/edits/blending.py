@@ -12,7 +12,6 @@ from synth.layout.edits.edit import Edit, Outcome, choice, register, span, unifo
 from synth.layout.edits.exchange import check_donor
 from synth.layout.edits.placing import Ground, find_shift, nearby, settled, tumour_box, tumour_points
 from synth.layout.edits.region import region_of
-from synth.layout.layout import Layout
 from synth.layout.space import Box, block_share, box_of, centroid, midline, mirrored, spacing, widened
 
 _BLOCK_MM = 2.0  # signed distances are made on blocks of about this size, eight times fewer than voxels
@@ -85,7 +84,7 @@ class Blend(Edit):
         labels = _blended(own, other, self.weight, pull * foreign, zooms)
         inside = np.count_nonzero(labels[inner]) / np.count_nonzero(labels)
         if not inside:
-            return Outcome(Layout(layout.tissue, np.zeros(layout.shape, np.uint8), layout.affine, layout.id), 1.0)
+            return Outcome(layout.with_tumour(), 1.0)
         native = None if any(self.shift_mm) else own[inner] > 0
         edited, lost = settled(layout, labels[inner], box, native=native)
         return Outcome(edited, 1 - inside * (1 - lost))

@@ -11,8 +11,7 @@ from synth.layout.edits.depth import lowest, nearest, peeled, reach
 from synth.layout.edits.edit import Edit, Outcome, choice, log_uniform, register, span, uniform
 from synth.layout.edits.placing import tumour_box
 from synth.layout.edits.region import HOLE_MM3, MAX_MM, region_of
-from synth.layout.layout import Layout
-from synth.layout.space import box_of, near, spacing, widened, without_holes
+from synth.layout.space import ball_radius, box_of, near, spacing, widened, without_holes
 from synth.layout.warp import random_field
 
 PARTS = ("necrosis", "enhancement", "oedema")
@@ -26,9 +25,8 @@ class _Inside(Edit):
         """See `Edit.run`."""
         zooms = spacing(layout.affine)
         box = widened(tumour_box(self.name, layout), 2, zooms, layout.shape)
-        tumour = np.zeros(layout.shape, np.uint8)
-        tumour[box] = np.where(layout.tissue[box] > 0, self._inside(layout.tumour[box], box, zooms), np.uint8(0))
-        return Outcome(Layout(layout.tissue, tumour, layout.affine, layout.id))
+        labels = np.where(layout.tissue[box] > 0, self._inside(layout.tumour[box], box, zooms), np.uint8(0))
+        return Outcome(layout.with_tumour(labels, box))
 
     def _inside(self, labels: np.ndarray, box, zooms) -> np.ndarray:
         """The new labels on the tumour's box, which has a rim of what is not tumour."""
@@ -185,7 +183,7 @@ class Rim(_Inside):
         surface = rim & np.isfinite(near(~core, max(zooms), zooms))
         if not surface.any():
             surface = rim  # enclosed in necrosis
-        radius = (3 * np.count_nonzero(core) * np.prod(zooms) / (4 * np.pi)) ** (1 / 3)
+        radius = ball_radius(np.count_nonzero(core) * np.prod(zooms))
         field = random_field(box, zooms, 1.0, float(np.clip(radius, *_PATCHES_MM)), self.seed).displacement(box)[0]
         count = round(self.broken * np.count_nonzero(surface))
         if not count:
@@ -262,7 +260,7 @@ class Core(_Inside):
         chosen = actions[int(rng.integers(len(actions)))]
         mm = uniform(rng, limits[chosen])
         if chosen == "erode":
-            mm = min(mm, 0.5 * (3 * core * np.prod(spacing(layout.affine)) / (4 * np.pi)) ** (1 / 3))
+            mm = min(mm, 0.5 * ball_radius(core * np.prod(spacing(layout.affine))))
         return cls(action=chosen, mm=round(mm, 1))
 
     def __post_init__(self):

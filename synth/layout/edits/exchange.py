@@ -57,7 +57,7 @@ class Remove(Edit):
 
     def run(self, layout, donor=None):
         """See `Edit.run`."""
-        return Outcome(Layout(layout.tissue, np.zeros_like(layout.tumour), layout.affine, layout.id))
+        return Outcome(layout.with_tumour())
 
 
 def check_donor(name: str, layout: Layout, donor: Layout | None, expected: str | None = None):

@@ -7,7 +7,6 @@ import numpy as np
 
 from synth.layout.edits.edit import Edit, Outcome, register
 from synth.layout.edits.placing import tumour_box
-from synth.layout.layout import Layout
 from synth.layout.space import components
 
 
@@ -38,6 +37,4 @@ class Largest(Edit):
         keep = np.zeros(len(sizes), bool)
         keep[np.argsort(-sizes, kind="stable")[: self.count]] = True
         keep[0] = False  # the background, where there are fewer pieces
-        tumour = np.zeros(layout.shape, np.uint8)
-        tumour[box] = np.where(keep[pieces], layout.tumour[box], np.uint8(0))
-        return Outcome(Layout(layout.tissue, tumour, layout.affine, layout.id))
+        return Outcome(layout.with_tumour(np.where(keep[pieces], layout.tumour[box], np.uint8(0)), box))

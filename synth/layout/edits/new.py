@@ -13,8 +13,8 @@ from synth.layout.law import MAX_BRAIN_SHARE
 from synth.layout.layout import Layout
 from synth.layout.lobes import LOBES, lobe_index
 from synth.layout.prior import TumourDraw, on_grid, shipped_prior
-from synth.layout.shapes import grow_tumour, radius_mm, shape_points
-from synth.layout.space import MIDLINE, spacing
+from synth.layout.shapes import grow_tumour, shape_points
+from synth.layout.space import MIDLINE, ball_radius, spacing
 
 ACROSS = 0.18  # share that may cross the midline
 MIDDLE_LATERAL = 29.7  # mm from the midline: the median of the real maps' centroids
@@ -72,7 +72,7 @@ class New(Edit):
         """
         prior, zooms = shipped_prior(), np.array(spacing(layout.affine))
         drawn = prior.draw(rng, _acceptable(layout, wish, whole_ml))
-        start, radius = _place(drawn, layout), radius_mm(drawn.whole_ml)
+        start, radius = _place(drawn, layout), ball_radius(1000 * drawn.whole_ml)
         points, core = shape_points(prior.levels(drawn.latents), start, radius, layout.shape, zooms, drawn.core_share)
         shift = find_shift(points, core, Ground(layout), nearby(rng, growth_mm=0.6), across=ACROSS, enough=ENOUGH)
         return cls(

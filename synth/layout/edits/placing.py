@@ -48,7 +48,7 @@ def settled(
     native = np.zeros(labels.shape, bool) if native is None else native
     inner = box_of(labels)
     if inner is None:
-        return Outcome(Layout(layout.tissue, np.zeros(layout.shape, np.uint8), layout.affine, layout.id))
+        return Outcome(layout.with_tumour())
     box = tuple(slice(b.start + i.start, b.start + i.stop) for b, i in zip(box, inner, strict=True))
     labels, native = labels[inner], native[inner]
     zooms, tissue = spacing(layout.affine), layout.tissue[box]
@@ -58,9 +58,7 @@ def settled(
     if not crumbs:
         keep &= ~_crumbs(keep, zooms)
     lost = float(np.count_nonzero((labels > 0) & ~keep & ~in_ventricle) / np.count_nonzero(labels))
-    tumour = np.zeros(layout.shape, np.uint8)
-    tumour[box] = np.where(keep, labels, 0)
-    return Outcome(Layout(layout.tissue, tumour, layout.affine, layout.id), lost)
+    return Outcome(layout.with_tumour(np.where(keep, labels, 0), box), lost)
 
 
 def _beyond_falx(mask, tissue, box, shape, zooms) -> np.ndarray:

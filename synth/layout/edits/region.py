@@ -11,8 +11,7 @@ from synth.layout.edits.edit import Edit, Outcome, choice, log_uniform, register
 from synth.layout.edits.motion import lawful_voxels
 from synth.layout.edits.placing import settled, tumour_box
 from synth.layout.law import MAX_BRAIN_SHARE
-from synth.layout.layout import Layout
-from synth.layout.space import near, spacing, ventricles, widened, without_holes
+from synth.layout.space import ball_radius, near, spacing, ventricles, widened, without_holes
 
 HOLE_MM3 = 1000.0  # annotators leave smaller ones, which shrinking must not widen; larger ones are structure
 GROWABLE = (*REGIONS, "NCR")  # whole tumour, core, enhancing part, and the necrosis inside
@@ -180,7 +179,7 @@ class Resize(_Sized):
             return Outcome(layout)
         if goal <= present:
             return self._shrunk(layout, widened(inner, 2, zooms, layout.shape), goal, zooms)
-        radii = [(3 * n * np.prod(zooms) / (4 * np.pi)) ** (1 / 3) for n in (present, goal)]
+        radii = [ball_radius(n * np.prod(zooms)) for n in (present, goal)]
         reach = 1.6 * (radii[1] - radii[0]) + 8  # more than a ball needs: it may grow to one side only
         return self._grown(layout, widened(inner, reach, zooms, layout.shape), goal, zooms)
 
@@ -192,7 +191,7 @@ class Resize(_Sized):
             freed = nearest(outside, region, np.count_nonzero(region) - aim, zooms)
             out = shrunk(labels, self.region, freed, _STAGE_MM, zooms)
             if self.region != "WT":
-                return _recast(layout, out, box)
+                return Outcome(layout.with_tumour(out, box))
             edited = settled(layout, out, box, native=labels > 0).layout
             short = goal - np.count_nonzero(region_of(edited.tumour[box], self.region))
             if short <= TOLERANCE * goal:
@@ -206,7 +205,7 @@ class Resize(_Sized):
         if room is None:  # not in a ventricle, not outside the brain
             room = ((tissue > 0) & ~ventricles(layout.tissue, zooms, box)) | (labels > 0)
         if self.region in ("ET", "NCR"):
-            return _recast(layout, self._in_stages(labels, room, np.float32(1), goal, zooms), box)
+            return Outcome(layout.with_tumour(self._in_stages(labels, room, np.float32(1), goal, zooms), box))
         slow = 1 + _GREY * (1 - blurred(tissue == Tissue.WM, zooms)) if self.region == "WT" else np.float32(1)
         for _ in range(_PASSES):  # what the falx stops must go elsewhere
             out = self._in_stages(labels, room, slow, goal, zooms)
@@ -231,13 +230,6 @@ class Resize(_Sized):
             elif not free.any():
                 return labels
             labels = grown(labels, self.region, free, stage, zooms)
-
-
-def _recast(layout: Layout, labels: np.ndarray, box) -> Outcome:
-    """`layout` with other classes for the same tumour, which lies in `box`."""
-    tumour = np.zeros(layout.shape, np.uint8)
-    tumour[box] = labels
-    return Outcome(Layout(layout.tissue, tumour, layout.affine, layout.id))
 
 
 def region_of(labels: np.ndarray, name: str) -> np.ndarray:

@@ -13,7 +13,17 @@ from synth.layout.edits.motion import rotation
 from synth.layout.edits.placing import Ground, direction, tumour_box, tumour_points
 from synth.layout.law import MAX_ACROSS, MAX_PIECES, MIN_LARGEST_SHARE, PIECE_MM3
 from synth.layout.layout import Layout
-from synth.layout.space import Box, box_of, centroid, components, midline, spacing, ventricles, without_holes
+from synth.layout.space import (
+    Box,
+    ball_radius,
+    box_of,
+    centroid,
+    components,
+    midline,
+    spacing,
+    ventricles,
+    without_holes,
+)
 from synth.layout.warp import Warp, random_field
 
 KINDS = ("blob", "copy")
@@ -134,11 +144,11 @@ class Satellites(Edit):
             room &= (side > 0)[:, None, None]
             make = self._blob if self.kind == "blob" else self._copy
             _merge(out[box], make(layout, number, centre, box, room))
-        return Outcome(Layout(layout.tissue, out, layout.affine, layout.id))
+        return Outcome(layout.with_tumour(out))
 
     def _blob(self, layout, number, centre, box, room):
         zooms = spacing(layout.affine)
-        radius = _radius(self.ml[number])
+        radius = ball_radius(1000 * self.ml[number])
         lines = [(np.arange(p.start, p.stop) - c) * z for p, c, z in zip(box, centre, zooms, strict=True)]
         level = np.sqrt(sum(line**2 for line in np.ix_(*lines)))
         rough = random_field(box, zooms, _ROUGH * radius, max(0.8 * radius, 5.0), self.seed + number)
@@ -181,7 +191,7 @@ class _Places:
         """A centre, (3,) voxels, for a lesion of that volume at that distance from all tumour so far."""
         if other and ml > self.free:
             other = False
-        radius, zooms = _radius(ml), self.ground.zooms
+        radius, zooms = ball_radius(1000 * ml), self.ground.zooms
         offers = self.rng.random((_OFFERS, 3)) * self.ground.kind.shape + self.ground.origin
         index = (offers - self.ground.origin).astype(int)
         gaps = cKDTree(self.points * zooms).query(offers * zooms)[0] - radius
@@ -218,7 +228,7 @@ def _merge(there: np.ndarray, labels: np.ndarray):
 
 
 def _box_around(centre, ml: float, layout: Layout) -> Box | None:
-    reach = 2.2 * _radius(ml) + 3
+    reach = 2.2 * ball_radius(1000 * ml) + 3
     box = tuple(
         slice(max(int(c - reach / z), 0), min(int(c + reach / z) + 2, n))
         for c, z, n in zip(centre, spacing(layout.affine), layout.shape, strict=True)
@@ -235,8 +245,3 @@ def _pieces(layout: Layout, box: Box) -> tuple[int, float, float]:
 
 def _ml(layout: Layout) -> float:
     return float(np.count_nonzero(layout.tumour) * np.prod(spacing(layout.affine)) / 1000)
-
-
-def _radius(ml: float) -> float:
-    """Of a ball of that volume, mm."""
-    return (3000 * ml / (4 * np.pi)) ** (1 / 3)
