@@ -48,3 +48,17 @@ class Case:
     def brain(self) -> np.ndarray:
         """(X, Y, Z) bool: voxels where any modality is non-zero."""
         return np.logical_or.reduce([self.images[..., m] != 0 for m in range(self.images.shape[-1])])
+
+
+def zscored(images: np.ndarray, brain: np.ndarray) -> np.ndarray:
+    """Each modality with mean 0 and standard deviation 1 in the brain, exactly 0 outside, float32.
+
+    Args:
+        images: (X, Y, Z, M), any numeric type.
+        brain: (X, Y, Z) bool, not empty.
+    """
+    out = np.zeros(images.shape, np.float32)
+    for m in range(images.shape[-1]):
+        values = images[..., m][brain].astype(np.float64)
+        out[..., m][brain] = (values - values.mean()) / max(values.std(), 1e-6)
+    return out

@@ -167,10 +167,10 @@ def test_weights_of_another_network_are_refused(model):
 
 
 def test_the_shipped_model_has_a_card_and_small_weights():
-    from synth.models.weights import WEIGHTS, model_folder
+    from synth.models.weights import GENERATOR, model_folder
 
     card = read_card("default")
-    assert (model_folder("default") / WEIGHTS).stat().st_size < 25e6
+    assert (model_folder("default") / GENERATOR.weights).stat().st_size < 25e6
     for key in ("labels", "intended use", "limits", "citations", "training", "validation", "git"):
         assert card[key]
     assert not any("BraTS2021_0" in text or "Brats18_" in text for text in [json.dumps(card)])  # ids are hashed

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from synth.errors import ModelError
 from synth.layout.warp import Warp, random_field
 
 
@@ -49,6 +50,113 @@ def draw_augmentation(config: AugmentConfig, rng: np.random.Generator) -> Augmen
         elastic_seed=int(rng.integers(2**31)),
         gamma=tuple(np.where(use < config.gamma, gamma, 1.0).tolist()),
     )
+
+
+@dataclass(frozen=True)
+class SegmentationAugment:
+    """Flip, rotation, gamma, elastic deformation: one or several of them on a share of the samples.
+
+    As the calibrated Vox2Vox has it; `contrast` goes beyond it (gain and offset per modality, as nnU-Net has), for
+    training on few scans, and is off for Vox2Vox.
+    """
+
+    share: float = 0.75  # of samples that are augmented at all
+    kinds: tuple[str, ...] = ("flip", "rotation", "gamma", "elastic")
+    degrees: float = 30.0
+    elastic_mm: float = 3.0  # root mean square displacement
+    elastic_step_mm: float = 32.0
+    gamma_range: tuple[float, float] = (0.7, 1.5)
+    contrast: float = 0.0  # probability, per modality
+    gain_range: tuple[float, float] = (0.75, 1.25)
+    offset: float = 0.2  # in standard deviations of the brain, both ways
+    noise: float = 0.1  # largest standard deviation of added noise, where contrast is drawn
+
+    def __post_init__(self):
+        """Raise `ModelError` on kinds and numbers that cannot be drawn."""
+        known = ("flip", "rotation", "gamma", "elastic")
+        if not set(self.kinds) <= set(known) or not 0 <= self.share <= 1 or not 0 <= self.contrast <= 1:
+            raise ModelError(
+                f"augmentation: kinds of {', '.join(known)} and shares from 0 to 1 expected, found {self}."
+            )
+
+    def draw(self, rng: np.random.Generator) -> "DrawnAugmentation":
+        """What is done to one sample; always the same count of draws."""
+        on = rng.random(len(self.kinds)) < 0.5
+        one, augmented = rng.integers(max(len(self.kinds), 1)), rng.random() < self.share
+        if self.kinds and not on.any():
+            on[one] = True
+        used = {kind for kind, chosen in zip(self.kinds, on, strict=True) if chosen and augmented}
+        axes = rng.random(3) < 0.5
+        degrees = rng.uniform(-self.degrees, self.degrees, 3)
+        gamma = np.exp(rng.uniform(*np.log(self.gamma_range), 4))
+        changed = rng.random(4) < self.contrast
+        gain, offset = rng.uniform(*self.gain_range, 4), rng.uniform(-self.offset, self.offset, 4)
+        noise, seed = rng.uniform(0, self.noise, 4), int(rng.integers(2**31))
+        return DrawnAugmentation(
+            self,
+            flip=tuple(np.flatnonzero(axes).tolist()) if "flip" in used else (),
+            degrees=tuple(degrees.tolist()) if "rotation" in used else (0.0, 0.0, 0.0),
+            elastic="elastic" in used,
+            gamma=tuple(gamma.tolist()) if "gamma" in used else (1.0,) * 4,
+            gain=tuple(np.where(changed, gain, 1.0).tolist()),
+            offset=tuple(np.where(changed, offset, 0.0).tolist()),
+            noise=tuple(np.where(changed, noise, 0.0).tolist()),
+            seed=seed,
+        )
+
+
+@dataclass(frozen=True)
+class DrawnAugmentation:
+    """The drawn numbers of one patch of a segmenter's training."""
+
+    config: SegmentationAugment
+    flip: tuple[int, ...]
+    degrees: tuple[float, float, float]
+    elastic: bool
+    gamma: tuple[float, ...]
+    gain: tuple[float, ...]
+    offset: tuple[float, ...]
+    noise: tuple[float, ...]
+    seed: int
+
+    @property
+    def warps(self) -> bool:
+        """Whether a margin is needed around the patch."""
+        return self.elastic or any(self.degrees)
+
+    def apply(self, images: np.ndarray, coded: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+        """The augmented cube of edge `size` from (S, S, S, 4) z-scored images and (S, S, S) codes, 0 outside."""
+        if self.warps:
+            strength = self.config.elastic_mm if self.elastic else 0.0
+            how = AugmentConfig(elastic_mm=strength, elastic_step_mm=self.config.elastic_step_mm)
+            moved = Augmentation(False, True, self.degrees, self.seed, (1.0,) * 4)
+            images, coded, _ = warp_patch(images, coded, moved, how, size)
+        if self.flip:
+            images, coded = np.flip(images, self.flip), np.flip(coded, self.flip)
+        return self._recoloured(images, coded > 0), coded
+
+    def _recoloured(self, images, brain):
+        rng = np.random.default_rng(self.seed)
+        out = []
+        for m in range(images.shape[-1]):
+            channel = images[..., m]
+            if self.gamma[m] != 1.0 and brain.any():
+                channel = _bent(channel, brain, self.gamma[m])
+            if self.gain[m] != 1.0 or self.offset[m]:
+                channel = channel * np.float32(self.gain[m]) + np.float32(self.offset[m])
+            if self.noise[m]:
+                channel = channel + np.float32(self.noise[m]) * rng.standard_normal(channel.shape, np.float32)
+            out.append(channel)
+        return np.stack(out, -1)
+
+
+def _bent(channel, brain, gamma: float):
+    """A power of the intensities scaled to 0..1, at the mean and spread they had in the brain."""
+    values = channel[brain]
+    low, high = np.float32(values.min()), np.float32(values.max())
+    bent = ((channel - low) / max(high - low, 1e-6)).clip(0, 1) ** np.float32(gamma)
+    inside = bent[brain]
+    return (bent - inside.mean()) * (values.std() / max(inside.std(), 1e-6)) + values.mean()
 
 
 def warp_patch(images, classes, augmentation: Augmentation, config: AugmentConfig, size: int):

@@ -119,12 +119,12 @@ def draw_patch(cases, step: int, slot: int, seed: int, patch: PatchConfig, augme
     rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(step, slot)))
     case = cases[rng.integers(len(cases))]
     augmentation = draw_augmentation(augment, rng)
-    centre = _centre(case, patch, rng)
+    centre = patch_centre(case.classes, 3, patch.tumour_share, rng)
     noise_seed = rng.integers(2**31, size=2).astype(np.int32)
     size = patch.size
-    crop = size + 2 * (size // 8) if augmentation.warp else size
-    start = _start(centre, crop, case.classes.shape)
-    images, classes = _crop(case, start, crop)
+    edge = size + 2 * (size // 8) if augmentation.warp else size
+    start = patch_start(centre, edge, case.classes.shape)
+    images, classes = crop(case.images, case.classes, start, edge)
     origin = np.array([edge[0] for edge in case.box]) + start
     if augmentation.warp:
         images, classes, source = warp_patch(images, classes, augmentation, augment, size)
@@ -144,33 +144,33 @@ def draw_patch(cases, step: int, slot: int, seed: int, patch: PatchConfig, augme
     }
 
 
-def _centre(case: TrainingCase, patch: PatchConfig, rng) -> np.ndarray:
-    classes = case.classes
-    in_tumour = rng.random() < patch.tumour_share
+def patch_centre(coded: np.ndarray, healthy: int, tumour_share: float, rng) -> np.ndarray:
+    """A voxel of the tumour (values above `healthy`) with probability `tumour_share`, else of the brain (above 0)."""
+    in_tumour = rng.random() < tumour_share
     draws = rng.random((4096, 3))
-    points = (draws * classes.shape).astype(int)
-    values = classes[tuple(points.T)]
-    for wanted in (values > 3, values > 0) if in_tumour else (values > 0,):
+    points = (draws * coded.shape).astype(int)
+    values = coded[tuple(points.T)]
+    for wanted in (values > healthy, values > 0) if in_tumour else (values > 0,):
         if wanted.any():
             return points[wanted][0]
-    return np.array(classes.shape) // 2
+    return np.array(coded.shape) // 2
 
 
-def _start(centre, size: int, shape) -> np.ndarray:
+def patch_start(centre, size: int, shape) -> np.ndarray:
     """First voxel of a cube about `centre`, moved inwards where it would leave the box and fits."""
     start = np.asarray(centre) - size // 2
     room = np.asarray(shape) - size
     return np.where(room >= 0, np.clip(start, 0, np.maximum(room, 0)), room // 2)
 
 
-def _crop(case: TrainingCase, start, size: int):
-    """The cube at `start`, zero beyond the box."""
-    images, classes = np.zeros((size,) * 3 + (4,), np.float32), np.zeros((size,) * 3, np.uint8)
-    low, high = np.maximum(start, 0), np.minimum(start + size, case.classes.shape)
+def crop(images: np.ndarray, coded: np.ndarray, start, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """The cube at `start` of (x, y, z, 4) and (x, y, z), zero beyond them; float32 and uint8."""
+    image_cube, coded_cube = np.zeros((size,) * 3 + (4,), np.float32), np.zeros((size,) * 3, np.uint8)
+    low, high = np.maximum(start, 0), np.minimum(start + size, coded.shape)
     source = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     target = tuple(slice(a, b) for a, b in zip(low - start, high - start, strict=True))
-    images[target], classes[target] = case.images[source], case.classes[source]
-    return images, classes
+    image_cube[target], coded_cube[target] = images[source], coded[source]
+    return image_cube, coded_cube
 
 
 def _apply_gamma(style: Style, images, gamma) -> tuple[Style, np.ndarray]:

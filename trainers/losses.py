@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from synth.brats import REGIONS
+
 
 def least_squares(scores, target: float, where=None):
     """LSGAN (Mao et al. 2017, arXiv:1611.04076): mean squared distance of patch scores to 0 (fake) or 1 (real).
@@ -77,3 +79,46 @@ def texture_mismatch(real, fake, classes):
     present = tf.cast(weight > 200.0, tf.float32)[..., None]
     channels = tf.cast(tf.shape(real)[-1], tf.float32)
     return tf.reduce_sum(tf.abs(difference) * present) / (channels * tf.reduce_sum(present) + 1e-6)
+
+
+def region_probabilities(probabilities):
+    """(B, X, Y, Z, 4) over none, NCR, ED, ET to (B, X, Y, Z, 3) of WT, TC, ET (`brats.REGIONS`)."""
+    return tf.stack([tf.add_n([probabilities[..., k] for k in values]) for values in REGIONS.values()], -1)
+
+
+def tversky_loss(truth, probabilities, alpha: float = 0.3, beta: float = 0.7):
+    """1 - mean Tversky index over the channels (Salehi et al. 2017, arXiv:1706.05721); 0.5 and 0.5 is Dice.
+
+    Args:
+        truth: (B, X, Y, Z, C) 0 or 1.
+        probabilities: of the same shape.
+        alpha: weight of what is wrongly marked.
+        beta: weight of what is missed.
+
+    Sums run over the batch; one voxel's worth is added above and below, so that an absent class that is not marked
+    counts as right.
+    """
+    axes = (0, 1, 2, 3)
+    both = tf.reduce_sum(truth * probabilities, axes)
+    marked, present = tf.reduce_sum(probabilities, axes), tf.reduce_sum(truth, axes)
+    index = (both + 1.0) / (both + alpha * (marked - both) + beta * (present - both) + 1.0)
+    return 1.0 - tf.reduce_mean(index)
+
+
+def generalised_dice_loss(truth, probabilities):
+    """1 - generalised Dice (Sudre et al. 2017, arXiv:1707.03237): classes weighted by their inverse squared volume.
+
+    Shapes as for `tversky_loss`. A class that is absent from the batch does not count.
+    """
+    axes = (0, 1, 2, 3)
+    present = tf.reduce_sum(truth, axes)
+    weights = 1.0 / tf.square(tf.maximum(present, 1.0))
+    weights = tf.where(present > 0, weights, tf.zeros_like(weights))
+    both = tf.reduce_sum(weights * tf.reduce_sum(truth * probabilities, axes))
+    sizes = tf.reduce_sum(weights * (present + tf.reduce_sum(probabilities, axes)))
+    return 1.0 - 2.0 * both / tf.maximum(sizes, 1e-6)
+
+
+def cross_entropy(truth, probabilities):
+    """Mean categorical cross-entropy over the voxels; one-hot truth, probabilities over the classes."""
+    return -tf.reduce_mean(tf.reduce_sum(truth * tf.math.log(tf.maximum(probabilities, 1e-6)), -1))

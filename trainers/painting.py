@@ -74,3 +74,7 @@ class PaintingTask:
         }
         scale = {"adversarial": trust, "features": trust}
         return tf.add_n([getattr(w, name) * scale.get(name, 1.0) * value for name, value in parts.items()]), parts
+
+    def summary(self, means: dict[str, float]) -> dict[str, float]:
+        """What is logged of the parts' means: themselves."""
+        return means

@@ -1,4 +1,7 @@
-"""One adversarial trainer for both directions: what is generated and judged, a task says (see `painting`)."""
+"""One trainer for both directions, with a discriminator or without: what is made and judged, a task says.
+
+The tasks are `painting.PaintingTask` (layout to scan) and `segmentation.SegmentationTask` (scan to labels).
+"""
 
 import csv
 import json
@@ -23,6 +26,7 @@ class TrainConfig:
 
     steps: int = 20_000
     batch: int = 1  # patches a step, over all devices; Vox2Vox has 4, one fits every machine
+    accumulate: int = 1  # parts that each device's share of a batch is computed in, to save memory
     learning_rate: float = 2e-4  # Adam, as pix2pix and Vox2Vox
     beta_1: float = 0.5
     beta_2: float = 0.999
@@ -40,6 +44,8 @@ class TrainConfig:
         """Raise `ModelError` on values that cannot be trained with."""
         if self.steps < 1 or self.batch < 1 or self.learning_rate <= 0:
             raise ModelError(f"steps, batch and learning rate must be positive, found {self}.")
+        if self.accumulate < 1 or self.batch % self.accumulate:
+            raise ModelError(f"accumulate must divide the batch of {self.batch}, found {self.accumulate}.")
         if self.precision not in PRECISIONS:
             raise ModelError(f"precision must be one of {', '.join(PRECISIONS)}, found {self.precision!r}.")
 
@@ -65,8 +71,9 @@ class AdversarialTrainer:
     """Trains a generator against a discriminator, resumes exactly, keeps a running mean of the generator.
 
     Args:
-        build_networks: makes (generator, discriminator); called under the strategy and the precision policy.
-        task: what they see and minimise (`painting.PaintingTask`).
+        build_networks: makes (generator, discriminator); called under the strategy and the precision policy. Without
+            a discriminator (None) the generator is trained on the task's supervised loss alone.
+        task: what they see and minimise (`painting.PaintingTask`, `segmentation.SegmentationTask`).
         config: how long and how.
         run: folder for checkpoints, logs and previews; a run found there is continued.
         strategy: from `choose_strategy`.
@@ -75,10 +82,11 @@ class AdversarialTrainer:
     def __init__(self, build_networks: Callable, task, config: TrainConfig, run: Path, strategy=None):
         self.config, self.task, self.run = config, task, Path(run)
         self.strategy = strategy or choose_strategy()
-        if config.batch % self.strategy.num_replicas_in_sync:
+        parts = self.strategy.num_replicas_in_sync * config.accumulate
+        if config.batch % parts:
             raise ModelError(
-                f"a batch of {config.batch} cannot be shared evenly by {self.strategy.num_replicas_in_sync} devices; "
-                "choose a multiple."
+                f"a batch of {config.batch} cannot be shared evenly by {self.strategy.num_replicas_in_sync} devices "
+                f"in {config.accumulate} parts each; choose a multiple of {parts}."
             )
         policy = set_precision(config.precision)
         with self.strategy.scope():
@@ -86,20 +94,25 @@ class AdversarialTrainer:
             self.averaged = keras.models.clone_model(self.generator)
             self.averaged.set_weights(self.generator.get_weights())
             self.generator_optimizer = self._optimizer(config.learning_rate, policy)
-            self.discriminator_optimizer = self._optimizer(config.learning_rate * config.discriminator_rate, policy)
             self.generator_optimizer.build(self.generator.trainable_variables)
-            self.discriminator_optimizer.build(self.discriminator.trainable_variables)
+            judging = {}
+            if self.discriminator is not None:
+                self.discriminator_optimizer = self._optimizer(config.learning_rate * config.discriminator_rate, policy)
+                self.discriminator_optimizer.build(self.discriminator.trainable_variables)
+                judging = {
+                    "discriminator": self.discriminator,
+                    "discriminator_optimizer": self.discriminator_optimizer,
+                }
         # outside the scope: one of each, however many devices
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False)
         self.best = tf.Variable(-1e9, dtype=tf.float32, trainable=False)
         self.checkpoint = tf.train.Checkpoint(
             generator=self.generator,
-            discriminator=self.discriminator,
             averaged=self.averaged,
             generator_optimizer=self.generator_optimizer,
-            discriminator_optimizer=self.discriminator_optimizer,
             step=self.step,
             best=self.best,
+            **judging,
         )
         self.manager = tf.train.CheckpointManager(self.checkpoint, str(self.run / "checkpoints"), max_to_keep=2)
         self._stop = False
@@ -134,6 +147,7 @@ class AdversarialTrainer:
         Args:
             dataset_from: the batches from a given step on.
             validate: called at step k; returns numbers, of which "score" (higher is better) picks the best weights.
+                `validation.jsonl` keeps them, with the training's means since the validation before ("training").
 
         Returns:
             True when all steps are done, False when it was stopped before.
@@ -153,13 +167,13 @@ class AdversarialTrainer:
                 sums = {k: sums.get(k, 0.0) + float(v) for k, v in parts.items()}
                 count += 1
                 if step % self.config.log_every == 0 or step == self.config.steps:
-                    means = {k: v / count for k, v in sums.items()}
+                    means = self.task.summary({k: v / count for k, v in sums.items()})
                     log.write(step, means)
                     _to_board(board, means, step)
-                    bar.set_postfix({k: f"{means[k]:.3f}" for k in ("absolute", "structure", "texture") if k in means})
+                    bar.set_postfix({k: f"{v:.3f}" for k, v in means.items()})
                     sums, count = {}, 0
                 if validate and (step % self.config.validate_every == 0 or step == self.config.steps):
-                    self._validate(validate, step, board)
+                    self._validate(validate, step, board, log.means(step - self.config.validate_every, step))
                 if self._stop or step % self.config.checkpoint_every == 0 or step == self.config.steps:
                     self.manager.save(step)
                 if self._stop:
@@ -179,8 +193,8 @@ class AdversarialTrainer:
             raise KeyboardInterrupt
         self._stop = True
 
-    def _validate(self, validate, step: int, board) -> None:
-        numbers = validate(step)
+    def _validate(self, validate, step: int, board, training: dict[str, float]) -> None:
+        numbers = {**validate(step), "training": training}
         _to_board(board, {f"validation/{k}": v for k, v in numbers.items() if isinstance(v, float)}, step)
         with (self.run / "validation.jsonl").open("a") as handle:
             handle.write(json.dumps({"step": step, **numbers}) + "\n")
@@ -204,8 +218,41 @@ class AdversarialTrainer:
         return reduced
 
     def _train_step(self, batch):
-        task, replicas = self.task, float(self.strategy.num_replicas_in_sync)
+        parts = self.config.accumulate
+        if parts == 1:
+            gradients, judging, told = self._gradients(batch)
+        else:
+            pieces = {name: tf.stack(tf.split(value, parts)) for name, value in batch.items()}
+            first = {name: value[0] for name, value in pieces.items()}
+            sums = self._gradients(first)
+            # a loop of TensorFlow's, one turn after the other: unrolled, all parts would be in memory at once
+            _, sums = tf.while_loop(
+                lambda i, _: i < parts,
+                lambda i, sums: (
+                    i + 1,
+                    tf.nest.map_structure(
+                        tf.add, sums, self._gradients({name: value[i] for name, value in pieces.items()})
+                    ),
+                ),
+                (tf.constant(1), sums),
+                parallel_iterations=1,
+            )
+            gradients, judging, told = tf.nest.map_structure(lambda value: value / parts, sums)
+        self.generator_optimizer.apply_gradients(zip(gradients, self.generator.trainable_variables, strict=True))
+        if self.discriminator is not None:
+            variables = self.discriminator.trainable_variables
+            self.discriminator_optimizer.apply_gradients(zip(judging, variables, strict=True))
+        return told
+
+    def _gradients(self, batch) -> tuple[list, list, dict]:
+        """Gradients of generator and discriminator (none without one) on a batch, and the parts of their losses."""
+        task, replicas = self.task, float(self.strategy.num_replicas_in_sync)  # Keras adds up the replicas' gradients
         inputs = task.inputs(batch)
+        if self.discriminator is None:
+            with tf.GradientTape() as tape:
+                total, parts = task.generator_loss(batch, self.generator(inputs, training=True), [], [], 0.0)
+                loss = self.generator_optimizer.scale_loss(total / replicas)
+            return tape.gradient(loss, self.generator.trainable_variables), [], {"generator": total, **parts}
         condition, real = task.judged_under(inputs, batch), task.real(batch)
         with tf.GradientTape() as generator_tape, tf.GradientTape() as discriminator_tape:
             outputs = self.generator(inputs, training=True)
@@ -218,16 +265,13 @@ class AdversarialTrainer:
             judged = 0.5 * (
                 losses.least_squares(real_views[-1], 1.0, where) + losses.least_squares(fake_views[-1], 0.0, where)
             )
-            # Keras adds up the replicas' gradients
             generator_loss = self.generator_optimizer.scale_loss(total / replicas)
             discriminator_loss = self.discriminator_optimizer.scale_loss(judged / replicas)
-        self._apply(self.generator_optimizer, generator_tape, generator_loss, self.generator)
-        self._apply(self.discriminator_optimizer, discriminator_tape, discriminator_loss, self.discriminator)
-        return {"generator": total, **parts, "discriminator": judged}
-
-    def _apply(self, optimizer, tape, loss, model) -> None:
-        gradients = tape.gradient(loss, model.trainable_variables)
-        optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
+        return (
+            generator_tape.gradient(generator_loss, self.generator.trainable_variables),
+            discriminator_tape.gradient(discriminator_loss, self.discriminator.trainable_variables),
+            {"generator": total, **parts, "discriminator": judged},
+        )
 
     def _average(self) -> None:
         # young networks change fast: a short memory first
@@ -256,6 +300,7 @@ class _CsvLog:
 
     def __init__(self, path: Path, start: int):
         self.path, self.names, self.handle = path, None, None
+        self.rows: list[tuple[int, dict[str, float]]] = []
         if path.is_file():
             with path.open(newline="") as handle:
                 rows = [row for row in csv.DictReader(handle) if (row.get("step") or "").isdigit()]
@@ -263,6 +308,8 @@ class _CsvLog:
             if rows:
                 self._open([n for n in rows[0] if n])
                 self.writer.writerows(rows)
+                for row in rows:
+                    self.rows.append((int(row["step"]), {n: float(row[n]) for n in self.names if n != "step"}))
 
     def _open(self, names):
         self.names = names
@@ -275,6 +322,12 @@ class _CsvLog:
             self._open(["step", *values])
         self.writer.writerow({"step": step, **{k: f"{v:.6f}" for k, v in values.items()}})
         self.handle.flush()
+        self.rows.append((step, values))
+
+    def means(self, after: int, until: int) -> dict[str, float]:
+        """Means of the lines of steps beyond `after`, up to `until`."""
+        values = [row for step, row in self.rows if after < step <= until]
+        return {name: round(sum(v[name] for v in values) / len(values), 6) for name in values[0]} if values else {}
 
     def close(self) -> None:
         if self.handle is not None:

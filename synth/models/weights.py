@@ -1,4 +1,4 @@
-"""Trained generators on disk: a folder with `generator.weights.h5` and `card.json`, read safely.
+"""Trained networks on disk: a folder with `generator.weights.h5` (or `segmenter...`) and `card.json`, read safely.
 
 The weights are plain HDF5 arrays, one per variable (float16 on disk, float32 in memory): no pickle, no code. The card
 says what the network is, what it was trained on, what it scores, what it is for, and the checksum of the weights.
@@ -6,65 +6,83 @@ says what the network is, what it was trained on, what it scores, what it is for
 
 import hashlib
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
+import keras
 import numpy as np
 
 from synth.errors import ModelError
 from synth.exporters.files import atomic_write, sha256_file
 from synth.models.generator import GeneratorConfig, build_generator
 from synth.models.inference import LayoutPainter
+from synth.models.segmenter import SegmenterConfig, build_segmenter
 
-WEIGHTS, CARD = "generator.weights.h5", "card.json"
+CARD = "card.json"
 PACKAGED = Path(__file__).parent / "weights"
 DEFAULT_MODEL = "default"
 
 
+@dataclass(frozen=True)
+class Kind:
+    """One kind of network: its name (also the card's entry that rebuilds it), and what ships under which name."""
+
+    name: str
+    config: type
+    shipped: dict[str, str]
+
+    @property
+    def weights(self) -> str:
+        """The weights' file."""
+        return f"{self.name}.weights.h5"
+
+
+GENERATOR = Kind("generator", GeneratorConfig, {DEFAULT_MODEL: "default"})
+SEGMENTER = Kind("segmenter", SegmenterConfig, {DEFAULT_MODEL: "segmenter"})
+
+
 def save_generator(folder: str | Path, generator, card: dict) -> Path:
     """Write weights (float16) and card into `folder`; the card gets the weights' checksum. Returns the folder."""
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with atomic_write(folder / WEIGHTS) as handle, h5py.File(handle, "w") as file:
-        for variable in generator.weights:
-            # the path is unique in the model; slashes make HDF5 groups of it
-            file.create_dataset(variable.path, data=np.asarray(variable, np.float16), compression="gzip", shuffle=True)
-    card = {**card, "weights_sha256": sha256_file(folder / WEIGHTS)}
-    with atomic_write(folder / CARD) as handle:
-        handle.write((json.dumps(card, indent=1, sort_keys=True) + "\n").encode())
-    return folder
+    return _save(folder, GENERATOR, generator, card)
 
 
-def model_folder(model: str | Path) -> Path:
-    """The folder of a model: a name that the package ships (`default`) or a folder made by `synth train generator`.
+def save_segmenter(folder: str | Path, segmenter, card: dict) -> Path:
+    """As `save_generator`, for a network from `build_segmenter`."""
+    return _save(folder, SEGMENTER, segmenter, card)
+
+
+def model_folder(model: str | Path, kind: Kind = GENERATOR) -> Path:
+    """The folder of a model: a name that the package ships (`default`) or a folder made by `synth train`.
 
     Raises:
         ModelError: neither exists.
     """
-    shipped = PACKAGED / str(model)
+    shipped = PACKAGED / kind.shipped.get(str(model), str(model))
     folder = shipped if shipped.is_dir() and "/" not in str(model) else Path(model)
     if not (folder / CARD).is_file():
-        names = sorted(path.parent.name for path in PACKAGED.glob(f"*/{CARD}"))
+        names = [name for name, place in kind.shipped.items() if (PACKAGED / place / CARD).is_file()]
         raise ModelError(
-            f"model {model}: expected a folder with {CARD} and {WEIGHTS}, or one of {', '.join(names) or '(none)'}; "
-            "found neither. Train one with `synth train generator`."
+            f"model {model}: expected a folder with {CARD} and {kind.weights}, or one of "
+            f"{', '.join(names) or '(none)'}; found neither. Train one with `synth train {kind.name}`."
         )
     return folder
 
 
-def read_card(model: str | Path) -> dict:
+def read_card(model: str | Path, kind: Kind = GENERATOR) -> dict:
     """The card of a model.
 
     Raises:
-        ModelError: there is no such model, or the card is damaged.
+        ModelError: there is no such model, or the card is damaged or another kind's.
     """
-    path = model_folder(model) / CARD
+    path = model_folder(model, kind) / CARD
     try:
         card = json.loads(path.read_text())
-        GeneratorConfig(**card["generator"])
+        kind.config(**card[kind.name])
         return card
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path}: not the card of a generator ({error}); copy the model folder again.") from error
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelError(f"{path}: not the card of a {kind.name} ({error}); copy the model folder again.") from error
 
 
 def load_generator(model: str | Path = DEFAULT_MODEL) -> tuple[LayoutPainter, dict]:
@@ -73,8 +91,35 @@ def load_generator(model: str | Path = DEFAULT_MODEL) -> tuple[LayoutPainter, di
     Raises:
         ModelError: no such model, weights that do not match the card's checksum or network.
     """
-    card = read_card(model)
-    path = model_folder(model) / WEIGHTS
+    generator, card = _load(model, GENERATOR, build_generator)
+    return LayoutPainter(generator, card.get("texture_gain", 1.0)), card
+
+
+def load_segmenter(model: str | Path = DEFAULT_MODEL) -> tuple[keras.Model, dict]:
+    """A segmenter's network with a model's weights, and its card.
+
+    Raises:
+        ModelError: no such model, weights that do not match the card's checksum or network.
+    """
+    return _load(model, SEGMENTER, build_segmenter)
+
+
+def _save(folder: str | Path, kind: Kind, network, card: dict) -> Path:
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_write(folder / kind.weights) as handle, h5py.File(handle, "w") as file:
+        for variable in network.weights:
+            # the path is unique in the model; slashes make HDF5 groups of it
+            file.create_dataset(variable.path, data=np.asarray(variable, np.float16), compression="gzip", shuffle=True)
+    card = {**card, "weights_sha256": sha256_file(folder / kind.weights)}
+    with atomic_write(folder / CARD) as handle:
+        handle.write((json.dumps(card, indent=1, sort_keys=True) + "\n").encode())
+    return folder
+
+
+def _load(model: str | Path, kind: Kind, build: Callable) -> tuple[keras.Model, dict]:
+    card = read_card(model, kind)
+    path = model_folder(model, kind) / kind.weights
     if not path.is_file():
         raise ModelError(f"{path}: expected the weights beside {CARD}, found none; copy the model folder again.")
     found = sha256_file(path)
@@ -83,15 +128,15 @@ def load_generator(model: str | Path = DEFAULT_MODEL) -> tuple[LayoutPainter, di
             f"{path}: checksum {found[:12]} differs from the card's {str(card.get('weights_sha256'))[:12]}; "
             "the file is damaged or belongs to another card. Copy the model folder again."
         )
-    generator = build_generator(GeneratorConfig(**card["generator"]))
-    _fill(generator, path)
-    return LayoutPainter(generator, card.get("texture_gain", 1.0)), card
+    network = build(kind.config(**card[kind.name]))
+    _fill(network, path)
+    return network, card
 
 
-def _fill(generator, path: Path) -> None:
+def _fill(network, path: Path) -> None:
     try:
         with h5py.File(path, "r") as file:
-            for variable in generator.weights:
+            for variable in network.weights:
                 data = file.get(variable.path)
                 if not isinstance(data, h5py.Dataset) or data.shape != tuple(variable.shape):
                     shape = getattr(data, "shape", None)

@@ -1,0 +1,128 @@
+"""The segmenters: four modalities to label probabilities, as Vox2Vox's generator or as a 3D U-Net."""
+
+from dataclasses import asdict, dataclass
+
+import keras
+from keras import layers
+
+from synth.brats import MODALITIES, Tumour
+from synth.errors import ModelError
+from synth.models.layers import DepthToSpace, SpaceToDepth, convolution_block, instance_norm
+
+ARCHITECTURES = ("vox2vox", "unet3d")
+DIVISOR = 16  # every spatial size must be a multiple of it
+LABELS = len(Tumour)  # none, NCR, ED, ET
+
+
+@dataclass(frozen=True)
+class SegmenterConfig:
+    """What the segmenter is; stored in its card and enough to rebuild it."""
+
+    arch: str = "unet3d"
+    width: int = 32  # base filters; the paper's Vox2Vox has 64
+    dropout: float = 0.25  # at the bottom (the calibrated Vox2Vox; its public code has 0.2)
+    deep_supervision: bool = False  # unet3d only: losses at half and quarter resolution too
+
+    def __post_init__(self):
+        """Raise `ModelError` on values that make no network."""
+        if self.arch not in ARCHITECTURES:
+            raise ModelError(f"arch must be one of {', '.join(ARCHITECTURES)}, found {self.arch!r}.")
+        if self.width < 4 or not 0 <= self.dropout < 1:
+            raise ModelError(f"segmenter: width >= 4 and 0 <= dropout < 1 expected, found {self}.")
+        if self.deep_supervision and self.arch != "unet3d":
+            raise ModelError("deep supervision is for unet3d; the Vox2Vox has a discriminator.")
+
+    def to_dict(self) -> dict:
+        """JSON-able; `SegmenterConfig(**d)` reads it back."""
+        return asdict(self)
+
+
+def build_segmenter(config: SegmenterConfig | None = None) -> keras.Model:
+    """The network: images (B, X, Y, Z, 4), z-scored in the brain and 0 outside, to a dict of probabilities.
+
+    `probabilities` is (B, X, Y, Z, 4) over none, NCR, ED, ET; with deep supervision `half` and `quarter` are those at
+    lower resolutions. X, Y and Z must be multiples of 16.
+    """
+    config = config or SegmenterConfig()
+    return (_vox2vox if config.arch == "vox2vox" else _unet3d)(config)
+
+
+def build_patchgan(width: int = 64) -> keras.Model:
+    """Vox2Vox's discriminator: scans together with the labels they should have, judged patch by patch.
+
+    Four convolutions with kernels of 4 and stride 2, instance norm in all but the first, and a linear score. Inputs:
+    condition (B, X, Y, Z, 4), image (B, X, Y, Z, 4) of label probabilities. Output: a list of the scores alone,
+    (B, X/16, Y/16, Z/16, 1).
+    """
+    condition = keras.Input((None, None, None, len(MODALITIES)), name="condition")
+    image = keras.Input((None, None, None, LABELS), name="image")
+    x = layers.Concatenate()([condition, image])
+    for level in range(4):
+        x = layers.Conv3D(width * 2**level, 4, 2, "same", kernel_initializer="he_normal", name=f"d{level}_conv")(x)
+        x = instance_norm(x, f"d{level}_norm") if level else x
+        x = layers.LeakyReLU(negative_slope=0.2, name=f"d{level}_act")(x)
+    score = layers.Conv3D(1, 4, padding="same", kernel_initializer="he_normal", name="score")(x)
+    return keras.Model({"condition": condition, "image": image}, [score], name="patchgan")
+
+
+def _vox2vox(config: SegmenterConfig) -> keras.Model:
+    """Vox2Vox's generator (Cirillo et al. 2020, arXiv:2003.13653): kernels of 4, stride 2, dense bottleneck of four.
+
+    The last transposed convolution to four channels costs a quarter of a pass on a CPU; a convolution to 32 packed
+    channels does the same work (each of the 8 output voxels of a cell has taps of its own) and is fast.
+    """
+    width = config.width
+    images = keras.Input((None, None, None, len(MODALITIES)), name="images")
+    x, skips = images, []
+    for level, factor in enumerate((1, 2, 4, 8)):
+        x = layers.Conv3D(width * factor, 4, 2, "same", kernel_initializer="he_normal", name=f"down{level}_conv")(x)
+        x = layers.LeakyReLU(negative_slope=0.2, name=f"down{level}_act")(instance_norm(x, f"down{level}_norm"))
+        skips.append(x)
+    for block in range(4):
+        y = layers.Dropout(config.dropout, name=f"bottom{block}_drop")(x)
+        y = layers.Conv3D(width * 8, 4, 1, "same", kernel_initializer="he_normal", name=f"bottom{block}_conv")(y)
+        y = layers.LeakyReLU(negative_slope=0.2, name=f"bottom{block}_act")(instance_norm(y, f"bottom{block}_norm"))
+        x = layers.Concatenate(name=f"bottom{block}_join")([x, y]) if block < 3 else y
+    for level, factor in ((2, 4), (1, 2), (0, 1)):
+        x = layers.Conv3DTranspose(
+            width * factor, 4, 2, "same", kernel_initializer="he_normal", name=f"up{level}_conv"
+        )(x)
+        x = layers.LeakyReLU(negative_slope=0.2, name=f"up{level}_act")(instance_norm(x, f"up{level}_norm"))
+        x = layers.Concatenate(name=f"up{level}_join")([x, skips[level]])
+    logits = layers.Conv3D(8 * LABELS, 3, padding="same", kernel_initializer="he_normal", name="logits")(x)
+    logits = DepthToSpace(name="unpack")(logits)
+    return keras.Model({"images": images}, {"probabilities": _softmax(logits, "probabilities")}, name="vox2vox")
+
+
+def _unet3d(config: SegmenterConfig) -> keras.Model:
+    """A 3D U-Net (Cicek et al. 2016, arXiv:1606.06650) on 2x2x2-packed voxels, with instance norm.
+
+    Four levels of two convolutions down, one up. Packing keeps every voxel in view at an eighth of the cost of a first
+    level at full resolution.
+    """
+    width = config.width
+    images = keras.Input((None, None, None, len(MODALITIES)), name="images")
+    x, skips = SpaceToDepth(name="pack")(images), []
+    for level in range(4):
+        x = convolution_block(x, width * 2**level, f"down{level}", strides=2 if level else 1)
+        x = convolution_block(x, width * 2**level, f"down{level}b")
+        if level < 3:
+            skips.append(x)
+    x = layers.Dropout(config.dropout, name="bottom_drop")(x)
+    outputs, names = {}, {2: "quarter", 1: "half"}
+    for level in (2, 1, 0):
+        x = layers.Conv3D(width * 2**level, 1, name=f"up{level}_reduce")(x)
+        x = layers.UpSampling3D(2, name=f"up{level}_grow")(x)
+        x = layers.Concatenate(name=f"up{level}_join")([x, skips[level]])
+        x = convolution_block(x, width * 2**level, f"up{level}")
+        if config.deep_supervision and level in names:
+            low = layers.Conv3D(LABELS, 1, name=f"{names[level]}_logits")(x)
+            low = layers.UpSampling3D(2, name=f"{names[level]}_grow")(low)  # voxels are packed by two already
+            outputs[names[level]] = _softmax(low, names[level])
+    logits = DepthToSpace(name="unpack")(layers.Conv3D(8 * LABELS, 3, padding="same", name="logits")(x))
+    outputs["probabilities"] = _softmax(logits, "probabilities")
+    return keras.Model({"images": images}, outputs, name="unet3d")
+
+
+def _softmax(logits, name: str):
+    return layers.Activation("softmax", dtype="float32", name=name)(logits)

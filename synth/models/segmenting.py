@@ -1,0 +1,95 @@
+"""Segmenting whole brains: sliding windows blended by a Gaussian, mirrored views, several networks."""
+
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+import tensorflow as tf
+
+from synth.case import Case, zscored
+from synth.layout.layout import bounding_box
+from synth.models.segmenter import LABELS
+
+MIRRORS = ("none", "x", "xyz")
+"""Test-time mirroring: no views but the scan itself, left and right, or all eight."""
+
+
+class Segmenter:
+    """One or several trained networks, ready to segment cases.
+
+    Args:
+        networks: from `build_segmenter`, of one kind; their probabilities are averaged.
+        window: edge of the windows in voxels, a multiple of 16: that of the patches they were trained on.
+        overlap: share of a window that its neighbour covers again, 0 to below 1.
+        mirror: one of `MIRRORS`.
+    """
+
+    def __init__(self, networks: Sequence, window: int, *, overlap: float = 0.5, mirror: str = "none"):
+        self.networks, self.window, self.overlap, self.mirror = list(networks), window, overlap, mirror
+        spec = [tf.TensorSpec((1, None, None, None, 4), tf.float32)]
+        self._runs = [
+            tf.function(lambda x, net=net: net({"images": x}, training=False)["probabilities"], input_signature=spec)
+            for net in self.networks
+        ]
+        self._blend = _gaussian(window)
+
+    def __call__(self, case: Case) -> np.ndarray:
+        """The probabilities in the brain's box put on the case's grid as labels, (X, Y, Z) uint8 class indices."""
+        box, probabilities = self.in_box(case)
+        labels = np.zeros(case.images.shape[:3], np.uint8)
+        labels[box] = probabilities.argmax(-1)
+        labels[~case.brain] = 0
+        return labels
+
+    def in_box(self, case: Case) -> tuple[tuple[slice, slice, slice], np.ndarray]:
+        """The brain's box and the probabilities of none, NCR, ED and ET there, (x, y, z, 4) float32."""
+        brain = case.brain
+        box = bounding_box(brain)
+        return box, self.probabilities(zscored(case.images[box], brain[box]))
+
+    def probabilities(self, images: np.ndarray) -> np.ndarray:
+        """Probabilities (x, y, z, 4) float32 of z-scored images (x, y, z, 4), 0 outside the brain."""
+        axes = {"none": (), "x": (0,), "xyz": (0, 1, 2)}[self.mirror]
+        views = [tuple(a for a, used in zip(axes, on, strict=True) if used) for on in product((0, 1), repeat=len(axes))]
+        total = np.zeros((*images.shape[:3], LABELS), np.float32)
+        for view in views:
+            flipped = np.flip(images, view) if view else images
+            for run in self._runs:
+                found = self._slide(run, flipped)
+                total += np.flip(found, view) if view else found
+        return total / (len(views) * len(self._runs))
+
+    def _slide(self, run, images: np.ndarray) -> np.ndarray:
+        size = images.shape[:3]
+        padding = [max(self.window - n, 0) for n in size]
+        before = [p // 2 for p in padding]
+        padded = np.pad(images, [(b, p - b) for b, p in zip(before, padding, strict=True)] + [(0, 0)])
+        total = np.zeros((*padded.shape[:3], LABELS), np.float32)
+        weight = np.zeros((*padded.shape[:3], 1), np.float32)
+        starts = [_starts(n, self.window, self.overlap) for n in padded.shape[:3]]
+        for corner in product(*starts):
+            part = tuple(slice(c, c + self.window) for c in corner)
+            window = padded[part]
+            if not window.any():  # nothing of the brain
+                weight[part] += self._blend
+                total[part][..., 0:1] += self._blend
+                continue
+            total[part] += run(window[None]).numpy()[0] * self._blend
+            weight[part] += self._blend
+        inner = tuple(slice(b, b + n) for b, n in zip(before, size, strict=True))
+        return total[inner] / weight[inner]
+
+
+def _starts(size: int, window: int, overlap: float) -> list[int]:
+    """First voxels of evenly spread windows that cover `size` and overlap by at least the share."""
+    if size <= window:
+        return [0]
+    count = int(np.ceil((size - window) / max(window * (1 - overlap), 1))) + 1
+    return np.rint(np.linspace(0, size - window, count)).astype(int).tolist()
+
+
+def _gaussian(window: int) -> np.ndarray:
+    """(w, w, w, 1): 1 in the middle, falling with a standard deviation of an eighth of the window, as nnU-Net's."""
+    line = np.exp(-0.5 * ((np.arange(window) - (window - 1) / 2) / (window / 8)) ** 2)
+    cube = line[:, None, None] * line[:, None] * line
+    return np.maximum(cube, 1e-4 * cube.max()).astype(np.float32)[..., None]

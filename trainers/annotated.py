@@ -1,0 +1,128 @@
+"""Annotated cases of any origin for a segmenter: real folders, synthetic folders (NIfTI or our HDF5), with lineage.
+
+A synthetic case descends from the patients whose brain or tumour it took (`host` and `donor` in the manifest), so that
+a split can keep relatives together. Cases drawn from the atlas descend from nobody.
+"""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from synth.case import Case
+from synth.cases import find_cases, read_case
+from synth.errors import DataError, OutputError, printable
+from synth.layout.extract import source_signature
+from synth.manifest import MANIFEST, read_entries
+from synth.trainers.patches import LabelledCase, prepare_labelled
+
+_TIMEPOINT = re.compile(r"^((?:Brats18|Brats17|BraTS19|BraTS20).*?_.*)_\d+$|^(BraTS-[A-Z]+-\d+)-\d{3}$")
+_ATLAS = "atlas-"
+
+
+@dataclass(frozen=True)
+class Annotated:
+    """One case with labels, not read yet.
+
+    Attributes:
+        id: of the case.
+        signature: changes when its files do.
+        patients: whose anatomy is in it (`patient_of`); empty for one drawn from the atlas.
+        synthetic: whether it was painted.
+        read: gives the Case.
+    """
+
+    id: str
+    signature: str
+    patients: frozenset[str]
+    synthetic: bool
+    read: Callable[[], Case]
+
+
+def patient_of(case_id: str) -> str:
+    """The patient behind a case id: BraTS appends the scan's number (`_1` up to 2020, `-000` from 2023).
+
+    >>> patient_of("Brats18_TCIA02_370_1"), patient_of("BraTS-GLI-00005-001"), patient_of("BraTS2021_00002")
+    ('Brats18_TCIA02_370', 'BraTS-GLI-00005', 'BraTS2021_00002')
+    """
+    found = _TIMEPOINT.match(case_id)
+    return (found[1] or found[2]) if found else case_id
+
+
+def find_annotated(folder: str | Path) -> list[Annotated]:
+    """All annotated cases below a folder, sorted by id; a synthetic set is known by its manifest.
+
+    Raises:
+        DataError: no such folder or no case in it; a synthetic case that its manifest does not know.
+    """
+    folder = Path(folder)
+    records = _records(folder)
+    if _is_hdf5(folder):
+        return _in_hdf5(folder, records)
+    out = []
+    for files in find_cases(folder):
+        if "seg" not in files.paths:
+            raise DataError(
+                f"{printable(files.folder)}: case {printable(files.id)} has no segmentation; training needs labels: "
+                "add it or take the case out."
+            )
+        patients, synthetic = _lineage(files.id, records, folder)
+        out.append(
+            Annotated(files.id, source_signature(files), patients, synthetic, lambda files=files: read_case(files))
+        )
+    return out
+
+
+def prepare(
+    cases: Sequence[Annotated], cache: str | Path, progress: Callable[[Iterable], Iterable] = iter
+) -> list[LabelledCase]:
+    """Prepare cases below `cache`, once; raise `DataError` on one that cannot be read or has no labels."""
+    return prepare_labelled(cases, Path(cache), lambda case: case.read(), progress)
+
+
+def _records(folder: Path) -> dict[str, dict] | None:
+    if not (folder / MANIFEST).is_file():
+        return None
+    try:
+        return {record["id"]: record for record in read_entries(folder)}
+    except (OutputError, KeyError) as error:
+        raise DataError(f"{folder / MANIFEST}: cannot be read ({error}); the set's lineage is unknown.") from error
+
+
+def _lineage(case_id: str, records: dict[str, dict] | None, folder: Path) -> tuple[frozenset[str], bool]:
+    if records is None:
+        return frozenset({patient_of(case_id)}), False
+    if case_id not in records:
+        raise DataError(
+            f"{folder}: case {printable(case_id)} is not in {MANIFEST}, so its lineage is unknown; finish the run "
+            "with --resume or take the case out."
+        )
+    return ancestors(records[case_id]), True
+
+
+def ancestors(record: dict) -> frozenset[str]:
+    """The patients that a manifest's record names: host and donor, unless they are atlas anatomies."""
+    names = [record.get("host"), record.get("donor")]
+    return frozenset(patient_of(name) for name in names if name and not name.startswith(_ATLAS))
+
+
+def _is_hdf5(folder: Path) -> bool:
+    from synth.exporters.hdf5_cases import shard_paths
+
+    return folder.suffix == ".h5" or (folder.is_dir() and bool(shard_paths(folder)))
+
+
+def _in_hdf5(path: Path, records: dict[str, dict] | None) -> list[Annotated]:
+    from synth.exporters.hdf5_cases import open_cases
+
+    cases, out = open_cases(path), []
+    if path.is_file() and records is None:  # a single shard: its manifest lies beside it
+        records = _records(path.parent)
+    for index, case_id in enumerate(cases.ids):
+        patients, synthetic = _lineage(case_id, records, path)
+        record = (records or {}).get(case_id)
+        state = record or [str(path.resolve()), path.stat().st_mtime_ns]
+        signature = hashlib.sha256(repr(state).encode()).hexdigest()
+        out.append(Annotated(case_id, signature, patients, synthetic, lambda i=index: cases.read(i)))
+    return out

@@ -1,0 +1,158 @@
+"""Annotated scans prepared for a segmenter, and the patches it is trained on, drawn by step number.
+
+As in `data`: each case's brain box lies uncompressed on the disk and is memory-mapped, and slot j of step k draws
+everything from `SeedSequence(seed, spawn_key=(k, j))`, so that a resumed run sees the same patches.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from synth.case import Case, zscored
+from synth.errors import DataError
+from synth.layout.layout import bounding_box
+from synth.trainers.augment import SegmentationAugment
+from synth.trainers.data import PatchConfig, crop, patch_centre, patch_start
+
+HEALTHY = 1  # in `LabelledCase.coded`; the tumour's classes follow
+
+
+@dataclass(frozen=True)
+class LabelledCase:
+    """One prepared case: its box of z-scored images and labels on the disk."""
+
+    id: str
+    folder: Path
+
+    @property
+    def images(self) -> np.ndarray:
+        """(x, y, z, 4) float16, memory-mapped: z-scored in the brain, 0 outside."""
+        return np.load(self.folder / "images.npy", mmap_mode="r", allow_pickle=False)
+
+    @property
+    def coded(self) -> np.ndarray:
+        """(x, y, z) uint8, memory-mapped: 0 outside the brain, else 1 + `Tumour`."""
+        return np.load(self.folder / "coded.npy", mmap_mode="r", allow_pickle=False)
+
+
+def store_labelled(case: Case, folder: Path, record: dict | None = None) -> LabelledCase:
+    """Write one annotated case into `folder`, ready for `load_labelled`.
+
+    Raises:
+        DataError: the case has no labels, or no brain.
+    """
+    brain = case.brain
+    if case.labels is None or not brain.any():
+        raise DataError(f"{case.id}: training needs a scan with labels; add its segmentation or leave the case out.")
+    box = bounding_box(brain)
+    images = zscored(case.images[box], brain[box]).clip(-8, 12)
+    folder.mkdir(parents=True, exist_ok=True)
+    np.save(folder / "images.npy", np.ascontiguousarray(images, np.float16))
+    np.save(folder / "coded.npy", np.where(brain[box], case.labels[box] + HEALTHY, 0).astype(np.uint8))
+    # last: its presence vouches for the arrays
+    (folder / "case.json").write_text(json.dumps({**(record or {}), "id": case.id}))
+    return LabelledCase(case.id, folder)
+
+
+def load_labelled(folder: Path) -> LabelledCase:
+    """A case written by `store_labelled`."""
+    return LabelledCase(json.loads((folder / "case.json").read_text())["id"], folder)
+
+
+class Pool(Protocol):
+    """Where patches come from: the cases that step `step` may draw from."""
+
+    def at(self, step: int) -> Sequence[LabelledCase]:
+        """The cases to choose from at this step; the same at every call."""
+
+
+@dataclass(frozen=True)
+class FixedPool:
+    """The same cases at every step."""
+
+    cases: Sequence[LabelledCase]
+
+    def at(self, step: int) -> Sequence[LabelledCase]:
+        """All of them."""
+        return self.cases
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Pools and the share of patches that each gives."""
+
+    pools: tuple[Pool, ...]
+    shares: tuple[float, ...]
+
+    def __post_init__(self):
+        """Raise `DataError` on shares that cannot be drawn with."""
+        if len(self.pools) != len(self.shares) or not self.pools or min(self.shares) < 0 or sum(self.shares) <= 0:
+            raise DataError(f"a mix needs one share of at least 0 for each of its pools, found {self.shares}.")
+
+
+def draw_labelled_patch(
+    mix: Mix, step: int, slot: int, seed: int, patch: PatchConfig, augment: SegmentationAugment
+) -> dict[str, np.ndarray]:
+    """Patch `slot` of step `step`: images (s, s, s, 4) float32 and labels (s, s, s) uint8 class indices."""
+    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(step, slot)))
+    shares = np.asarray(mix.shares, float)
+    pool = mix.pools[rng.choice(len(shares), p=shares / shares.sum())]
+    cases = pool.at(step)
+    case = cases[rng.integers(len(cases))]
+    images, coded = case.images, case.coded
+    drawn = augment.draw(rng)
+    centre = patch_centre(coded, HEALTHY, patch.tumour_share, rng)
+    size = patch.size
+    edge = size + 2 * (size // 8) if drawn.warps else size
+    images, coded = crop(images, coded, patch_start(centre, edge, coded.shape), edge)
+    images, coded = drawn.apply(images, coded, size)
+    images = images * (coded > 0)[..., None]
+    return {
+        "images": np.ascontiguousarray(images, np.float32),
+        "labels": np.ascontiguousarray(np.maximum(coded, HEALTHY) - HEALTHY),
+    }
+
+
+def labelled_dataset(
+    mix: Mix, *, start: int, stop: int, batch: int, seed: int, patch: PatchConfig, augment: SegmentationAugment
+) -> tf.data.Dataset:
+    """Batches of steps `start` to `stop`, drawn ahead of the training step."""
+    size = (patch.size,) * 3
+
+    def load(index):
+        def draw(i):
+            drawn = draw_labelled_patch(mix, int(i) // batch, int(i) % batch, seed, patch, augment)
+            return drawn["images"], drawn["labels"]
+
+        images, labels = tf.numpy_function(draw, [index], [tf.float32, tf.uint8])
+        return {"images": tf.ensure_shape(images, (*size, 4)), "labels": tf.ensure_shape(labels, size)}
+
+    indices = tf.data.Dataset.range(start * batch, stop * batch)
+    return indices.map(load, num_parallel_calls=2, deterministic=True).batch(batch, drop_remainder=True).prefetch(2)
+
+
+def prepare_labelled(
+    cases: Iterable, cache: Path, read: Callable, progress: Callable[[Iterable], Iterable] = iter
+) -> list[LabelledCase]:
+    """Prepare cases once below `cache`; later calls reuse what is there and unchanged.
+
+    Args:
+        cases: whatever `read` takes; each with `id` and `signature`.
+        cache: where the arrays go. They hold voxels: keep it where the scans may be kept.
+        read: gives the Case.
+        progress: wraps the cases (`tqdm`).
+    """
+    out = []
+    for one in progress(cases):
+        folder = Path(cache) / one.id
+        record = folder / "case.json"
+        if record.is_file() and json.loads(record.read_text()).get("signature") == one.signature:
+            out.append(load_labelled(folder))
+        else:
+            out.append(store_labelled(read(one), folder, {"signature": one.signature}))
+    return out
