@@ -19,11 +19,11 @@ from synth.trainers.data import PatchConfig, patch_dataset, prepare_cases
 from synth.trainers.generator import (
     GeneratorTraining,
     _build_networks,
-    _keep_settings,
     _refuse_overlap,
     train_generator,
 )
 from synth.trainers.painting import PaintingTask
+from synth.trainers.runs import keep_settings
 from synth.trainers.validation import GeneratorValidation, calibrate_texture, validation_score
 from synth.trainers.vox2vox import AdversarialTrainer, TrainConfig
 
@@ -183,7 +183,7 @@ def test_a_case_in_both_folders_is_refused(cases):
 def test_foreign_folder_is_not_trained_into(tmp_path):
     (tmp_path / "thesis.docx").write_text("mine")
     with pytest.raises(OutputError, match="other files"):
-        _keep_settings(tmp_path, GeneratorTraining())
+        keep_settings(tmp_path, GeneratorTraining())
 
 
 @pytest.mark.parametrize("bad", [{"steps": 0}, {"batch": 0}, {"precision": "int8"}, {"learning_rate": 0}])

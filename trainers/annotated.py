@@ -17,7 +17,7 @@ from synth.layout.extract import source_signature
 from synth.manifest import MANIFEST, read_entries
 from synth.trainers.patches import LabelledCase, prepare_labelled
 
-_TIMEPOINT = re.compile(r"^((?:Brats18|Brats17|BraTS19|BraTS20).*?_.*)_\d+$|^(BraTS-[A-Z]+-\d+)-\d{3}$")
+_TIMEPOINT = re.compile(r"^(brats1[789]_.+)_\d{1,2}$|^(BraTS-[A-Z]+-\d+)-\d{3}$", re.IGNORECASE)
 _ATLAS = "atlas-"
 
 
@@ -41,7 +41,7 @@ class Annotated:
 
 
 def patient_of(case_id: str) -> str:
-    """The patient behind a case id: BraTS appends the scan's number (`_1` up to 2020, `-000` from 2023).
+    """The patient behind a case id: BraTS appends the scan's number (`_1` up to 2019, `-000` from 2023).
 
     >>> patient_of("Brats18_TCIA02_370_1"), patient_of("BraTS-GLI-00005-001"), patient_of("BraTS2021_00002")
     ('Brats18_TCIA02_370', 'BraTS-GLI-00005', 'BraTS2021_00002')

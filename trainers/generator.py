@@ -2,17 +2,15 @@
 
 import hashlib
 import json
-import subprocess
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import keras
 import numpy as np
 
-from synth import __version__
-from synth.brats import MODALITIES, NAMINGS
+from synth.brats import MODALITIES
 from synth.cases import find_cases
-from synth.errors import ModelError, OutputError
+from synth.errors import ModelError
 from synth.models.discriminator import build_discriminator
 from synth.models.generator import GeneratorConfig, build_generator
 from synth.models.inference import LayoutPainter
@@ -20,18 +18,9 @@ from synth.models.weights import load_generator, model_hash, read_card, save_gen
 from synth.trainers.augment import AugmentConfig
 from synth.trainers.data import PatchConfig, TrainingCase, patch_dataset, prepare_cases
 from synth.trainers.painting import PaintingLoss, PaintingTask
+from synth.trainers.runs import hash_id, keep_settings, origin
 from synth.trainers.validation import GeneratorValidation, calibrate_texture
 from synth.trainers.vox2vox import AdversarialTrainer, TrainConfig, choose_strategy
-
-CITATIONS = (
-    "Cirillo et al. 2020, Vox2Vox, arXiv:2003.13653",
-    "Isola et al. 2017, pix2pix, arXiv:1611.07004",
-    "Menze et al. 2015, BraTS, doi:10.1109/TMI.2014.2377694",
-    "Bakas et al. 2017, doi:10.1038/sdata.2017.117",
-    "Baid et al. 2021, arXiv:2107.02314",
-    "Rohlfing et al. 2010, SRI24, doi:10.1002/hbm.20906",
-)
-SETTINGS = "settings.json"
 
 
 @dataclass(frozen=True)
@@ -78,7 +67,7 @@ def train_generator(
     config, out = config or GeneratorTraining(), Path(out)
     for folder in (data, val) if val is not None else (data,):
         find_cases(folder)  # refuse a mistyped folder before the run's own is begun
-    _keep_settings(out, config)
+    keep_settings(out, config)
     train = prepare_cases(data, out / "cache" / "train", quiet=quiet)
     held_out = prepare_cases(val, out / "cache" / "val", quiet=quiet) if val is not None else []
     _refuse_overlap(train, held_out)
@@ -132,26 +121,6 @@ def _build_networks(config: GeneratorTraining, init: str | Path | None):
     return generator, build_discriminator(4, len(MODALITIES), config.discriminator_width, detail=True)
 
 
-def _keep_settings(out: Path, config: GeneratorTraining) -> None:
-    path, wanted = out / SETTINGS, json.loads(json.dumps(asdict(config)))
-    if path.is_file():
-        known = json.loads(path.read_text())
-        for part in (known, wanted):  # how long and how often may change, what is learnt may not
-            for free in ("steps", "validate_every", "checkpoint_every", "log_every"):
-                part["train"].pop(free, None)
-        if known != wanted:
-            keys = sorted(k for k in wanted if known.get(k) != wanted[k])
-            raise ModelError(
-                f"{out}: holds a run with other settings of {', '.join(keys)}; give the same ones to go on with it, "
-                "or another --out."
-            )
-        return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputError(f"{out}: expected a new folder or an earlier run, found other files; choose another --out.")
-    out.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(asdict(config), indent=1) + "\n")
-
-
 def _refuse_overlap(train: list[TrainingCase], val: list[TrainingCase]) -> None:
     """A case in both folders would make validation a lie; by id, and by the scan itself."""
     known = {_fingerprint(case): case.id for case in train}
@@ -171,26 +140,20 @@ def _fingerprint(case: TrainingCase) -> str:
 def _card(name: str, config: GeneratorTraining, train, val, out: Path) -> dict:
     best = out / "best.json"
     return {
+        **origin(),
         "name": name,
         "kind": "generator: layout in a style -> t1, t1ce, t2, flair",
-        "synth": __version__,
-        "git": _git_version(),
         "generator": config.generator.to_dict(),
         "training": {
             "cases": len(train),
-            "ids_sha256": [_hash_id(case.id) for case in train],
+            "ids_sha256": [hash_id(case.id) for case in train],
             "settings": asdict(config),
         },
         "validation": {
             "cases": len(val),
-            "ids_sha256": [_hash_id(case.id) for case in val],
+            "ids_sha256": [hash_id(case.id) for case in val],
             "best": json.loads(best.read_text()) if best.is_file() else None,
         },
-        "labels": {
-            "in memory": "tissue 1 CSF, 2 GM, 3 WM; tumour 1 NCR, 2 ED, 3 ET",
-            "on disk": {n.name: list(n.label_values) for n in NAMINGS.values()},
-        },
-        "modalities": list(MODALITIES),
         "grid": "240x240x155, 1 mm, LPS, origin (0, 239, 0); sizes divisible by 16 inside the brain's box",
         "intended use": "synthetic training data for research on brain-tumour segmentation. Research use only.",
         "limits": (
@@ -198,24 +161,4 @@ def _card(name: str, config: GeneratorTraining, train, val, out: Path) -> dict:
             "them; no other lesion, age or field strength. Vessels are only hinted at. Check a set against real scans "
             "before it is trained on."
         ),
-        "citations": list(CITATIONS),
     }
-
-
-def _hash_id(case_id: str) -> str:
-    """An id that tells whether a case was used, to those who know its name, and nothing to others."""
-    return hashlib.sha256(case_id.encode()).hexdigest()[:16]
-
-
-def _git_version() -> str | None:
-    try:
-        found = subprocess.run(
-            ["git", "rev-parse", "--short=12", "HEAD"],
-            cwd=Path(__file__).parent,
-            capture_output=True,
-            text=True,
-            timeout=5,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return found.stdout.strip() or None

@@ -4,6 +4,7 @@ As in `data`: each case's brain box lies uncompressed on the disk and is memory-
 everything from `SeedSequence(seed, spawn_key=(k, j))`, so that a resumed run sees the same patches.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,16 @@ class LabelledCase:
     def coded(self) -> np.ndarray:
         """(x, y, z) uint8, memory-mapped: 0 outside the brain, else 1 + `Tumour`."""
         return np.load(self.folder / "coded.npy", mmap_mode="r", allow_pickle=False)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(x, y, z) uint8 class indices, `Tumour`."""
+        return np.maximum(self.coded, HEALTHY) - HEALTHY
+
+    @property
+    def fingerprint(self) -> str:
+        """Checksum of brain and labels: the same scan under two names has one."""
+        return hashlib.sha256(np.ascontiguousarray(self.coded).tobytes()).hexdigest()
 
 
 def store_labelled(case: Case, folder: Path, record: dict | None = None) -> LabelledCase:
@@ -133,7 +144,11 @@ def labelled_dataset(
         return {"images": tf.ensure_shape(images, (*size, 4)), "labels": tf.ensure_shape(labels, size)}
 
     indices = tf.data.Dataset.range(start * batch, stop * batch)
-    return indices.map(load, num_parallel_calls=2, deterministic=True).batch(batch, drop_remainder=True).prefetch(2)
+    patches = indices.map(load, num_parallel_calls=2, deterministic=True).batch(batch, drop_remainder=True)
+    options = tf.data.Options()
+    # a pool may wait for a sample to be painted: not in the threads that the painter needs
+    options.threading.private_threadpool_size = 3
+    return patches.prefetch(2).with_options(options)
 
 
 def prepare_labelled(

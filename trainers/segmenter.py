@@ -1,22 +1,34 @@
-"""`synth train segmenter`: from annotated cases of any origin to a segmenter's weights and card."""
+"""`synth train segmenter`: from annotated cases of any origin to a segmenter's weights and card, or to K of them."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import keras
 import numpy as np
-import tensorflow as tf
 
-from synth.brats import REGIONS
+from synth.errors import DataError, ModelError
+from synth.exporters.files import atomic_write
+from synth.generate import GenerateConfig, Generation
 from synth.models.segmenter import SegmenterConfig, build_patchgan, build_segmenter
 from synth.models.segmenting import Segmenter
+from synth.models.weights import SEGMENTER, load_segmenter, read_card, save_segmenter
+from synth.postprocess import Postprocess, choose
 from synth.quality.segmentation import region_dice
+from synth.sources import Sources
+from synth.trainers.annotated import Annotated, find_annotated, prepare
 from synth.trainers.augment import SegmentationAugment
 from synth.trainers.data import PatchConfig
-from synth.trainers.patches import HEALTHY, LabelledCase, Mix, labelled_dataset
+from synth.trainers.folds import Fold, refuse_relatives, sources_without, split
+from synth.trainers.fresh import FreshPool
+from synth.trainers.patches import FixedPool, LabelledCase, Mix, labelled_dataset
+from synth.trainers.runs import hash_id, keep_settings, origin
 from synth.trainers.segmentation import SUPERVISED, SegmentationLoss, SegmentationTask
+from synth.trainers.segmentation_validation import SegmentationValidation
 from synth.trainers.vox2vox import AdversarialTrainer, TrainConfig, choose_strategy
+
+FOLDS = "folds.json"
 
 
 @dataclass(frozen=True)
@@ -39,17 +51,137 @@ class SegmenterTraining:
         Dice of the regions + cross-entropy, and intensities varied too.
         """
         if arch == "vox2vox":
-            return cls(
-                SegmenterConfig(arch, **{"width": 64, **segmenter}),
-                loss=SegmentationLoss(),
-                train=TrainConfig(batch=4),
-            )
+            network = SegmenterConfig(arch, **{"width": 64, **segmenter})
+            return cls(network, network.width, SegmentationLoss(), TrainConfig(batch=4))
         return cls(
             SegmenterConfig(arch, **segmenter),
             train=TrainConfig(learning_rate=1e-3, beta_1=0.9),
             patch=PatchConfig(96),
             augment=SegmentationAugment(contrast=0.5),
         )
+
+
+@dataclass(frozen=True)
+class TrainingMix:
+    """What is learnt from: cases on the disk, and samples painted meanwhile.
+
+    Attributes:
+        real: real cases.
+        synthetic: cases painted before.
+        fresh: sources of samples painted while training; None for none.
+        synthetic_share: of the patches from `synthetic`.
+        fresh_share: of the patches from `fresh`; the rest is real.
+        model: the generator that paints fresh samples.
+    """
+
+    real: Sequence[Annotated]
+    synthetic: Sequence[Annotated] = ()
+    fresh: Sources | None = None
+    synthetic_share: float = 0.0
+    fresh_share: float = 0.0
+    model: str | Path = "default"
+
+    def __post_init__(self):
+        """Raise `DataError` on shares without cases, or cases without a share."""
+        shares = {"real": self.real_share, "synthetic": self.synthetic_share, "fresh": self.fresh_share}
+        there = {"real": bool(self.real), "synthetic": bool(self.synthetic), "fresh": self.fresh is not None}
+        for name, share in shares.items():
+            if not -1e-9 <= share <= 1 or (share > 1e-9) != there[name]:
+                raise DataError(
+                    f"{name} patches have a share of {share:.3g}, and there are {'' if there[name] else 'no '}{name} "
+                    "cases; shares go from 0 to 1, sum up to at most 1, and need cases to draw from."
+                )
+
+    @property
+    def real_share(self) -> float:
+        """What the others leave."""
+        return 1.0 - self.synthetic_share - self.fresh_share
+
+
+def train_segmenter(
+    data: TrainingMix,
+    val: Sequence[Annotated],
+    out: str | Path,
+    config: SegmenterTraining,
+    *,
+    thresholds: Postprocess | None = None,
+    name: str = "",
+    devices: list[str] | None = None,
+    progress: Callable[[Iterable], Iterable] = iter,
+) -> Path | None:
+    """Train a segmenter, or go on with the run in `out`; at the end write weights and card to `out/model`.
+
+    Args:
+        data: what is learnt from.
+        val: cases that pick the best weights and are never learnt from; without any, the last weights are kept.
+        out: the run: cache of prepared cases, checkpoints, logs, and `model/` when it is done.
+        config: the settings; a run is continued only with those it was begun with (`steps` may grow).
+        thresholds: post-processing for the card, chosen elsewhere on training cases (`cross_validate`).
+        name: of the model, for its card; none takes the folder's.
+        devices: TensorFlow device names for MirroredStrategy; None takes all GPUs.
+        progress: wraps the cases while they are prepared.
+
+    Returns:
+        The model's folder, or None if the run was stopped before its end (start it again to go on).
+
+    Raises:
+        SynthError: a case cannot be read or is related to one held out, or the settings differ from the run's.
+    """
+    out = Path(out)
+    refuse_relatives([*data.real, *data.synthetic], val)
+    keep_settings(out, config, mix=_described(data))
+    return _train(data, val, out, out / "cache", config, thresholds, name or out.name, devices, progress)
+
+
+def cross_validate(
+    data: TrainingMix,
+    folds: int,
+    out: str | Path,
+    config: SegmenterTraining,
+    *,
+    only: int | None = None,
+    name: str = "",
+    devices: list[str] | None = None,
+    progress: Callable[[Iterable], Iterable] = iter,
+) -> Path | None:
+    """Train K segmenters, each without one fold of the patients: an ensemble, and honest predictions of every case.
+
+    Synthetic cases that descend from a held-out patient are left out with it. When all folds are there, thresholds of
+    post-processing are chosen on the held-out predictions, and written to the models' cards and to `out/folds.json`
+    with Dice per region of every case by the model that had not seen it.
+
+    Args:
+        data: what is learnt from; its real cases are dealt out.
+        folds: K.
+        out: the run; `fold_k/model` are the models.
+        config: the settings.
+        only: train this fold alone (for a cluster: one job a fold, any of them finishes).
+        name: of the models.
+        devices: as for `train_segmenter`.
+        progress: as for `train_segmenter`.
+
+    Returns:
+        `out`, or None if it was stopped or other folds are not done yet.
+
+    Raises:
+        SynthError: as for `train_segmenter`; fewer patients than folds.
+    """
+    out = Path(out)
+    dealt = split(data.real, folds, config.train.seed)
+    if only is not None and not 0 <= only < folds:
+        raise DataError(f"fold {only} does not exist: {folds} folds are numbered from 0 to {folds - 1}.")
+    keep_settings(out, config, mix=_described(data), folds=folds)
+    for fold in dealt:
+        place = out / f"fold_{fold.number}"
+        if (only is None or only == fold.number) and not (place / "model").is_dir():
+            mine = _without(data, fold)
+            title = f"{name or out.name} fold {fold.number}"
+            if _train(mine, fold.held_out, place, out / "cache", config, None, title, devices, progress) is None:
+                return None
+    if any(not (out / f"fold_{fold.number}" / "model").is_dir() for fold in dealt):
+        return None
+    _conclude(dealt, out, progress)
+    return out
 
 
 def fit_segmenter(
@@ -105,46 +237,158 @@ def fit_segmenter(
     return trainer
 
 
-class SegmentationValidation:
-    """Segments whole held-out cases, never augmented: loss, its parts and Dice per region, averaged over the cases.
+def sources_of_training(
+    real: Sequence[str | Path], synthetic: Sequence[str | Path]
+) -> tuple[list[Annotated], list[Annotated]]:
+    """The real and the synthetic cases of some folders.
 
-    "score" is the mean Dice of the regions.
+    Raises:
+        DataError: a folder given as real holds a synthetic set, or the other way round; one id appears twice.
     """
+    found = []
+    for folders, painted in ((real, False), (synthetic, True)):
+        cases = [case for folder in folders for case in _of_kind(folder, painted)]
+        ids = [case.id for case in cases]
+        if twice := sorted({case_id for case_id in ids if ids.count(case_id) > 1}):
+            raise DataError(f"case {twice[0]} is in two of the folders {', '.join(map(str, folders))}; give each once.")
+        found.append(cases)
+    return found[0], found[1]
 
-    def __init__(self, cases: Sequence[LabelledCase], network, discriminator, task: SegmentationTask, window: int):
-        self.cases, self.task, self.discriminator = list(cases), task, discriminator
-        self.segmenter = Segmenter([network], window, overlap=0.25)
 
-    def __call__(self, step: int) -> dict:
-        """Numbers at this step."""
-        rows = [self._row(case) for case in self.cases]
-        numbers = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-        return {**numbers, "score": float(np.mean([numbers[f"dice_{name.lower()}"] for name in REGIONS]))}
-
-    def _row(self, case: LabelledCase) -> dict[str, float]:
-        coded = np.asarray(case.coded)
-        images = np.asarray(case.images, np.float32)
-        probabilities = self.segmenter.probabilities(images)
-        probabilities[coded == 0] = (1, 0, 0, 0)
-        labels = np.maximum(coded, HEALTHY) - HEALTHY
-        truth = tf.one_hot(labels[None], probabilities.shape[-1])
-        total, parts = self.task.supervised(truth, tf.constant(probabilities[None]))
-        if self.discriminator is not None:
-            real, fake = (self._judged(images, np.asarray(one)) for one in (truth[0], probabilities))
-            parts["adversarial"] = float(np.mean((fake - 1) ** 2))
-            parts["discriminator"] = 0.5 * float(np.mean((real - 1) ** 2) + np.mean(fake**2))
-            total += self.task.loss.adversarial * parts["adversarial"]
-        dices = {f"dice_{k.lower()}": v for k, v in region_dice(labels, probabilities.argmax(-1)).items()}
-        return {"loss": float(total), **{k: float(v) for k, v in parts.items()}, **dices}
-
-    def _judged(self, images: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-        """The discriminator's scores of a whole brain, its box filled up to multiples of 16."""
-        rest = [(0, -n % 16) for n in images.shape[:3]]
-        views = self.discriminator(
-            {
-                "condition": np.pad(images, [*rest, (0, 0)])[None],
-                "image": np.pad(probabilities, [*rest, (0, 0)])[None],
-            },
-            training=False,
+def _of_kind(folder: str | Path, painted: bool) -> list[Annotated]:
+    cases = find_annotated(folder)
+    if cases[0].synthetic != painted:
+        raise DataError(
+            f"{folder}: is given as {'synthetic' if painted else 'real'}, but "
+            + ("has no manifest of synth's." if painted else "is a set that synth painted; give it as synthetic.")
         )
-        return np.asarray(views[-1], np.float32)
+    return cases
+
+
+def _train(data: TrainingMix, val, out, cache, config, thresholds, name, devices, progress) -> Path | None:
+    # real and synthetic ids may coincide
+    pools, shares = [], []
+    for cases, share, place in (
+        (data.real, data.real_share, "real"),
+        (data.synthetic, data.synthetic_share, "painted"),
+    ):
+        if cases:
+            pools.append(FixedPool(prepare(cases, cache / place, progress)))
+            shares.append(share)
+    if data.fresh is not None:
+        generation = Generation(data.fresh, data.model, GenerateConfig(seed=config.train.seed))
+        pools.append(FreshPool(generation, out / "fresh"))
+        shares.append(data.fresh_share)
+    held_out = prepare(val, cache / "real", progress)
+    _refuse_twins(pools, held_out)
+    trainer = fit_segmenter(Mix(tuple(pools), tuple(shares)), held_out, out, config, devices=devices)
+    if trainer is None:
+        return None
+    return save_segmenter(out / "model", trainer.averaged, _card(name, config, data, val, thresholds, out))
+
+
+def _refuse_twins(pools, held_out: Sequence[LabelledCase]) -> None:
+    """Raise `ModelError` if the same scan under another name is learnt from and held out."""
+    known = {case.fingerprint: case.id for pool in pools if isinstance(pool, FixedPool) for case in pool.cases}
+    for case in held_out:
+        if case.fingerprint in known:
+            raise ModelError(
+                f"case {case.id}, held out, has the same brain and labels as {known[case.fingerprint]}, which is "
+                "learnt from; remove one of them."
+            )
+
+
+def _without(data: TrainingMix, fold: Fold) -> TrainingMix:
+    """The mix without a fold's patients and their descendants."""
+    synthetic = fold.unrelated(data.synthetic)
+    if data.synthetic and not synthetic:
+        raise DataError(
+            f"every synthetic case descends from a patient of fold {fold.number}; make more of them, or fewer folds."
+        )
+    fresh = sources_without(data.fresh, fold.patients) if data.fresh is not None else None
+    return TrainingMix(fold.training, synthetic, fresh, data.synthetic_share, data.fresh_share, data.model)
+
+
+def _conclude(dealt: Sequence[Fold], out: Path, progress) -> None:
+    """Choose thresholds on all held-out predictions, write them to the cards, and everything to `folds.json`."""
+    held_out = [(fold.number, case) for fold in dealt for case in prepare(fold.held_out, out / "cache" / "real")]
+    segmenters = {}
+    for number, case in progress(held_out):
+        path = _prediction(out, number, case)
+        if not path.is_file():
+            if number not in segmenters:
+                network, card = load_segmenter(out / f"fold_{number}" / "model")
+                segmenters = {number: Segmenter([network], card["window"])}  # one at a time is enough
+            probabilities = segmenters[number].probabilities(np.asarray(case.images, np.float32))
+            found = np.where(case.coded > 0, probabilities.argmax(-1), 0).astype(np.uint8)
+            with atomic_write(path) as handle:
+                np.save(handle, found)
+    pairs = lambda: ((case.labels, np.load(_prediction(out, k, case), allow_pickle=False)) for k, case in held_out)  # noqa: E731
+    chosen, rows = choose(pairs()), []
+    for (number, case), (truth, found) in zip(held_out, pairs(), strict=True):
+        processed = region_dice(truth, chosen.apply(found))
+        rows.append({"case": case.id, "fold": number, "dice": region_dice(truth, found), "postprocessed": processed})
+    for fold in dealt:
+        folder = out / f"fold_{fold.number}" / "model"
+        network, card = load_segmenter(folder)
+        save_segmenter(folder, network, {**card, "postprocess": chosen.to_dict()})
+    with atomic_write(out / FOLDS) as handle:
+        handle.write((json.dumps({"postprocess": chosen.to_dict(), "held_out": rows}, indent=1) + "\n").encode())
+
+
+def _prediction(out: Path, fold: int, case: LabelledCase) -> Path:
+    """Where a held-out case's labels are kept, in its brain's box."""
+    folder = out / f"fold_{fold}" / "held_out"
+    folder.mkdir(exist_ok=True)
+    return folder / f"{case.id}.npy"
+
+
+def thresholds_of(run: str | Path) -> Postprocess:
+    """The post-processing that a run with folds chose.
+
+    Raises:
+        ModelError: the run has no finished folds.
+    """
+    path = Path(run) / FOLDS
+    try:
+        return Postprocess(**json.loads(path.read_text())["postprocess"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path}: expected the thresholds of a finished run with --folds ({error}).") from error
+
+
+def _described(data: TrainingMix) -> dict:
+    """The mix as settings: hashed ids, so that a run's folder names nobody."""
+    return {
+        "real": sorted(hash_id(case.id) for case in data.real),
+        "synthetic": sorted(hash_id(case.id + case.signature) for case in data.synthetic),
+        "fresh": data.fresh.name if data.fresh is not None else None,
+        "shares": [round(v, 6) for v in (data.real_share, data.synthetic_share, data.fresh_share)],
+        "generator": read_card(data.model)["name"] if data.fresh is not None else None,
+    }
+
+
+def _card(name: str, config: SegmenterTraining, data: TrainingMix, val, thresholds, out: Path) -> dict:
+    best = out / "best.json"
+    return {
+        **origin(),
+        "name": name,
+        "kind": "segmenter: t1, t1ce, t2, flair -> none, NCR, ED, ET",
+        SEGMENTER.name: config.segmenter.to_dict(),
+        "window": config.patch.size,
+        "postprocess": (thresholds or Postprocess()).to_dict(),
+        "training": {
+            "cases": len(data.real),
+            "ids_sha256": [hash_id(case.id) for case in data.real],
+            "synthetic": len(data.synthetic),
+            "shares": _described(data)["shares"],
+            "settings": asdict(config),
+        },
+        "validation": {
+            "cases": len(val),
+            "ids_sha256": [hash_id(case.id) for case in val],
+            "best": json.loads(best.read_text()) if best.is_file() else None,
+        },
+        "grid": "240x240x155, 1 mm, LPS; the brain z-scored, 0 outside",
+        "intended use": "segmentation of gliomas for research: quality of synthetic scans, a downstream baseline.",
+        "limits": "Not for diagnosis. Trained on adult gliomas as BraTS shows them; nothing else was seen.",
+    }

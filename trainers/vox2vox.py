@@ -112,6 +112,7 @@ class AdversarialTrainer:
             generator_optimizer=self.generator_optimizer,
             step=self.step,
             best=self.best,
+            dropout=_dropout_states(self.generator),
             **judging,
         )
         self.manager = tf.train.CheckpointManager(self.checkpoint, str(self.run / "checkpoints"), max_to_keep=2)
@@ -279,6 +280,12 @@ class AdversarialTrainer:
         decay = tf.minimum(self.config.average, (1.0 + step) / (10.0 + step))
         for mean, value in zip(self.averaged.weights, self.generator.weights, strict=True):
             mean.assign_sub((1.0 - tf.cast(decay, mean.dtype)) * (mean - value))
+
+
+def _dropout_states(network) -> list[tf.Variable]:
+    """Where the random streams of a network's dropout are: not among its weights, yet a resumed run must go on there."""
+    generators = [getattr(layer, "seed_generator", None) for layer in network.layers]
+    return [generator.state.value for generator in generators if generator is not None]
 
 
 @keras.saving.register_keras_serializable(package="synth")

@@ -57,3 +57,70 @@ def generator(data, val, out, init, name, patch, width, conditioning, **options)
         click.echo(f"stopped and saved; the same command goes on from there ({out}).")
     else:
         click.echo(f"weights and card in {folder}; use them with: synth generate --model {folder}")
+
+
+@command.command()
+@click.option("--data", multiple=True, type=click.Path(), help="Real annotated cases to learn from; may be repeated.")
+@click.option("--synthetic", multiple=True, type=click.Path(), help="Sets that synth painted (NIfTI, HDF5); likewise.")
+@click.option("--synthetic-share", type=click.FloatRange(0, 1), help="Of the patches. [default: 0.5; 1 without --data]")
+@click.option("--fresh-share", type=click.FloatRange(0, 1), default=0.0, help="Of the patches, painted meanwhile.")
+@click.option("--fresh-from", type=click.Path(), help="Cases that fresh samples are drawn from. [default: none needed]")
+@click.option("--generator", default="default", show_default=True, help="The model that paints fresh samples.")
+@click.option("--val", type=click.Path(), help="Cases that pick the best weights; never learnt from.")
+@click.option("--folds", type=click.IntRange(min=2), help="K models, each without one fold of the patients.")
+@click.option("--fold", type=click.IntRange(min=0), help="With --folds: this one alone, one job of a cluster.")
+@click.option("--thresholds", type=click.Path(), help="A finished run with --folds whose post-processing to take over.")
+@click.option("--out", type=click.Path(), required=True, help="The run's folder; an interrupted run there goes on.")
+@click.option("--arch", type=click.Choice(["vox2vox", "unet3d"]), default="unet3d", show_default=True)
+@click.option("--width", type=click.IntRange(min=4), help="Base filters. [default: vox2vox 64, unet3d 32]")
+@click.option("--deep-supervision", is_flag=True, help="unet3d: losses at lower resolutions too.")
+@click.option("--loss", type=click.Choice(["tversky", "generalised_dice"]), help="The overlap. [default: tversky]")
+@click.option("--alpha", type=click.FloatRange(min=0), help="Tversky: weight of voxels wrongly marked.")
+@click.option("--beta", type=click.FloatRange(min=0), help="Tversky: weight of voxels missed.")
+@click.option("--steps", type=click.IntRange(min=1), help="Training steps in all.")
+@click.option("--batch", type=click.IntRange(min=1), help="Patches a step. [default: vox2vox 4, unet3d 1]")
+@click.option("--accumulate", type=click.IntRange(min=1), help="Parts a batch is computed in, to save memory.")
+@click.option("--patch", type=click.IntRange(min=16), help="Edge of the patches in voxels. [default: 128, 96]")
+@click.option("--augment", help="Of flip, rotation, gamma, elastic, by comma; none for none. [default: all]")
+@click.option("--precision", type=click.Choice(["auto", "float32", "mixed_float16", "mixed_bfloat16"]))
+@click.option("--validate-every", type=click.IntRange(min=1), help="Steps of an epoch: between validations.")
+@click.option("--seed", type=click.IntRange(min=0))
+@click.option("--name", help="The model's name, for its card. [default: the folder's]")
+@click.option("--quiet", "-q", is_flag=True, help="No progress bar while preparing.")
+def segmenter(out, **options):
+    """Train the segmenter that `synth segment` uses: Vox2Vox as published and calibrated, or a 3D U-Net.
+
+    Cases may be real, painted before, painted meanwhile, or a mix. With --folds, K models are trained, each without one
+    fold of the patients and without every synthetic case that descends from them; the thresholds of post-processing
+    are chosen on the held-out predictions. RUN gets checkpoints, losses.csv, validation.jsonl (loss, Dice per region),
+    TensorBoard logs, and at the end model/ (or fold_k/model/). Ctrl-C saves; the same command goes on. RUN/cache holds
+    your patients' voxels: keep it where the dataset may be kept.
+
+    \b
+    Example:
+      synth train segmenter --data train --val val --out run --steps 4000
+      synth train segmenter --data train --synthetic set --out run --arch vox2vox --batch 4 --accumulate 4
+      synth train segmenter --data train --out cv --folds 5
+    """  # noqa: D301 (click needs the real backspace)
+    from synth.cli.progress import bar
+    from synth.cli.segmenter_options import training_of
+    from synth.trainers.segmenter import cross_validate, thresholds_of, train_segmenter
+
+    folds, only, thresholds = options.pop("folds"), options.pop("fold"), options.pop("thresholds")
+    quiet, name = options.pop("quiet"), options.pop("name") or ""
+    if only is not None and folds is None:
+        raise click.UsageError("--fold needs --folds.")
+    if folds is not None and (options["val"] or thresholds):
+        raise click.UsageError("--folds holds out folds of DATA itself: give neither --val nor --thresholds with it.")
+    chosen = thresholds_of(thresholds) if thresholds else None
+    config, mix, val = training_of(quiet=quiet, out=out, **options)
+    progress = bar("preparing", "case", quiet)
+    if folds is not None:
+        done = cross_validate(mix, folds, out, config, only=only, name=name, progress=progress)
+        told = (
+            f"{folds} models and folds.json in {done}; use them with: synth segment SCANS OUT --ensemble --model {done}"
+        )
+    else:
+        done = train_segmenter(mix, val, out, config, thresholds=chosen, name=name, progress=progress)
+        told = f"weights and card in {done}; use them with: synth segment SCANS OUT --model {done}"
+    click.echo(told if done else f"saved, not all is done; the same command goes on from there ({out}).")

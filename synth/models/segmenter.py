@@ -51,8 +51,8 @@ def build_patchgan(width: int = 64) -> keras.Model:
     """Vox2Vox's discriminator: scans together with the labels they should have, judged patch by patch.
 
     Four convolutions with kernels of 4 and stride 2, instance norm in all but the first, and a linear score. Inputs:
-    condition (B, X, Y, Z, 4), image (B, X, Y, Z, 4) of label probabilities. Output: a list of the scores alone,
-    (B, X/16, Y/16, Z/16, 1).
+    condition (B, X, Y, Z, 4), image (B, X, Y, Z, 4) of label probabilities. Outputs: a list, the last features and the
+    scores (B, X/16, Y/16, Z/16, 1).
     """
     condition = keras.Input((None, None, None, len(MODALITIES)), name="condition")
     image = keras.Input((None, None, None, LABELS), name="image")
@@ -62,7 +62,7 @@ def build_patchgan(width: int = 64) -> keras.Model:
         x = instance_norm(x, f"d{level}_norm") if level else x
         x = layers.LeakyReLU(negative_slope=0.2, name=f"d{level}_act")(x)
     score = layers.Conv3D(1, 4, padding="same", kernel_initializer="he_normal", name="score")(x)
-    return keras.Model({"condition": condition, "image": image}, [score], name="patchgan")
+    return keras.Model({"condition": condition, "image": image}, [x, score], name="patchgan")
 
 
 def _vox2vox(config: SegmenterConfig) -> keras.Model:

@@ -1,0 +1,51 @@
+"""What the options of `synth train segmenter` stand for."""
+
+from dataclasses import replace
+
+
+def training_of(
+    *,
+    data,
+    synthetic,
+    synthetic_share,
+    fresh_share,
+    fresh_from,
+    generator,
+    val,
+    arch,
+    width,
+    deep_supervision,
+    loss,
+    alpha,
+    beta,
+    patch,
+    augment,
+    out,
+    quiet,
+    **train,
+):
+    """Settings, mix of cases and validation cases; the library's defaults stand where nothing was said."""
+    from synth.cli.options import chosen_sources
+    from synth.trainers.annotated import find_annotated
+    from synth.trainers.segmenter import SegmenterTraining, TrainingMix, sources_of_training
+
+    config = SegmenterTraining.of(arch, **_given(width=width), deep_supervision=deep_supervision)
+    config = replace(
+        config,
+        train=replace(config.train, **_given(**train)),
+        loss=replace(config.loss, **_given(overlap=loss, alpha=alpha, beta=beta)),
+        patch=replace(config.patch, **_given(size=patch)),
+    )
+    if augment is not None:
+        kinds = () if augment == "none" else tuple(part.strip() for part in augment.split(","))
+        config = replace(config, augment=replace(config.augment, kinds=kinds))
+    real, painted = sources_of_training(data, synthetic)
+    if synthetic_share is None:
+        synthetic_share = 0.0 if not painted else (1.0 - fresh_share) * (0.5 if real else 1.0)
+    fresh = chosen_sources(fresh_from, None, f"{out}-fresh", quiet) if fresh_share else None
+    mix = TrainingMix(real, painted, fresh, synthetic_share, fresh_share, generator)
+    return config, mix, find_annotated(val) if val is not None else []
+
+
+def _given(**values) -> dict:
+    return {key: value for key, value in values.items() if value is not None}

@@ -1,0 +1,111 @@
+import json
+
+import numpy as np
+import pytest
+from phantoms import phantom_case, phantom_sources
+
+from synth.errors import DataError
+from synth.exporters import open_exporter
+from synth.manifest import Manifest
+from synth.trainers.annotated import Annotated, ancestors, find_annotated, patient_of
+from synth.trainers.folds import refuse_relatives, sources_without, split
+
+
+def case(case_id, patients=None, synthetic=False):
+    return Annotated(case_id, "s", frozenset({patient_of(case_id)} if patients is None else patients), synthetic, None)
+
+
+def synthetic_set(folder, records, format_="nifti"):
+    """A set as `synth generate` leaves it, as far as lineage goes."""
+    with Manifest(folder, {"synth": "test"}) as manifest, open_exporter(format_, folder) as exporter:
+        for index, (case_id, lineage) in enumerate(records.items()):
+            files = exporter.write(phantom_case(seed=index, case_id=case_id))
+            manifest.append({"index": index, "id": case_id, "files": files, **lineage})
+
+
+@pytest.mark.parametrize(
+    ("case_id", "patient"),
+    [
+        ("Brats18_2013_2_1", "Brats18_2013_2"),
+        ("Brats18_TCIA02_370_1", "Brats18_TCIA02_370"),
+        ("BraTS19_CBICA_AAB_1", "BraTS19_CBICA_AAB"),
+        ("BraTS20_Training_001", "BraTS20_Training_001"),
+        ("BraTS2021_00002", "BraTS2021_00002"),
+        ("BraTS-GLI-00005-001", "BraTS-GLI-00005"),
+    ],
+)
+def test_scans_of_one_patient_are_known(case_id, patient):
+    assert patient_of(case_id) == patient
+
+
+def test_ancestors_are_host_and_donor_but_not_the_atlas():
+    assert ancestors({"host": "atlas-12", "donor": None}) == frozenset()
+    assert ancestors({"host": "BraTS-GLI-00005-001", "donor": "BraTS2021_00002"}) == {
+        "BraTS-GLI-00005",
+        "BraTS2021_00002",
+    }
+
+
+@pytest.mark.parametrize("format_", ["nifti", "hdf5"])
+def test_a_synthetic_set_brings_its_lineage(tmp_path, format_):
+    lineage = {"Synth_000000": {"host": "A", "donor": "B"}, "Synth_000001": {"host": "atlas-1", "donor": None}}
+    synthetic_set(tmp_path / "set", lineage, format_)
+    found = find_annotated(tmp_path / "set")
+    assert [one.id for one in found] == ["Synth_000000", "Synth_000001"]
+    assert [one.patients for one in found] == [{"A", "B"}, frozenset()]
+    assert all(one.synthetic for one in found)
+    assert len({one.signature for one in found}) == 2
+
+
+def test_hdf5_cases_read_back(tmp_path):
+    synthetic_set(tmp_path / "set", {"Synth_000000": {"host": "A", "donor": None}}, "hdf5")
+    found = find_annotated(tmp_path / "set")[0].read()
+    np.testing.assert_array_equal(found.labels, phantom_case(seed=0).labels)
+
+
+def test_a_case_that_the_manifest_does_not_know_is_refused(tmp_path):
+    synthetic_set(tmp_path / "set", {"Synth_000000": {"host": "A", "donor": None}})
+    line = json.loads((tmp_path / "set" / "manifest.jsonl").read_text())
+    (tmp_path / "set" / "manifest.jsonl").write_text(json.dumps({**line, "id": "Other"}) + "\n")
+    with pytest.raises(DataError, match="lineage is unknown"):
+        find_annotated(tmp_path / "set")
+
+
+def test_folds_keep_a_patients_scans_together():
+    cases = [case(f"BraTS-GLI-{k:05d}-{scan:03d}") for k in range(7) for scan in range(2)]
+    folds = split(cases, 3, seed=1)
+    assert sorted(len(fold.held_out) for fold in folds) == [4, 4, 6]
+    assert sorted(one.id for fold in folds for one in fold.held_out) == sorted(one.id for one in cases)
+    for fold in folds:
+        assert not fold.patients & {patient for one in fold.training for patient in one.patients}
+        assert len(fold.training) + len(fold.held_out) == len(cases)
+    assert [f.held_out for f in split(cases, 3, seed=1)] == [f.held_out for f in folds]
+    with pytest.raises(DataError, match="7 patients"):
+        split(cases, 8, seed=0)
+
+
+def test_no_descendant_of_a_held_out_patient_is_learnt_from():
+    fold = split([case("A"), case("B"), case("C")], 3, seed=0)[0]
+    (patient,) = fold.patients
+    other = "A" if patient != "A" else "B"
+    painted = [
+        case("S0", {patient}, True),
+        case("S1", {other, patient}, True),
+        case("S2", {other}, True),
+        case("S3", set(), True),
+    ]
+    assert [one.id for one in fold.unrelated(painted)] == ["S2", "S3"]
+    with pytest.raises(DataError, match="S0.*descends from"):
+        refuse_relatives(painted, fold.held_out)
+    with pytest.raises(DataError, match="is of the patient"):
+        refuse_relatives([case("BraTS-GLI-00005-001")], [case("BraTS-GLI-00005-000")])
+    refuse_relatives([painted[2], *fold.training], fold.held_out)
+
+
+def test_fresh_samples_know_nothing_of_held_out_patients():
+    sources = phantom_sources(5)
+    left = sources_without(sources, frozenset({"Phantom_001"}))
+    assert [host.id for host in left.hosts] == ["Phantom_000", "Phantom_002", "Phantom_003", "Phantom_004"]
+    assert not np.allclose(left.prior().centre, sources_without(sources, frozenset({"Phantom_000"})).prior().centre)
+    with pytest.raises(DataError, match="fewer folds"):
+        sources_without(sources, frozenset(host.id for host in sources.hosts))
