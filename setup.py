@@ -33,6 +33,7 @@ setup(
         "pillow>=10.1",
         "pyyaml>=6",
         "tensorboard>=2.18",  # TensorFlow no longer brings it
+        "matplotlib>=3.8",
         "isal>=1.6; platform_machine in 'x86_64 AMD64 aarch64 arm64'",
     ],
     extras_require={
@@ -41,12 +42,13 @@ setup(
             "hypothesis>=6.100",
             "SimpleITK>=2.3",
             "scikit-image>=0.22",
+            "medpy>=0.5.2",  # metrics to compare ours with
             "build>=1",
             "setuptools>=77",
             "wheel",
             "ruff==0.17.*",
         ],
-        "benchmarks": ["matplotlib>=3.8", "scikit-image>=0.22", "SimpleITK>=2.3"],
+        "benchmarks": ["scikit-image>=0.22", "SimpleITK>=2.3"],
     },
     entry_points={"console_scripts": ["synth = synth.cli:main"]},
     classifiers=[

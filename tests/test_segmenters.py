@@ -6,6 +6,7 @@ from phantoms import phantom_case
 
 from synth.case import zscored
 from synth.errors import ModelError
+from synth.models.layers import grow
 from synth.models.segmenter import SegmenterConfig, build_patchgan, build_segmenter
 from synth.models.segmenting import Segmenter, _starts
 from synth.models.weights import SEGMENTER, load_segmenter, read_card, save_segmenter
@@ -34,13 +35,13 @@ def test_probabilities_sum_to_one_at_every_resolution(config):
 
 
 def test_vox2vox_has_the_papers_size():
-    """Encoder 64 to 512 filters, four bottleneck convolutions with dense joins, decoder mirrored; kernels of 4."""
+    """Encoder 64 to 512 filters, four joined convolutions in the bottleneck, decoder mirrored; kernels of 4."""
     network = build_segmenter(SegmenterConfig("vox2vox", 64))
     kernels = {v.path: tuple(v.shape) for v in network.weights if "kernel" in v.path and v.shape.rank != 1}
     down = [shape for path, shape in sorted(kernels.items()) if path.startswith("down")]
     assert [shape[-1] for shape in down] == [64, 128, 256, 512]
     bottom = [shape for path, shape in sorted(kernels.items()) if path.startswith("bottom")]
-    assert [(shape[-2], shape[-1]) for shape in bottom] == [(512, 512), (1024, 512), (1536, 512), (2048, 512)]
+    assert [(shape[-2], shape[-1]) for shape in bottom] == [(512, 512), (1024, 512), (1024, 512), (1024, 512)]
     assert all(shape[:3] == (4, 4, 4) for shape in down + bottom)
     assert network.get_layer("bottom0_drop").rate == 0.25
 
@@ -133,3 +134,21 @@ def test_saved_segmenter_is_read_back_and_no_generator_is_taken_for_one(tmp_path
         load_segmenter(tmp_path)
     with pytest.raises(ModelError, match="synth train segmenter"):
         load_segmenter(tmp_path / "none")
+
+
+def test_grow_is_a_transposed_convolution():
+    """With the taps put where they belong, the plain convolution gives what Keras's transposed one gives."""
+    x = np.random.default_rng(0).normal(size=(2, 3, 4, 5, 6)).astype(np.float32)
+    transposed = keras.layers.Conv3DTranspose(2, 4, 2, "same")
+    expected = transposed(x)
+    kernel, bias = transposed.get_weights()  # (4, 4, 4, out, in)
+    inputs = keras.Input((None, None, None, 6))
+    model = keras.Model(inputs, grow(inputs, 2, "g"))
+    ours = np.zeros((2, 2, 2, 6, 16), np.float32)
+    for k in range(8):
+        for tap in np.ndindex(2, 2, 2):
+            # output 2i + p - 1 + t' of input i: padded input i + p + t meets tap 3 - 2t - p on each axis
+            place = tuple(3 - 2 * t - p for t, p in zip(tap, ((k >> 2) & 1, (k >> 1) & 1, k & 1), strict=True))
+            ours[(*tap, slice(None), slice(2 * k, 2 * k + 2))] = kernel[place].T
+    model.set_weights([ours, np.tile(bias, 8)])
+    np.testing.assert_allclose(model(x), expected, atol=1e-5)

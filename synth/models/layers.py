@@ -37,6 +37,38 @@ class DepthToSpace(layers.Layer):
         return (shape[0], *[None if s is None else s * 2 for s in shape[1:4]], shape[4] // 8)
 
 
+@keras.saving.register_keras_serializable(package="synth")
+class Interleave(layers.Layer):
+    """Ends a transposed convolution of kernel 4 and stride 2 that was done as a plain one (see `grow`)."""
+
+    def call(self, x):
+        """(B, X+1, Y+1, Z+1, 8C), the taps of the 8 output voxels of each cell, to (B, 2X, 2Y, 2Z, C)."""
+        b, sx, sy, sz, c = _sizes(x)
+        n, c = (sx - 1, sy - 1, sz - 1), c // 8
+        parts = []
+        for k in range(8):
+            i, j, m = (k >> 2) & 1, (k >> 1) & 1, k & 1
+            parts.append(x[:, i : i + n[0], j : j + n[1], m : m + n[2], k * c : (k + 1) * c])
+        x = tf.reshape(tf.stack(parts, 4), (b, *n, 2, 2, 2, c))
+        return tf.reshape(tf.transpose(x, (0, 1, 4, 2, 5, 3, 6, 7)), (b, *(2 * v for v in n), c))
+
+    def compute_output_shape(self, shape):
+        """Twice the size, an eighth of the channels."""
+        return (shape[0], *[None if s is None else 2 * (s - 1) for s in shape[1:4]], shape[4] // 8)
+
+
+def grow(x, filters: int, name: str):
+    """A transposed convolution of kernel 4, stride 2 and "same" padding, computed as a convolution of kernel 2.
+
+    Output voxel 2i + p takes two taps an axis, inputs i - 1 + p and i + p: on the input padded by one, a plain
+    convolution has them all, for 8 times the filters. The same sums at the same cost on paper, and several times as
+    fast on a CPU where filters are few.
+    """
+    x = layers.ZeroPadding3D(1, name=f"{name}_pad")(x)
+    x = layers.Conv3D(8 * filters, 2, kernel_initializer="he_normal", name=f"{name}_conv")(x)
+    return Interleave(name=f"{name}_grow")(x)
+
+
 def _sizes(x):
     dynamic = tf.shape(x)
     return [dynamic[i] if size is None else size for i, size in enumerate(x.shape)]
