@@ -173,6 +173,19 @@ def test_gamma_keeps_mean_and_spread():
     np.testing.assert_allclose(out.std((0, 1, 2)), images.std((0, 1, 2)), atol=1e-3)
 
 
+def test_shading_is_smooth_and_leaves_labels_alone():
+    images = np.random.default_rng(1).normal(size=(24, 24, 24, 4)).astype(np.float32)
+    brain = np.ones((24, 24, 24), np.uint8)
+    drawn = SegmentationAugment(share=0.0, shading=1.0).draw(np.random.default_rng(2))
+    out, coded = drawn.apply(images, brain, 24)
+    np.testing.assert_array_equal(coded, brain)
+    field = (out - images.min((0, 1, 2))) / np.maximum(images - images.min((0, 1, 2)), 1e-3)
+    inner = images > images.min((0, 1, 2)) + 0.5
+    assert 0.05 < np.log(field[inner]).std() < 0.6
+    step = np.abs(np.diff(np.log(np.where(inner, field, 1)), axis=0))[inner[1:] & inner[:-1]]
+    assert step.max() < 0.15
+
+
 def test_a_step_draws_the_same_patch_whenever_it_is_asked(mix):
     args = (mix, 7, 1, 3, PatchConfig(32), SegmentationAugment(contrast=1.0))
     a, b = draw_labelled_patch(*args), draw_labelled_patch(*args)

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from synth.errors import ModelError
 from synth.layout.warp import Warp, random_field
+from synth.shading import SHADING_TERMS, shading_field
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ def draw_augmentation(config: AugmentConfig, rng: np.random.Generator) -> Augmen
 class SegmentationAugment:
     """Flip, rotation, gamma, elastic deformation: one or several of them on a share of the samples.
 
-    As the calibrated Vox2Vox has it; `contrast` goes beyond it (gain and offset per modality, as nnU-Net has), for
-    training on few scans, and is off for Vox2Vox.
+    As the calibrated Vox2Vox has it. `contrast` (gain, offset and noise per modality, as nnU-Net has) and `shading`
+    (what a coil's sensitivity leaves) go beyond it, for training on few scans, and are off for Vox2Vox.
     """
 
     share: float = 0.75  # of samples that are augmented at all
@@ -70,11 +71,13 @@ class SegmentationAugment:
     gain_range: tuple[float, float] = (0.75, 1.25)
     offset: float = 0.2  # in standard deviations of the brain, both ways
     noise: float = 0.1  # largest standard deviation of added noise, where contrast is drawn
+    shading: float = 0.0  # probability, per modality
+    shading_strength: float = 0.15  # standard deviation of each coefficient of the log field
 
     def __post_init__(self):
         """Raise `ModelError` on kinds and numbers that cannot be drawn."""
         known = ("flip", "rotation", "gamma", "elastic")
-        if not set(self.kinds) <= set(known) or not 0 <= self.share <= 1 or not 0 <= self.contrast <= 1:
+        if not set(self.kinds) <= set(known) or not all(0 <= p <= 1 for p in (self.share, self.contrast, self.shading)):
             raise ModelError(
                 f"augmentation: kinds of {', '.join(known)} and shares from 0 to 1 expected, found {self}."
             )
@@ -92,6 +95,7 @@ class SegmentationAugment:
         changed = rng.random(4) < self.contrast
         gain, offset = rng.uniform(*self.gain_range, 4), rng.uniform(-self.offset, self.offset, 4)
         noise, seed = rng.uniform(0, self.noise, 4), int(rng.integers(2**31))
+        shaded = rng.random(4) < self.shading
         return DrawnAugmentation(
             self,
             flip=tuple(np.flatnonzero(axes).tolist()) if "flip" in used else (),
@@ -101,6 +105,7 @@ class SegmentationAugment:
             gain=tuple(np.where(changed, gain, 1.0).tolist()),
             offset=tuple(np.where(changed, offset, 0.0).tolist()),
             noise=tuple(np.where(changed, noise, 0.0).tolist()),
+            shaded=tuple(shaded.tolist()),
             seed=seed,
         )
 
@@ -117,6 +122,7 @@ class DrawnAugmentation:
     gain: tuple[float, ...]
     offset: tuple[float, ...]
     noise: tuple[float, ...]
+    shaded: tuple[bool, ...]
     seed: int
 
     @property
@@ -142,6 +148,11 @@ class DrawnAugmentation:
             channel = images[..., m]
             if self.gamma[m] != 1.0 and brain.any():
                 channel = _bent(channel, brain, self.gamma[m])
+            if self.shaded[m] and brain.any():
+                low = channel[brain].min()  # what is multiplied must not be negative
+                cube = tuple(slice(0, n) for n in channel.shape)
+                coefficients = rng.normal(0, self.config.shading_strength, len(SHADING_TERMS))
+                channel = (channel - low) * shading_field(coefficients, channel.shape, cube) + low
             if self.gain[m] != 1.0 or self.offset[m]:
                 channel = channel * np.float32(self.gain[m]) + np.float32(self.offset[m])
             if self.noise[m]:

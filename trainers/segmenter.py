@@ -57,7 +57,7 @@ class SegmenterTraining:
             SegmenterConfig(arch, **segmenter),
             train=TrainConfig(learning_rate=1e-3, beta_1=0.9),
             patch=PatchConfig(96),
-            augment=SegmentationAugment(contrast=0.5),
+            augment=SegmentationAugment(contrast=0.5, shading=0.5),
         )
 
 

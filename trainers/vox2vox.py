@@ -283,7 +283,7 @@ class AdversarialTrainer:
 
 
 def _dropout_states(network) -> list[tf.Variable]:
-    """Where the random streams of a network's dropout are: not among its weights, yet a resumed run must go on there."""
+    """Where the random streams of a network's dropout are: no weights, yet a resumed run must go on there."""
     generators = [getattr(layer, "seed_generator", None) for layer in network.layers]
     return [generator.state.value for generator in generators if generator is not None]
 
