@@ -80,8 +80,16 @@ class ContactSheet:
         """
         self._take(index, lambda: [_row(case, _look(case), note)])
 
-    def add_pair(self, real: Case, synthetic: Case, index: int | None = None) -> None:
+    def add_pair(
+        self, real: Case, synthetic: Case, index: int | None = None, notes: tuple[str, str] = ("real", "synthetic")
+    ) -> None:
         """Take in a real case and its synthetic twin: two rows, at the same slice and in the same window.
+
+        Args:
+            real: decides slice and window.
+            synthetic: on the same grid.
+            index: as for `add`.
+            notes: a line in the caption of each.
 
         Raises:
             DataError: they are not on the same grid.
@@ -94,7 +102,7 @@ class ContactSheet:
 
         def rows() -> list[_Row]:
             look = _look(real)
-            return [_row(real, look, "real"), _row(synthetic, look, "synthetic")]
+            return [_row(one, look, note) for one, note in zip((real, synthetic), notes, strict=True)]
 
         self._take(index, rows)
 

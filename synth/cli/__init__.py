@@ -14,7 +14,9 @@ COMMANDS = {
     "layouts": ("synth.cli.layouts", "Make, edit, show and measure the label layouts that the generator paints."),
     "reconstruct": ("synth.cli.reconstruct", "Paint each case's own layout in its own style, beside the real scan."),
     "replay": ("synth.cli.replay", "Make single samples of a run again, to the byte, from its manifest."),
+    "segment": ("synth.cli.segment", "Segment scans: labels on their own grid, measured where the truth is known."),
     "train": ("synth.cli.train", "Train a network on your own cases."),
+    "utility": ("synth.cli.utility", "Measure whether training on synthetic pairs helps on real scans."),
 }
 
 

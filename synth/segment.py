@@ -1,0 +1,266 @@
+"""Segmenting scans: tumour labels for every case of a folder, on its own grid, measured where the truth is known.
+
+A case's folder in the output appears when its segmentation is complete, and the manifest's line after it: a run that
+was killed goes on and leaves the same bytes as an undisturbed one. A line also holds the checksum of the case's input
+files, so that a resumed run does anew what has changed since.
+"""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from synth import __version__
+from synth.ahead import ahead
+from synth.brats import NAMINGS, REGIONS
+from synth.case import Case
+from synth.contact_sheet import MAX_ROWS, ContactSheet
+from synth.errors import OutputError, SynthError, printable
+from synth.exporters.files import atomic_write, changed_files
+from synth.manifest import Manifest, json_text, read_run, recorded_files, remove_run
+from synth.postprocess import Postprocess
+from synth.scans import Scan, find_scans, read_segmentation, write_segmentation
+from synth.segmenters import load_model, median_postprocess, trained_on
+
+FORMAT = "segmentations"  # what `run.json` says where a set of cases has its file format
+SCORES = "scores.json"
+SHEET = "contact_sheet.png"
+MIRRORS = ("none", "x", "xyz")
+MOST_OVERLAP = 0.9  # beyond it a brain takes tens of thousands of windows
+
+
+@dataclass(frozen=True)
+class Segmentations:
+    """What was done: cases written, cases that were there already, and how good they are where that is known.
+
+    Attributes:
+        out: the output folder.
+        written: cases segmented now.
+        kept: cases that an earlier run had segmented.
+        seconds: for all of it.
+        scores: id -> region -> metric -> value (`quality.segmentation.measure`) of cases that came with labels.
+        summary: region -> metric -> mean and median over these cases; empty without any.
+        trained_on: ids among them that the model was trained on: their scores say nothing about new scans.
+    """
+
+    out: Path
+    written: int
+    kept: int
+    seconds: float
+    scores: dict[str, dict] = field(default_factory=dict)
+    summary: dict = field(default_factory=dict)
+    trained_on: tuple[str, ...] = ()
+
+    def table(self) -> list[str]:
+        """Lines for a terminal: every metric and region, mean and median; none without labelled cases."""
+        from synth.quality.segmentation import table
+
+        return table(self.summary) if self.summary else []
+
+    def sentence(self) -> str:
+        """One line for the user."""
+        kept = f", {self.kept} were there already" if self.kept else ""
+        rate = f" ({self.seconds / self.written:.1f} s a case)" if self.written else ""
+        return f"{self.written} cases segmented to {self.out}{kept}; {self.seconds:.1f} s{rate}."
+
+
+def segment(
+    scans: str | Path,
+    out: str | Path,
+    *,
+    model: str | Path | None = None,
+    ensemble: bool = False,
+    mirror: str = "none",
+    overlap: float = 0.5,
+    postprocess: bool = True,
+    resume: bool = False,
+    force: bool = False,
+    progress: Callable[[Iterable], Iterable] = iter,
+) -> Segmentations:
+    """Segment every case below `scans` into `out/<id>/<id>_seg.nii.gz`: naming, label values and geometry as its own.
+
+    Cases with a segmentation of their own are measured against it: `out/scores.json`. `out/contact_sheet.png` shows
+    the scans with what was found (below the truth, where there is one): it shows patients, keep it with the dataset.
+
+    Args:
+        scans: BraTS cases, with or without labels; or what synth wrote as HDF5 (folder or `.h5` file).
+        out: a folder that does not exist or is empty, unless `resume` or `force`.
+        model: a shipped segmenter's name or a model's folder; None: the packaged one.
+        ensemble: `model` is a run of `synth train segmenter --folds`: the folds' probabilities are averaged.
+        mirror: "none"; "x": also the scan mirrored left to right; "xyz": all eight mirrored views, averaged.
+        overlap: share of a window that its neighbour covers again, 0 to 0.9.
+        postprocess: apply the thresholds in the model's card (of an ensemble: the medians of its cards).
+        resume: go on with an interrupted run of the same settings; cases may have been added or taken out.
+        force: remove what an earlier run wrote there first.
+        progress: wraps the scans still to be segmented (`tqdm`).
+
+    Raises:
+        DataError: no case, one that cannot be read, or whose modalities are not all there or not on one BraTS grid.
+        ModelError: no such model or fold, or damaged weights.
+        OutputError: the folder is not ours to write to, belongs to another run, or the disk is full.
+
+    Example:
+        >>> segment("BraTS2021_ValidationData", "found", mirror="x").summary["WT"]["dice"]  # doctest: +SKIP
+        {'mean': 0.88, 'median': 0.9}
+    """
+    begin = time.perf_counter()
+    if mirror not in MIRRORS or not 0 <= overlap <= MOST_OVERLAP:
+        raise SynthError(
+            f"mirror must be one of {', '.join(MIRRORS)} and overlap 0 to {MOST_OVERLAP}; found {mirror!r}, {overlap}."
+        )
+    scans, out = Path(scans), Path(out)
+    # what may be refused comes before anything is removed
+    _check_out(scans, out, resume=resume, force=force)
+    found = find_scans(scans)
+    segmenter, cards = load_model(model, ensemble=ensemble, mirror=mirror, overlap=overlap)
+    after = median_postprocess(cards) if postprocess else Postprocess()
+    if force and _is_ours(out):
+        remove_run(out, partial(_names_of_run, found), (SCORES, SHEET))
+    settings = {
+        "made_by": f"synth segment {__version__}",  # not "synth": it marks what `synth generate --force` may replace
+        "format": FORMAT,
+        "cases": len(found),
+        "model": {"name": cards[0].get("name"), "weights_sha256": [card["weights_sha256"] for card in cards]},
+        "mirror": mirror,
+        "overlap": overlap,
+        "postprocess": after.to_dict(),
+    }
+    with Manifest(out, settings, free=("cases",)) as manifest:
+        run = _Run(found, manifest, segmenter, after, f"synth {__version__}, segmenter {cards[0].get('name')}")
+        written = run.go(progress)
+        scores = {scan.id: scores for scan in found if (scores := run.scores(scan))}
+        done = Segmentations(
+            out,
+            written,
+            len(found) - written,
+            time.perf_counter() - begin,
+            scores,
+            _summary(list(scores.values())),
+            trained_on(scores, cards),
+        )
+        _save_scores(done, settings)
+    return done
+
+
+class _Run:
+    """Segments what the manifest does not vouch for, case by case, and draws the contact sheet meanwhile."""
+
+    def __init__(self, scans: Sequence[Scan], manifest: Manifest, segmenter, after: Postprocess, title: str):
+        self.scans, self.manifest, self.segmenter, self.after = scans, manifest, segmenter, after
+        self.out = manifest.folder
+        # a case keeps its number when others are added or taken out: first come, first numbered
+        self.numbers = {record["id"]: record["index"] for record in manifest.entries()}
+        for scan in scans:
+            self.numbers.setdefault(scan.id, max(self.numbers.values(), default=-1) + 1)
+        self.sheet = ContactSheet(len(scans), max_rows=MAX_ROWS // 2, title=title)
+
+    def scores(self, scan: Scan) -> dict | None:
+        """What a case that is done was measured at, regions in their order (JSON has them sorted)."""
+        scores = self.manifest.get(self.numbers[scan.id])["scores"]
+        return scores and {region: scores[region] for region in REGIONS}
+
+    def go(self, progress: Callable) -> int:
+        """Segment and measure; save the contact sheet. Returns how many cases were segmented."""
+        self._check_done()
+        todo = [place for place, scan in enumerate(self.scans) if self.numbers[scan.id] not in self.manifest]
+        with closing(ahead((self.scans[place].read(), self.scans[place].checksum()) for place in todo)) as cases:
+            for place, (case, source) in zip(progress(todo), cases, strict=True):
+                found = self.after.apply(self.segmenter(case), _voxel_ml(case))
+                self._keep(self.scans[place], case, found, source)
+                self._show(place, case, found)
+        for place in sorted(set(range(len(self.scans))) - set(todo)):
+            if self.sheet.wants(place):
+                case = self.scans[place].read()
+                self._show(place, case, read_segmentation(case, self.out))
+        self.sheet.save(self.out / SHEET)
+        return len(todo)
+
+    def _check_done(self) -> None:
+        """Strike out records whose output is damaged, or whose input has changed since."""
+        good = self.manifest.verified(partial(changed_files, self.out))
+        for scan in self.scans:
+            number = self.numbers[scan.id]
+            if number in good and self.manifest.get(number)["source"] != scan.checksum():
+                self.manifest.discard(number)
+
+    def _keep(self, scan: Scan, case: Case, found: np.ndarray, source: str) -> None:
+        from synth.quality.segmentation import measure
+
+        counts = np.bincount(found.ravel(), minlength=4) * _voxel_ml(case)
+        spacing = tuple(float(mm) for mm in np.sqrt((case.affine[:3, :3] ** 2).sum(0)))
+        record = {
+            "index": self.numbers[case.id],
+            "id": case.id,
+            "source": source,
+            "volumes_ml": {name: round(float(counts[list(region)].sum()), 3) for name, region in REGIONS.items()},
+            "scores": None if case.labels is None else measure(case.labels, found, spacing),
+        }
+        files = write_segmentation(case, found, scan.header(), self.out)
+        self.manifest.append({**record, "files": files})
+
+    def _show(self, place: int, case: Case, found: np.ndarray) -> None:
+        if case.labels is None:
+            self.sheet.add(replace(case, labels=found), place, "found")
+        else:
+            self.sheet.add_pair(case, replace(case, labels=found), place, notes=("truth", "found"))
+
+
+def _voxel_ml(case: Case) -> float:
+    return float(abs(np.linalg.det(case.affine[:3, :3]))) / 1000
+
+
+def _summary(rows: Sequence[dict]) -> dict:
+    from synth.quality.segmentation import summary
+
+    return summary(rows) if rows else {}
+
+
+def _save_scores(done: Segmentations, settings: dict) -> None:
+    path = done.out / SCORES
+    if not done.scores:
+        path.unlink(missing_ok=True)
+        return
+    content = {"settings": settings, "cases": done.scores, "summary": done.summary, "trained_on": done.trained_on}
+    with atomic_write(path) as handle:
+        handle.write(json_text(content, what=str(path), indent=1).encode())
+
+
+def _check_out(scans: Path, out: Path, *, resume: bool, force: bool) -> None:
+    """Make sure the folder is ours: new, empty, or an earlier run's that is to be resumed or replaced."""
+    if out.resolve().is_relative_to(scans.resolve()):
+        raise OutputError(
+            f"{out}: lies in the folder of the scans, where its files would count as theirs; give another folder."
+        )
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out}: is a file; give a folder to write to.")
+    present = [path.name for path in sorted(out.iterdir()) if not path.name.startswith(".")] if out.is_dir() else []
+    if not present:
+        return
+    if not _is_ours(out):
+        raise OutputError(
+            f"{out}: expected a new or empty folder, found {len(present)} entries that `synth segment` did not write "
+            f"({printable(present[0])}, ...); choose another."
+        )
+    if not (resume or force):
+        raise OutputError(
+            f"{out}: holds earlier segmentations; give --resume to go on with them, --force to replace them, or "
+            "another folder."
+        )
+
+
+def _is_ours(out: Path) -> bool:
+    with suppress(OutputError):
+        return read_run(out).get("format") == FORMAT
+    return False
+
+
+def _names_of_run(scans: Sequence[Scan], out: Path) -> Iterator[str]:
+    """Files of an earlier run, relative to `out`, with those that a kill kept out of its manifest."""
+    yield from recorded_files(out)
+    for scan in scans:
+        for naming in NAMINGS.values():
+            yield f"{scan.id}/{naming.stem(scan.id, 'seg')}.nii.gz"

@@ -1,0 +1,92 @@
+"""Which segmenter a user means: a model or all folds of a training run; and what its cards say of it."""
+
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synth.errors import ModelError
+from synth.postprocess import Postprocess
+
+if TYPE_CHECKING:
+    from synth.models.segmenting import Segmenter
+
+FOLDS = "folds.json"  # a run with folds writes it when all are trained and their thresholds chosen
+_CARD = "card.json"
+
+
+def load_model(
+    model: str | Path | None = None, *, ensemble: bool = False, mirror: str = "none", overlap: float = 0.5
+) -> tuple["Segmenter", list[dict]]:
+    """A `models.segmenting.Segmenter` of one model or of all folds of a training run, and the cards.
+
+    Raises:
+        ModelError: no such model, folds missing or of different windows, or damaged weights.
+    """
+    from synth.generate import repeatable
+    from synth.models.segmenting import Segmenter
+    from synth.models.weights import load_segmenter
+
+    repeatable()
+    name = "default" if model is None else model
+    loaded = [load_segmenter(one) for one in (_folds(Path(name)) if ensemble else [_single(name)])]
+    cards = [card for _, card in loaded]
+    windows = sorted({str(card.get("window")) for card in cards})
+    if len(windows) > 1:
+        raise ModelError(
+            f"model {name}: expected folds with windows of one size, found {', '.join(windows)} voxels; they come from "
+            "different trainings: train them again."
+        )
+    window = cards[0].get("window")
+    if not isinstance(window, int) or window < 16 or window % 16:
+        raise ModelError(
+            f"model {name}: expected a window of a multiple of 16 voxels in its card, found {window!r}; copy the "
+            "model folder again."
+        )
+    return Segmenter([network for network, _ in loaded], window, overlap=overlap, mirror=mirror), cards
+
+
+def median_postprocess(cards: Sequence[dict]) -> Postprocess:
+    """The thresholds in a model's card; of several cards the median of each threshold."""
+    rows = [Postprocess.from_card(card).to_dict() for card in cards]
+    return Postprocess(**{key: float(np.median([row[key] for row in rows])) for key in rows[0]})
+
+
+def trained_on(ids: Iterable[str], cards: Sequence[dict]) -> tuple[str, ...]:
+    """Ids whose hash is among those that a card lists as trained on."""
+    known = {one for card in cards for one in card.get("training", {}).get("ids_sha256", ())}
+    return tuple(i for i in ids if sha256(i.encode()).hexdigest()[:16] in known)
+
+
+def _single(model: str | Path) -> str | Path:
+    """The model itself; a sentence where it is the folder of a training run."""
+    inner, fold = Path(model) / "model", Path(model) / "fold_0"
+    if not (Path(model) / _CARD).is_file():
+        if (inner / _CARD).is_file():
+            raise ModelError(f"model {model}: is the folder of a training run; its model is {inner}: give that.")
+        if fold.is_dir():
+            raise ModelError(
+                f"model {model}: is a training run with folds; give --ensemble to average them, or one fold's model "
+                f"({fold / 'model'})."
+            )
+    return model
+
+
+def _folds(run: Path) -> list[Path]:
+    """The model folders of all folds of a training run, in their order."""
+    numbers = sorted(int(path.name[5:]) for path in run.glob("fold_*") if path.name[5:].isdigit())
+    if not numbers:
+        raise ModelError(
+            f"model {run}: expected the folder of `synth train segmenter --folds` with fold_0, fold_1, ..., found no "
+            "fold; give that folder, or leave --ensemble out."
+        )
+    folders = [run / f"fold_{number}" / "model" for number in range(numbers[-1] + 1)]
+    missing = [path for path in (*(folder / _CARD for folder in folders), run / FOLDS) if not path.is_file()]
+    if missing:
+        raise ModelError(
+            f"model {run}: its folds are not trained to the end (no {missing[0]}); give the training command again, it "
+            "goes on where it stopped."
+        )
+    return folders
