@@ -16,6 +16,7 @@ import tensorflow as tf
 
 from synth.case import Case, zscored
 from synth.errors import DataError
+from synth.exporters.files import atomic_write
 from synth.layout.layout import bounding_box
 from synth.trainers.augment import SegmentationAugment
 from synth.trainers.data import PatchConfig, crop, patch_centre, patch_start
@@ -65,8 +66,8 @@ def store_labelled(case: Case, folder: Path, record: dict | None = None) -> Labe
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / "images.npy", np.ascontiguousarray(images, np.float16))
     np.save(folder / "coded.npy", np.where(brain[box], case.labels[box] + HEALTHY, 0).astype(np.uint8))
-    # last: its presence vouches for the arrays
-    (folder / "case.json").write_text(json.dumps({**(record or {}), "id": case.id}))
+    with atomic_write(folder / "case.json") as handle:  # last: its presence vouches for the arrays
+        handle.write(json.dumps({**(record or {}), "id": case.id}).encode())
     return LabelledCase(case.id, folder)
 
 

@@ -16,7 +16,7 @@ COMMANDS = {
     "replay": ("synth.cli.replay", "Make single samples of a run again, to the byte, from its manifest."),
     "segment": ("synth.cli.segment", "Segment scans: labels on their own grid, measured where the truth is known."),
     "train": ("synth.cli.train", "Train a network on your own cases."),
-    "utility": ("synth.cli.utility", "Measure whether training on synthetic pairs helps on real scans."),
+    "utility": ("synth.cli.utility", "Measure what training on synthetic pairs is worth on real scans."),
 }
 
 

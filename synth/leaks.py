@@ -1,0 +1,160 @@
+"""Whether a test set is as unseen as it has to be: what is refused, and what can only be said aloud."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from synth.errors import DataError, ModelError, OutputError, printable
+from synth.manifest import RUN, read_run
+from synth.models.weights import model_hash, read_card
+from synth.trainers.annotated import Annotated
+from synth.trainers.patches import LabelledCase
+from synth.trainers.runs import hash_id
+
+_NAMES = 3  # cases that a sentence names; more only fill the screen
+
+
+def refuse_leaks(train: Sequence[Annotated], synthetic: Sequence[Annotated], test: Sequence[Annotated]) -> None:
+    """Refuse a test case whose patient is trained on, as a scan or as the ancestor of a synthetic case.
+
+    Raises:
+        DataError: that, or synthetic cases where real ones are needed.
+    """
+    for cases, what in ((test, "test"), (train, "real training")):
+        painted = [case.id for case in cases if case.synthetic]
+        if painted:
+            raise DataError(
+                f"the {what} set holds synthetic cases ({_listed(painted)}); usefulness is measured on real scans "
+                "against real scans: give folders of real ones."
+            )
+    tested = {patient: case.id for case in test for patient in case.patients}
+    for case in train:
+        for patient in case.patients & tested.keys():
+            raise DataError(
+                f"test case {printable(tested[patient])} is of the same patient as training case {printable(case.id)};"
+                " take one of them out: what is tested on must never be trained on."
+            )
+    for case in synthetic:
+        for patient in case.patients & tested.keys():
+            raise DataError(
+                f"synthetic case {printable(case.id)} descends from the patient of test case "
+                f"{printable(tested[patient])}; generate the set anew without that patient, or test on others."
+            )
+
+
+def refuse_copies(train: Sequence[LabelledCase], test: Sequence[LabelledCase]) -> None:
+    """Refuse a test case that is also trained on under another name.
+
+    Args:
+        train: prepared cases, real and synthetic.
+        test: prepared cases.
+
+    Raises:
+        DataError: brain and labels of two are equal, voxel by voxel.
+    """
+    known = {case.fingerprint: case.id for case in test}
+    for case in train:
+        twin = known.get(case.fingerprint)
+        if twin is not None:
+            raise DataError(
+                f"test case {printable(twin)} and training case {printable(case.id)} have the same brain and labels, "
+                "voxel by voxel: they are one scan under two names; take one of them out."
+            )
+
+
+def lineage_notes(
+    folder: str | Path,
+    synthetic: Sequence[Annotated],
+    train: Sequence[Annotated],
+    test: Sequence[Annotated],
+    generator: str | Path | None = None,
+    subset: Iterable[str] | None = None,
+) -> list[str]:
+    """What the synthetic set's generator and ancestors have seen that a reader of the results must know, in sentences.
+
+    Args:
+        folder: the synthetic set; its `run.json` names the generator.
+        synthetic: its cases.
+        train: all real training cases.
+        test: the test cases.
+        generator: folder of the generator's model, where `run.json` names one that does not ship.
+        subset: ids of the real training cases that are used, where it is not all.
+
+    Raises:
+        ModelError: `generator` is not the model that painted the set.
+    """
+    notes = []
+    if not all(case.synthetic for case in synthetic):
+        notes.append(f"{folder} has no manifest: whether its cases descend from test patients is unknown.")
+    hidden = [case for case in train if subset is not None and case.id not in set(subset)]
+    patients = {patient for case in hidden for patient in case.patients}
+    heirs = [case.id for case in synthetic if case.patients & patients]
+    if heirs:
+        notes.append(
+            f"{len(heirs)} of {len(synthetic)} synthetic cases descend from real cases that are in the training folder "
+            "but not among those used: their anatomy is more than the real arm has."
+        )
+    return notes + _generator_notes(folder, hidden, test, generator)
+
+
+def _generator_notes(folder, hidden, test, generator) -> list[str]:
+    root = Path(folder)
+    root = root if root.is_dir() else root.parent
+    if not (root / RUN).is_file():
+        return [f"{folder} has no {RUN}: the generator that painted it, and what that was trained on, are unknown."]
+    try:
+        named = read_run(root)["model"]
+        name, expected = named["name"], named["hash"]
+    except (OutputError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{root / RUN}: names no generator ({error}); give a set that `synth generate` wrote."
+        ) from error
+    try:
+        card = read_card(name if generator is None else generator)
+    except ModelError:
+        if generator is not None:
+            raise
+        card = None
+    if card is None or model_hash(card) != expected:
+        if generator is not None:
+            raise ModelError(f"model {generator}: is not the one that painted {folder} ({name}, {expected}).")
+        return [
+            f"the generator that painted {folder} ({name}, {expected}) is not at hand: whether it was trained on test "
+            "patients is unknown; name its folder with --generator."
+        ]
+    return _seen(name, card, hidden, test)
+
+
+def _seen(name: str, card: dict, hidden, test) -> list[str]:
+    trained, picked = _ids(card, "training"), _ids(card, "validation")
+    notes = []
+    found = [case.id for case in test if hash_id(case.id) in trained]
+    if found:
+        notes.append(
+            f"the generator {name} was trained on {len(found)} of {len(test)} test cases ({_listed(found)}): the "
+            "synthetic arms have seen them, and their scores are too good."
+        )
+    chosen = [case.id for case in test if hash_id(case.id) in picked - trained]
+    if chosen:
+        notes.append(
+            f"{len(chosen)} of {len(test)} test cases ({_listed(chosen)}) picked the weights of the generator {name}; "
+            "it was not trained on them."
+        )
+    more = [case.id for case in hidden if hash_id(case.id) in trained]
+    if more:
+        notes.append(
+            f"the generator {name} was trained on {len(more)} real cases of the training folder that are not among "
+            "those used: the synthetic arms know more than these few."
+        )
+    return notes
+
+
+def _ids(card: dict, part: str) -> set[str]:
+    """The hashed ids that a model, and the models it was begun from, used."""
+    known = card.get(part) or {}
+    parent = (card.get("training") or {}).get("begun from") or {}
+    return set(known.get("ids_sha256") or ()) | (_ids(parent, part) if parent else set())
+
+
+def _listed(ids: Sequence[str]) -> str:
+    more = f" and {len(ids) - _NAMES} more" if len(ids) > _NAMES else ""
+    return ", ".join(printable(one) for one in ids[:_NAMES]) + more
