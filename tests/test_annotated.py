@@ -95,7 +95,7 @@ def test_no_descendant_of_a_held_out_patient_is_learnt_from():
         case("S3", set(), True),
     ]
     assert [one.id for one in fold.unrelated(painted)] == ["S2", "S3"]
-    with pytest.raises(DataError, match="S0.*descends from"):
+    with pytest.raises(DataError, match=r"S0.*descends from"):
         refuse_relatives(painted, fold.held_out)
     with pytest.raises(DataError, match="is of the patient"):
         refuse_relatives([case("BraTS-GLI-00005-001")], [case("BraTS-GLI-00005-000")])
