@@ -121,10 +121,11 @@ def _generator_notes(folder, hidden, test, generator) -> list[str]:
             f"the generator that painted {folder} ({name}, {expected}) is not at hand: whether it was trained on test "
             "patients is unknown; name its folder with --generator."
         ]
-    return _seen(name, card, hidden, test)
+    return seen_by_generator(name, card, hidden, test)
 
 
-def _seen(name: str, card: dict, hidden, test) -> list[str]:
+def seen_by_generator(name: str, card: dict, hidden: Sequence[Annotated], test: Sequence[Annotated]) -> list[str]:
+    """What a generator with this card knows of test cases, and of real cases that are there but not used."""
     trained, picked = _ids(card, "training"), _ids(card, "validation")
     notes = []
     found = [case.id for case in test if hash_id(case.id) in trained]

@@ -410,6 +410,21 @@ def test_folds_predict_every_case_by_a_model_that_never_saw_it(tmp_path):
         thresholds_of(tmp_path)
 
 
+def test_a_generator_that_knows_held_out_cases_is_told_of(tmp_path):
+    """The shipped generator's card has hashed ids: a case of that name, held out, must be spoken of."""
+    from synth.models.weights import model_hash, read_card
+    from synth.trainers.runs import hash_id
+
+    card = read_card("default")
+    known = [f"BraTS2021_{k:05d}" for k in range(20) if hash_id(f"BraTS2021_{k:05d}") in card["training"]["ids_sha256"]]
+    held_out = [replace(annotated(1)[0], id=known[0], patients=frozenset(known[:1]))]
+    (tmp_path / "run.json").write_text(json.dumps({"model": {"name": "default", "hash": model_hash(card)}}))
+    painted = [replace(one, synthetic=True, patients=frozenset()) for one in annotated(1, 5)]
+    mix = TrainingMix(annotated(1), painted, None, 0.5, sets=(tmp_path,))
+    assert any("was trained on 1 of 1 test cases" in note for note in mix.notes(held_out))
+    assert not any("was trained on" in note for note in mix.notes(annotated(1, 7)))
+
+
 @pytest.mark.parametrize("bad", [{"synthetic_share": 0.5}, {"fresh_share": 0.2}])
 def test_shares_without_cases_are_refused(bad):
     with pytest.raises(DataError, match="need cases"):

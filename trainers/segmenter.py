@@ -11,6 +11,7 @@ import numpy as np
 from synth.errors import DataError, ModelError
 from synth.exporters.files import atomic_write
 from synth.generate import GenerateConfig, Generation
+from synth.leaks import lineage_notes, seen_by_generator
 from synth.models.segmenter import SegmenterConfig, build_patchgan, build_segmenter
 from synth.models.segmenting import Segmenter
 from synth.models.weights import SEGMENTER, load_segmenter, read_card, save_segmenter
@@ -72,6 +73,7 @@ class TrainingMix:
         synthetic_share: of the patches from `synthetic`.
         fresh_share: of the patches from `fresh`; the rest is real.
         model: the generator that paints fresh samples.
+        sets: the folders of `synthetic`: their records say which generator painted them.
     """
 
     real: Sequence[Annotated]
@@ -80,6 +82,7 @@ class TrainingMix:
     synthetic_share: float = 0.0
     fresh_share: float = 0.0
     model: str | Path = "default"
+    sets: Sequence[str | Path] = ()
 
     def __post_init__(self):
         """Raise `DataError` on shares without cases, or cases without a share."""
@@ -97,6 +100,14 @@ class TrainingMix:
         """What the others leave."""
         return 1.0 - self.synthetic_share - self.fresh_share
 
+    def notes(self, held_out: Sequence[Annotated]) -> list[str]:
+        """What the generators behind the synthetic cases know of held-out ones, a sentence each."""
+        found = [note for folder in self.sets for note in lineage_notes(folder, self.synthetic, self.real, held_out)]
+        if self.fresh is not None:
+            card = read_card(self.model)
+            found += seen_by_generator(card["name"], card, (), held_out)
+        return found
+
 
 def train_segmenter(
     data: TrainingMix,
@@ -108,6 +119,7 @@ def train_segmenter(
     name: str = "",
     devices: list[str] | None = None,
     progress: Callable[[Iterable], Iterable] = iter,
+    tell: Callable[[str], None] = lambda note: None,
 ) -> Path | None:
     """Train a segmenter, or go on with the run in `out`; at the end write weights and card to `out/model`.
 
@@ -120,6 +132,7 @@ def train_segmenter(
         name: of the model, for its card; none takes the folder's.
         devices: TensorFlow device names for MirroredStrategy; None takes all GPUs.
         progress: wraps the cases while they are prepared.
+        tell: called with what cannot be refused but must be known, such as a generator that knows held-out cases.
 
     Returns:
         The model's folder, or None if the run was stopped before its end (start it again to go on).
@@ -130,7 +143,7 @@ def train_segmenter(
     out = Path(out)
     refuse_relatives([*data.real, *data.synthetic], val)
     keep_settings(out, config, mix=_described(data))
-    return _train(data, val, out, out / "cache", config, thresholds, name or out.name, devices, progress)
+    return _train(data, val, out, out / "cache", config, thresholds, name or out.name, devices, progress, tell)
 
 
 def cross_validate(
@@ -143,6 +156,7 @@ def cross_validate(
     name: str = "",
     devices: list[str] | None = None,
     progress: Callable[[Iterable], Iterable] = iter,
+    tell: Callable[[str], None] = lambda note: None,
 ) -> Path | None:
     """Train K segmenters, each without one fold of the patients: an ensemble, and honest predictions of every case.
 
@@ -159,6 +173,7 @@ def cross_validate(
         name: of the models.
         devices: as for `train_segmenter`.
         progress: as for `train_segmenter`.
+        tell: as for `train_segmenter`.
 
     Returns:
         `out`, or None if it was stopped or other folds are not done yet.
@@ -176,7 +191,7 @@ def cross_validate(
         if (only is None or only == fold.number) and not (place / "model").is_dir():
             mine = _without(data, fold)
             title = f"{name or out.name} fold {fold.number}"
-            if _train(mine, fold.held_out, place, out / "cache", config, None, title, devices, progress) is None:
+            if _train(mine, fold.held_out, place, out / "cache", config, None, title, devices, progress, tell) is None:
                 return None
     if any(not (out / f"fold_{fold.number}" / "model").is_dir() for fold in dealt):
         return None
@@ -265,7 +280,7 @@ def _of_kind(folder: str | Path, painted: bool) -> list[Annotated]:
     return cases
 
 
-def _train(data: TrainingMix, val, out, cache, config, thresholds, name, devices, progress) -> Path | None:
+def _train(data: TrainingMix, val, out, cache, config, thresholds, name, devices, progress, tell) -> Path | None:
     # real and synthetic ids may coincide
     pools, shares = [], []
     for cases, share, place in (
@@ -279,12 +294,17 @@ def _train(data: TrainingMix, val, out, cache, config, thresholds, name, devices
         generation = Generation(data.fresh, data.model, GenerateConfig(seed=config.train.seed))
         pools.append(FreshPool(generation, out / "fresh"))
         shares.append(data.fresh_share)
+    notes = data.notes(val)
+    for note in notes:
+        tell(note)
     held_out = prepare(val, cache / "real", progress)
     _refuse_twins(pools, held_out)
     trainer = fit_segmenter(Mix(tuple(pools), tuple(shares)), held_out, out, config, devices=devices)
     if trainer is None:
         return None
-    return save_segmenter(out / "model", trainer.averaged, _card(name, config, data, val, thresholds, out))
+    card = _card(name, config, data, val, thresholds, out)
+    card["validation"]["notes"] = notes
+    return save_segmenter(out / "model", trainer.averaged, card)
 
 
 def _refuse_twins(pools, held_out: Sequence[LabelledCase]) -> None:
@@ -306,7 +326,7 @@ def _without(data: TrainingMix, fold: Fold) -> TrainingMix:
             f"every synthetic case descends from a patient of fold {fold.number}; make more of them, or fewer folds."
         )
     fresh = sources_without(data.fresh, fold.patients) if data.fresh is not None else None
-    return TrainingMix(fold.training, synthetic, fresh, data.synthetic_share, data.fresh_share, data.model)
+    return TrainingMix(fold.training, synthetic, fresh, data.synthetic_share, data.fresh_share, data.model, data.sets)
 
 
 def _conclude(dealt: Sequence[Fold], out: Path, progress) -> None:

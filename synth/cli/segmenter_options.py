@@ -43,7 +43,7 @@ def training_of(
     if synthetic_share is None:
         synthetic_share = 0.0 if not painted else (1.0 - fresh_share) * (0.5 if real else 1.0)
     fresh = chosen_sources(fresh_from, None, f"{out}-fresh", quiet) if fresh_share else None
-    mix = TrainingMix(real, painted, fresh, synthetic_share, fresh_share, generator)
+    mix = TrainingMix(real, painted, fresh, synthetic_share, fresh_share, generator, synthetic)
     return config, mix, find_annotated(val) if val is not None else []
 
 

@@ -114,13 +114,17 @@ def segmenter(out, **options):
         raise click.UsageError("--folds holds out folds of DATA itself: give neither --val nor --thresholds with it.")
     chosen = thresholds_of(thresholds) if thresholds else None
     config, mix, val = training_of(quiet=quiet, out=out, **options)
-    progress = bar("preparing", "case", quiet)
+    common = {
+        "name": name,
+        "progress": bar("preparing", "case", quiet),
+        "tell": lambda note: click.echo(f"note: {note}"),
+    }
     if folds is not None:
-        done = cross_validate(mix, folds, out, config, only=only, name=name, progress=progress)
+        done = cross_validate(mix, folds, out, config, only=only, **common)
         told = (
             f"{folds} models and folds.json in {done}; use them with: synth segment SCANS OUT --ensemble --model {done}"
         )
     else:
-        done = train_segmenter(mix, val, out, config, thresholds=chosen, name=name, progress=progress)
+        done = train_segmenter(mix, val, out, config, thresholds=chosen, **common)
         told = f"weights and card in {done}; use them with: synth segment SCANS OUT --model {done}"
     click.echo(told if done else f"saved, not all is done; the same command goes on from there ({out}).")
