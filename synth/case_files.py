@@ -10,7 +10,8 @@ from synth.brats import MODALITIES, NAMINGS, Naming
 from synth.errors import DataError, printable
 from synth.findings import Findings
 
-_PASSED_OVER = {"__MACOSX", "lost+found"}  # left behind by zip programs and file systems, never data
+QUARANTINE = "quarantine"  # in a run's folder: what its gate refused, not to be mistaken for its cases
+_PASSED_OVER = {"__MACOSX", "lost+found", QUARANTINE}  # left behind by zip programs and file systems, never data
 _SHOWN = 3  # names in a sentence before "and n more"
 
 
@@ -34,7 +35,8 @@ class CaseFiles:
 def find_cases(folder: str | os.PathLike) -> list[CaseFiles]:
     """All cases below a folder, sorted by id: one folder per case, nested folders, or many cases in one folder.
 
-    Both BraTS namings and both of `.nii.gz` and `.nii` are recognised; links are followed, hidden files passed over.
+    Both BraTS namings and both of `.nii.gz` and `.nii` are recognised; links are followed, hidden files and what a
+    gate put into `quarantine/` are passed over.
     A case may still lack a modality: `cases.read_case` says so.
 
     Raises:

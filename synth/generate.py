@@ -15,24 +15,23 @@ import numpy as np
 
 from synth import __version__
 from synth.ahead import ahead
-from synth.brats import MODALITIES, NAMINGS
+from synth.brats import NAMINGS
 from synth.case import Case
 from synth.contact_sheet import ContactSheet
 from synth.errors import OutputError, SynthError
 from synth.exporters import EXPORTERS, open_exporter
 from synth.exporters.files import atomic_write
+from synth.gate import Gate, GateReport, painted
 from synth.layout.coverage import Coverage, coverage, survey
 from synth.layout.edits.recipe import Recipe, is_preset
 from synth.layout.layout import Layout
 from synth.layout.plan import Plan
-from synth.layout.sampler import LayoutRecipe, LayoutSampler
-from synth.manifest import Manifest, json_text, read_run, recorded_files, remove_run
+from synth.layout.sampler import LayoutRecipe, LayoutSampler, attempt_branch
+from synth.manifest import Manifest, json_text
+from synth.run_folder import COVERAGE, RECIPES, SHEET, Quarantine, claim, scores_note
 from synth.sources import Sources
 from synth.style import Style
 
-SHEET = "contact_sheet.png"
-RECIPES = "recipes.jsonl"
-COVERAGE = "coverage.json"
 _DRAWS = {"noise": 1, "style": 2}  # branches of a sample's seed sequence; the layout has the trunk
 
 
@@ -69,11 +68,18 @@ class SampleRecipe:
     layout: LayoutRecipe
     style_kind: str
     style: Style
+    attempt: int = 0  # how many earlier paintings of this sample a gate refused
 
     def to_dict(self) -> dict:
         """One manifest record without its files."""
-        style = self.style.to_dict()
-        return {**self.layout.to_dict(), "style": {"kind": self.style_kind, **style}}
+        out = {**self.layout.to_dict(), "style": {"kind": self.style_kind, **self.style.to_dict()}}
+        return {**out, "attempt": self.attempt} if self.attempt else out
+
+    @classmethod
+    def from_dict(cls, record: dict) -> "SampleRecipe":
+        """The recipe of a manifest's record."""
+        style = record["style"]
+        return cls(LayoutRecipe.from_dict(record), style["kind"], Style.from_dict(style), record.get("attempt", 0))
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,7 @@ class Outcome:
     redraws: int
     seconds: float
     coverage: Coverage | None = None  # of the plan, if there was one
+    gate: GateReport | None = None  # if there was one
 
     def sentence(self) -> str:
         """One line for the user."""
@@ -139,16 +146,16 @@ class Generation:
             "sources": self.sources.name,
         }
 
-    def draw(self, index: int) -> tuple[Layout, SampleRecipe]:
-        """Layout and recipe of a sample; no network is needed."""
-        layout, recipe = self.sampler.draw(index)
-        style = self.sources.style(self.style_kind, recipe.host, self._rng(index, "style"))
-        return layout, SampleRecipe(recipe, self.style_kind, style)
+    def draw(self, index: int, attempt: int = 0) -> tuple[Layout, SampleRecipe]:
+        """Layout and recipe of a sample, or of a further attempt at it; no network is needed."""
+        layout, recipe = self.sampler.draw(index, attempt=attempt)
+        style = self.sources.style(self.style_kind, recipe.host, self._rng(index, attempt, "style"))
+        return layout, SampleRecipe(recipe, self.style_kind, style, attempt)
 
     def paint(self, layout: Layout, recipe: SampleRecipe) -> Case:
         """The case of a drawn sample: int16 intensities on the style's scanner scale, 0 outside the brain."""
         index = recipe.layout.index
-        noise = self._rng(index, "noise").integers(2**31 - 1, size=2)
+        noise = self._rng(index, recipe.attempt, "noise").integers(2**31 - 1, size=2)
         image = self.painter(layout, recipe.style, tuple(int(v) for v in noise))
         meta = {**recipe.to_dict(), "id": self._naming.case_pattern.format(index)}
         return to_case(meta["id"], layout, image, recipe.style, meta)
@@ -167,8 +174,9 @@ class Generation:
             self._painter, _ = load_generator(self.model)
         return self._painter
 
-    def _rng(self, index: int, branch: str) -> np.random.Generator:
-        return np.random.default_rng(np.random.SeedSequence(self.config.seed, spawn_key=(index, _DRAWS[branch])))
+    def _rng(self, index: int, attempt: int, branch: str) -> np.random.Generator:
+        key = (index, *attempt_branch(attempt), _DRAWS[branch])
+        return np.random.default_rng(np.random.SeedSequence(self.config.seed, spawn_key=key))
 
 
 def to_case(case_id: str, layout: Layout, image: np.ndarray, style: Style, meta: dict | None = None) -> Case:
@@ -189,6 +197,7 @@ def generate(
     n: int,
     out: str | Path,
     *,
+    gate: Gate | None = None,
     resume: bool = False,
     force: bool = False,
     shard: tuple[int, int] = (0, 1),
@@ -197,10 +206,14 @@ def generate(
 ) -> Outcome:
     """Write samples 0 to n-1 below `out`, with manifest, contact sheet and, if there is a plan, its coverage.
 
+    A sample that the gate refuses is drawn again under its own number; one that is refused every time is written to
+    `out/quarantine`, a run of its own, and its number stays empty in `out`: sample k never depends on other samples.
+
     Args:
         generation: what makes the samples.
         n: how many.
         out: a folder that does not exist or is empty, unless `resume` or `force`.
+        gate: scores every sample, and refuses those below its thresholds; None: no scores.
         resume: go on with an interrupted run of the same settings (n may have grown).
         force: remove what an earlier run of synth wrote there first; other files outside its cases' folders stay.
         shard: (i, m): only samples k with k mod m = i, for a cluster; each shard has its own `out`.
@@ -210,40 +223,51 @@ def generate(
     Raises:
         OutputError: the folder is not ours to write to, belongs to another run, or the disk is full.
         LayoutError: no lawful layout could be drawn.
+        ModelError: the generator is missing or damaged.
     """
     begin = time.perf_counter()
     out = Path(out)
     indices = _shard_indices(n, shard)
     # what may be refused comes before anything is removed
-    settings = {**generation.settings(), "n": n, "shard": list(shard)}
+    settings = {**generation.settings(), "n": n, "shard": list(shard), **({"gate": gate.settings()} if gate else {})}
     repeatable()
     _ = generation.painter
-    _claim(out, resume=resume, force=force)
+    claim(out, resume=resume, force=force)
+    position = {k: i for i, k in enumerate(indices)}
+    title = f"synth {__version__}, seed {generation.config.seed}"
     redraws = written = 0
     with ExitStack() as stack:
         manifest = stack.enter_context(Manifest(out, settings, free=("n",)))
+        quarantine = stack.enter_context(Quarantine(out, settings))
         naming = NAMINGS[generation.config.naming]
         exporter = stack.enter_context(open_exporter(generation.config.format, out, naming=naming))
         done = manifest.verified(exporter.verify)
-        todo = [k for k in indices if k not in done]
-        sheet = ContactSheet(len(indices), title=f"synth {__version__}, seed {generation.config.seed}")
-        position = {k: i for i, k in enumerate(indices)}
-        samples = stack.enter_context(closing(ahead(_written(generation, exporter, todo))))  # closed before the writer
-        for case, record in progress(samples):
-            manifest.append(record)
-            sheet.add(case, position[record["index"]])
+        there = done | quarantine.verified()
+        todo = [k for k in indices if k not in there]
+        sheet = ContactSheet(len(indices), title=title)
+        targets = {True: exporter, False: quarantine}
+        samples = ahead(_written(ahead(painted(generation, gate, todo)), targets))
+        stack.enter_context(closing(samples))  # before the writers
+        for case, record, passed in progress(samples):
+            (manifest if passed else quarantine).append(record)
+            if passed:
+                sheet.add(case, position[record["index"]], scores_note(record))
             redraws += len(record["redraws"])
-            written += 1
+            written += passed
         exporter.close()  # only now is the output complete
-        for k in done:
-            if k in position and sheet.wants(position[k]):
-                sheet.add(exporter.read(manifest.get(k)["id"]), position[k])
-        sheet.save(out / SHEET)
-        covered = None
+        quarantine.finish(f"{title}, refused by the gate")
+        kept = [record for record in manifest.entries() if record["index"] in position]
+        for record in kept:
+            if record["index"] in done and sheet.wants(position[record["index"]]):
+                sheet.add(exporter.read(record["id"]), position[record["index"]], scores_note(record))
+        if kept:  # else the gate refused all
+            sheet.save(out / SHEET)
+        covered = report = None
         if generation.sampler.plan:
-            made = [record["plan"] for record in manifest.entries() if record["index"] in position]
-            covered = write_coverage(generation, n, shard, made, out, surveying)
-    return Outcome(out, written, len(indices) - written, redraws, time.perf_counter() - begin, covered)
+            covered = write_coverage(generation, n, shard, [record["plan"] for record in kept], out, surveying)
+        if gate:
+            report = GateReport.of(gate, kept, quarantine.entries(position))
+    return Outcome(out, written, len(kept) - written, redraws, time.perf_counter() - begin, covered, report)
 
 
 def plan_coverage(generation: Generation, n: int, shard: tuple[int, int], made, surveying: Callable = iter) -> Coverage:
@@ -297,11 +321,11 @@ def write_recipes(
     return path
 
 
-def _written(generation: Generation, exporter, todo) -> Iterator[tuple[Case, dict]]:
+def _written(samples, targets) -> Iterator[tuple[Case, dict, bool]]:
     """Cases once their files are complete, with the manifest's record; runs in the writer's thread."""
-    for case in ahead(generation.cases(todo)):
-        files = exporter.write(case)
-        yield case, {**case.meta, "files": files}
+    for case, found, passed in samples:
+        files = targets[passed].write(case)
+        yield case, {**case.meta, **found, "files": files}, passed
 
 
 def _shard_indices(n: int, shard: tuple[int, int]) -> list[int]:
@@ -314,46 +338,3 @@ def _shard_indices(n: int, shard: tuple[int, int]) -> list[int]:
     if not indices:
         raise SynthError(f"shard {i}/{m} of {n} samples is empty; use fewer shards.")
     return indices
-
-
-def _claim(out: Path, *, resume: bool, force: bool) -> None:
-    """Make sure the folder is ours: new, empty, or an earlier run's that is to be resumed or replaced."""
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"{out}: is a file; give a folder for --out.")
-    ours = _is_ours(out)
-    present = sorted(out.iterdir()) if out.is_dir() else []
-    present = [path for path in present if not path.name.startswith(".") and path.name != RECIPES]
-    if not present or (resume and ours and not force):
-        return
-    if not ours:
-        raise OutputError(
-            f"{out}: expected a new or empty folder, found {len(present)} entries that synth did not write "
-            f"({present[0].name}, ...); choose another --out."
-        )
-    if not force:
-        raise OutputError(
-            f"{out}: holds an earlier run; give --resume to go on with it, --force to replace it, or another --out."
-        )
-    remove_run(out, _names_of_run, (SHEET, COVERAGE))
-
-
-def _is_ours(out: Path) -> bool:
-    """Whether the settings of a run of synth are there; `run.json` alone is a name that others use too."""
-    try:
-        return "synth" in read_run(out)
-    except OutputError:
-        return False
-
-
-def _names_of_run(out: Path) -> set[str]:
-    """Files of an earlier run, relative to `out`, with those that a kill kept out of its manifest."""
-    run, names = read_run(out), recorded_files(out)
-    if run["format"] == "hdf5":
-        from synth.exporters.hdf5_cases import STAGING, shard_paths
-
-        found = [*shard_paths(out), *(out / STAGING).glob("*.h5")]
-        return {str(path.relative_to(out)) for path in found}
-    naming = NAMINGS[run["naming"]]
-    for case_id in map(naming.case_pattern.format, range(run["n"])):
-        names |= {f"{case_id}/{naming.stem(case_id, part)}.nii.gz" for part in (*MODALITIES, "seg")}
-    return names

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from synth import __version__
 from synth.brats import NAMINGS
+from synth.case_files import QUARANTINE
 from synth.errors import DataError, ModelError, OutputError, SynthError
 from synth.exporters.nifti import gzip_bytes, nifti_bytes
 from synth.generate import GenerateConfig, Generation, SampleRecipe, repeatable
@@ -138,7 +139,9 @@ def _sources(run: dict, records: list[dict], folder: Path, data: list[Path]) -> 
         if data:
             raise DataError("this run used the embedded anatomies and no data; leave --data out.")
         return embedded_sources()
-    kept = folder.parent / f"{folder.resolve().name}-layouts"
+    owner = folder.resolve()
+    owner = owner.parent if owner.name == QUARANTINE else owner
+    kept = owner.parent / f"{owner.name}-layouts"
     if not data and not kept.is_dir():
         raise DataError(
             f"{folder}: the run used data ({run.get('sources') or run.get('inputs')}); give the cases or layouts it "
@@ -204,10 +207,10 @@ def _painted(run: dict, sources: Sources, model: str | Path | None, out: Path):
     generation = Generation(sources, model or run["model"]["name"], config)
 
     def make(record: dict) -> dict[str, str]:
-        recipe = SampleRecipe(LayoutRecipe.from_dict(record), record["style"]["kind"], Style.from_dict(record["style"]))
+        recipe = SampleRecipe.from_dict(record)
         layout = generation.sampler.replay(recipe.layout)
         case = generation.paint(layout, recipe)
-        meta = {key: value for key, value in record.items() if key != "files"}
+        meta = {key: value for key, value in record.items() if key not in ("files", "gate")}
         with open_exporter(run["format"], out, naming=NAMINGS[run["naming"]]) as exporter:
             return exporter.write(replace(case, id=record["id"], meta=meta))
 

@@ -38,7 +38,7 @@ PRESETS = {
     # an hour or two on two CPU cores: the U-Net is past its steepest climb
     "standard": {"steps": 2000, "seeds": 3},
     # for a GPU: patches and width of a segmenter in earnest
-    "full": {"width": 32, "patch": 128, "batch": 2, "steps": 20_000, "seeds": 5},
+    "full": {"width": 32, "batch": 2, "steps": 20_000, "seeds": 5},
 }
 _CHECKPOINT = 100  # steps: a minute or less is lost to a kill
 _FREE = ("seeds", "seed", "cases", "resamples")  # may differ between calls for one folder: they only add runs
@@ -49,8 +49,8 @@ class UtilityConfig:
     """How large the experiment is; the presets are in `PRESETS`."""
 
     arch: str = "unet3d"
-    width: int = 16  # base filters: a fifth of a second a step on two cores, where 32 takes more than twice that
-    patch: int = 96  # edge in voxels, a multiple of 16; also the window at the test
+    width: int = 16  # base filters: half a second a step on two cores, where 32 takes more than twice that
+    patch: int = 128  # edge in voxels, a multiple of 16; also the window at the test
     batch: int = 1
     steps: int = 2000
     seeds: int = 3

@@ -34,7 +34,7 @@ def prepared(tmp_path_factory):
     sources = phantom_sources()
     for source in sources.hosts:
         save_layout(source.layout, root / "layouts", sources.own_style(source.id))
-    result = invoke(root, "generate --n 2 --out run --data layouts --edits none --seed 3 --model model")
+    result = invoke(root, "generate --n 2 --out run --data layouts --edits none --seed 3 --model model --no-scores")
     assert result.exit_code == 0, result.output
     return root
 
@@ -57,7 +57,8 @@ def extraction(monkeypatch):
 
 def test_generate_says_what_it_did(place):
     result = invoke(
-        place, "generate -n 1 -o out --data layouts --edits mirror:layout,scale --style sampled --model model"
+        place,
+        "generate -n 1 -o out --data layouts --edits mirror:layout,scale --style sampled --model model --no-scores",
     )
     assert result.exit_code == 0, result.output
     assert result.output.startswith("1 cases written to out; ")
@@ -71,7 +72,7 @@ def test_generate_says_what_it_did(place):
 def test_generate_by_a_recipe_file_and_a_plan(place):
     recipe = place / "recipe.yaml"
     recipe.write_text("steps: [{edit: scale, factor: [0.9, 1.0]}, {edit: 'mirror:layout', probability: 0.5}]")
-    line = "generate --n 4 --data layouts --edits recipe.yaml --plan balanced-side --model model"
+    line = "generate --n 4 --data layouts --edits recipe.yaml --plan balanced-side --model model --no-scores"
     result = invoke(place, f"{line} --out out")
     assert result.exit_code == 0, result.output
     assert "4 samples, as planned; unplanned: 4 samples without the plan." in result.output
@@ -108,7 +109,9 @@ def test_generate_by_a_recipe_file_and_a_plan(place):
 
 def test_generate_needs_no_data(place, monkeypatch):
     monkeypatch.setattr(synth.sources, "embedded_sources", lambda: phantom_sources(1))
-    result = invoke(place, "generate -n 1 -o out --naming brats2023 --format hdf5 --seed 4 --model model --edits none")
+    result = invoke(
+        place, "generate -n 1 -o out --naming brats2023 --format hdf5 --seed 4 --model model --no-scores --edits none"
+    )
     assert result.exit_code == 0, result.output
     run = read_run(place / "out")
     assert (run["naming"], run["format"], run["seed"], run["sources"]) == ("brats2023", "hdf5", 4, "phantoms")
@@ -118,7 +121,7 @@ def test_generate_needs_no_data(place, monkeypatch):
 def test_generate_resumes_and_replaces(place):
     whole = files(place / "run")
     (place / "run" / "Synth_000001" / "Synth_000001_seg.nii.gz").unlink()
-    line = "generate --n 2 --out run --data layouts --edits none --model model"
+    line = "generate --n 2 --out run --data layouts --edits none --model model --no-scores"
     result = invoke(place, f"{line} --seed 3 --resume")
     assert result.output.startswith("1 cases written to run, 1 were there already; ")
     assert files(place / "run") == whole
@@ -128,7 +131,7 @@ def test_generate_resumes_and_replaces(place):
 
 
 def test_generate_in_shards(place):
-    line = "generate --n 2 --data layouts --edits none --seed 3 --model model --shard"
+    line = "generate --n 2 --data layouts --edits none --seed 3 --model model --no-scores --shard"
     for i in range(2):
         result = invoke(place, f"{line} {i}/2 --out shard{i}")
         assert result.output.startswith(f"1 cases written to shard{i}; ")
@@ -147,11 +150,11 @@ def test_dry_run_draws_recipes_and_paints_nothing(place):
 def test_cases_are_extracted_beside_the_output_and_bad_ones_told(place):
     for case_id in ("Phantom_000", "Phantom_bad"):
         write_case(place / "data", phantom_case(case_id=case_id), suffix=".nii")
-    result = invoke(place, "generate -n 1 -o out/ --data data --edits none --model model")
+    result = invoke(place, "generate -n 1 -o out/ --data data --edits none --model model --no-scores")
     assert result.exit_code == 0, result.output
     assert "left out: Phantom_bad: is all zero" in result.output
     assert [p.name for p in (place / "out-layouts").iterdir()] == ["Phantom_000"]
-    result = invoke(place, "generate -n 1 -o out2 --data data --edits none --model model --layouts kept")
+    result = invoke(place, "generate -n 1 -o out2 --data data --edits none --model model --no-scores --layouts kept")
     assert result.exit_code == 0, result.output
     assert (place / "kept" / "Phantom_000").is_dir()
     assert not (place / "out2-layouts").exists()
@@ -173,7 +176,7 @@ def delete(name):
     return lambda place: (place / name).unlink()
 
 
-GOOD = "generate --n 2 --out out --data layouts --edits none --seed 3 --model model"
+GOOD = "generate --n 2 --out out --data layouts --edits none --seed 3 --model model --no-scores"
 AGAIN = GOOD.replace("--out out", "--out run")
 TISSUE = "layouts/Phantom_001/Phantom_001_tissue.nii.gz"
 STYLE = "layouts/Phantom_001/Phantom_001_style.json"
@@ -384,7 +387,7 @@ def test_reconstruct_refuses_two_namings_at_once(place, data):
         ("train generator --data data --out out --steps 0", 2, "0 is not in the range x>=1"),
         ("train generator --data data --out out --width 2", 2, "2 is not in the range x>=4"),
         ("train generator --data data --out out --precision float8", 2, "'float8' is not one of"),
-        ("train segmenter --data data --out out", 2, "No such command 'segmenter'"),
+        ("train painter --data data --out out", 2, "No such command 'painter'"),
     ],
 )
 def test_bad_input_to_train_is_told_in_a_sentence(line, code, sentence, place, data):

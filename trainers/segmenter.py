@@ -48,7 +48,7 @@ class SegmenterTraining:
         """The defaults of an architecture: the calibrated Vox2Vox of the paper, or the 3D U-Net.
 
         Vox2Vox: 64 filters, patches of 128, batch 4, Adam 2e-4 (0.5, 0.999), least squares + 5 Tversky, the four
-        augmentations on 75 % of the samples. U-Net: 32 filters, patches of 96, batch 1, Adam 1e-3 (0.9, 0.999), soft
+        augmentations on 75 % of the samples. U-Net: 32 filters, patches of 128, batch 1, Adam 1e-3 (0.9, 0.999), soft
         Dice of the regions + cross-entropy, and intensities varied too.
         """
         if arch == "vox2vox":
@@ -57,7 +57,6 @@ class SegmenterTraining:
         return cls(
             SegmenterConfig(arch, **segmenter),
             train=TrainConfig(learning_rate=1e-3, beta_1=0.9),
-            patch=PatchConfig(96),
             augment=SegmentationAugment(contrast=0.5, shading=0.5),
         )
 

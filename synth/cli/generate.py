@@ -24,6 +24,10 @@ from synth.cli.options import shard as _shard
 @click.option(
     "--style", type=click.Choice(["own", "sampled"]), help="The host's style or a new one. [default: by data]"
 )
+@click.option("--gate", help="Refuse samples below this Dice: 0.6 (whole tumour) or WT=0.6,TC=0.4,ET=0.3.")
+@click.option("--redraws", type=click.IntRange(min=0), help="How often a refused sample is drawn again. [default: 4]")
+@click.option("--segmenter", help="What scores the samples: a shipped name or a model's folder. [default: default]")
+@click.option("--no-scores", is_flag=True, help="Do not segment the samples again: faster, no scores and no gate.")
 @click.option("--layouts", type=click.Path(), help="Where layouts of DATA are kept. [default: OUT-layouts]")
 @click.option("--shard", callback=_shard, default="0/1", help="i/m: only samples k with k mod m = i, for clusters.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run: same settings, same bytes.")
@@ -31,7 +35,26 @@ from synth.cli.options import shard as _shard
 @click.option("--dry-run", is_flag=True, help="Draw the recipes only: OUT/recipes.jsonl, nothing is painted.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
 def command(
-    n, out, data, model, format_, naming, seed, edits, plan, style, layouts, shard, resume, force, dry_run, quiet
+    n,
+    out,
+    data,
+    model,
+    format_,
+    naming,
+    seed,
+    edits,
+    plan,
+    style,
+    gate,
+    redraws,
+    segmenter,
+    no_scores,
+    layouts,
+    shard,
+    resume,
+    force,
+    dry_run,
+    quiet,
 ):
     """Generate N synthetic cases: four modalities and exact labels each.
 
@@ -42,12 +65,17 @@ def command(
     With --plan, every sample's volume, side, lobe, enhancement or number of lesions is as the plan wants it; the counts
     are printed and kept in coverage.json.
 
+    Every sample is segmented again, and the Dice between its labels and what was found is written to the manifest.
+    With --gate, a sample below it is drawn again, and if that does not help put into OUT/quarantine: OUT then has
+    fewer than N. How many were refused, and why, is printed and recorded.
+
     \b
     Example:
       synth generate --n 500 --out synthetic
       synth generate --n 500 --out synthetic --data BraTS2021_TrainingData --seed 7
       synth generate --n 500 --out synthetic --resume
       synth generate --n 100 --out synthetic --plan balanced --edits recipe.yaml
+      synth generate --n 500 --out synthetic --gate 0.6
     """  # noqa: D301 (click needs the real backspace)
     import json
 
@@ -62,6 +90,7 @@ def command(
         style=style,
         plan=plan or None,
     )
+    chosen = chosen_gate(gate, redraws, segmenter, no_scores)
     sources = chosen_sources(data, layouts, out, quiet)
     generation = Generation(sources, model, config)
     mine = range(shard[0], n, shard[1])
@@ -74,10 +103,36 @@ def command(
             made = [json.loads(line)["plan"] for line in path.read_text().splitlines()]
             click.echo(plan_coverage(generation, n, shard, made, surveying).table())
         return
+    judge = chosen()
     painting = bar("generating", "case", quiet, len(mine))
     outcome = generate(
-        generation, n, out, resume=resume, force=force, shard=shard, progress=painting, surveying=surveying
+        generation,
+        n,
+        out,
+        gate=judge,
+        resume=resume,
+        force=force,
+        shard=shard,
+        progress=painting,
+        surveying=surveying,
     )
     click.echo(outcome.sentence())
+    for line in outcome.gate.lines() if outcome.gate else ():
+        click.echo(line)
     if outcome.coverage:
         click.echo(outcome.coverage.table())
+
+
+def chosen_gate(gate: str | None, redraws: int | None, segmenter: str | None, no_scores: bool):
+    """A function that makes the gate that the options ask for, or None; wrong options are refused at once."""
+    from synth.errors import SynthError
+    from synth.gate import REDRAWS, Gate, thresholds_of
+
+    if no_scores and (gate is not None or segmenter is not None or redraws is not None):
+        raise SynthError("--no-scores goes with none of --gate, --redraws and --segmenter; leave it out.")
+    if gate is None and redraws is not None:
+        raise SynthError("--redraws needs a --gate that can refuse samples, such as --gate 0.6.")
+    thresholds = None if gate is None else thresholds_of(gate)
+    if no_scores:
+        return lambda: None
+    return lambda: Gate(segmenter or "default", thresholds, REDRAWS if redraws is None else redraws)

@@ -25,6 +25,7 @@ TRIES_PER_PAIR = 4  # hard hosts and donors get several chances, else easy ones 
 MAX_BROKEN = 0.03  # of a tumour, in pieces that edits broke off: they are taken out, recorded like any edit
 _PIECES = "pieces, more than"
 _LATE = ("mass_effect",)  # edits that answer to where the tumour is: a plan's moves come before them
+_ATTEMPTS = 17  # branch of a sample's seed sequence; 1 to 16 are taken (`generate`, `plan`, `streaming`)
 _CACHED_LAYOUTS = 6  # 18 MB each at full size: memory stays flat however many hosts there are
 
 
@@ -168,8 +169,10 @@ class LayoutSampler:
         self._load = lru_cache(_CACHED_LAYOUTS)(lambda source_id: _in_rows(self._find(source_id).load()))
         self._facts = lru_cache(1024)(lambda source_id: measure(self._load(source_id)))
 
-    def draw(self, index: int, host: str | None = None) -> tuple[Layout, LayoutRecipe]:
+    def draw(self, index: int, host: str | None = None, *, attempt: int = 0) -> tuple[Layout, LayoutRecipe]:
         """Layout and recipe of sample `index`, of a drawn host or of the one whose id is given.
+
+        Further attempts are other samples for the same place in the plan: what a gate refused is drawn again.
 
         An unlawful layout, or one that is not as planned, is drawn again, at most `MAX_REDRAWS` times
         (`MAX_PLANNED_REDRAWS` where there is a plan): with the same host and donor for `TRIES_PER_PAIR` attempts, then
@@ -180,7 +183,8 @@ class LayoutSampler:
         """
         if index < 0:
             raise LayoutError(f"a sample's index must be at least 0, found {index}.")
-        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=(int(index),)))
+        key = (int(index), *attempt_branch(attempt))
+        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))
         wish = self.plan.wish(self.seed, index) if self.plan else None
         redraws, given, most = [], host, MAX_PLANNED_REDRAWS if wish else MAX_REDRAWS
         while len(redraws) <= most:
@@ -346,6 +350,11 @@ class _Attempt:
             self.reference, self.satellites = self.host.healthy(), 0
             self.tumour_expected = not isinstance(edit, Remove)
         self.satellites += _satellites(edit)
+
+
+def attempt_branch(attempt: int) -> tuple[int, ...]:
+    """Where a sample's draws go on in its seed sequence: in the trunk at first, later attempts have their branches."""
+    return (_ATTEMPTS, attempt) if attempt else ()
 
 
 def _drawn(choice: Choice, layout: Layout, rng, donor: Layout | None, wish: Wish | None) -> Edit:

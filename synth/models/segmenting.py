@@ -8,10 +8,11 @@ import tensorflow as tf
 
 from synth.case import Case, zscored
 from synth.layout.layout import bounding_box
-from synth.models.segmenter import LABELS
+from synth.models.segmenter import DIVISOR, LABELS
 
 MIRRORS = ("none", "x", "xyz")
 """Test-time mirroring: no views but the scan itself, left and right, or all eight."""
+STRETCH = 1.25  # sides of a brain up to so many windows long are seen in one piece: two windows would nearly coincide
 
 
 class Segmenter:
@@ -19,7 +20,8 @@ class Segmenter:
 
     Args:
         networks: from `build_segmenter`, of one kind; their probabilities are averaged.
-        window: edge of the windows in voxels, a multiple of 16: that of the patches they were trained on.
+        window: edge of the windows in voxels, a multiple of 16: that of the patches they were trained on. A side of the
+            brain that is at most a quarter longer is not cut.
         overlap: share of a window that its neighbour covers again, 0 to below 1.
         mirror: one of `MIRRORS`.
     """
@@ -31,7 +33,6 @@ class Segmenter:
             tf.function(lambda x, net=net: net({"images": x}, training=False)["probabilities"], input_signature=spec)
             for net in self.networks
         ]
-        self._blend = _gaussian(window)
 
     def __call__(self, case: Case) -> np.ndarray:
         """The probabilities in the brain's box put on the case's grid as labels, (X, Y, Z) uint8 class indices."""
@@ -61,23 +62,29 @@ class Segmenter:
 
     def _slide(self, run, images: np.ndarray) -> np.ndarray:
         size = images.shape[:3]
-        padding = [max(self.window - n, 0) for n in size]
+        window = tuple(_side(n, self.window) for n in size)
+        padding = [max(w - n, 0) for n, w in zip(size, window, strict=True)]
         before = [p // 2 for p in padding]
         padded = np.pad(images, [(b, p - b) for b, p in zip(before, padding, strict=True)] + [(0, 0)])
         total = np.zeros((*padded.shape[:3], LABELS), np.float32)
         weight = np.zeros((*padded.shape[:3], 1), np.float32)
-        starts = [_starts(n, self.window, self.overlap) for n in padded.shape[:3]]
+        blend = _gaussian(window)
+        starts = [_starts(n, w, self.overlap) for n, w in zip(padded.shape[:3], window, strict=True)]
         for corner in product(*starts):
-            part = tuple(slice(c, c + self.window) for c in corner)
-            window = padded[part]
-            if not window.any():  # nothing of the brain
-                weight[part] += self._blend
-                total[part][..., 0:1] += self._blend
-                continue
-            total[part] += run(window[None]).numpy()[0] * self._blend
-            weight[part] += self._blend
+            part = tuple(slice(c, c + w) for c, w in zip(corner, window, strict=True))
+            seen = padded[part]
+            weight[part] += blend
+            if seen.any():
+                total[part] += run(seen[None]).numpy()[0] * blend
+            else:  # nothing of the brain
+                total[part][..., 0:1] += blend
         inner = tuple(slice(b, b + n) for b, n in zip(before, size, strict=True))
         return total[inner] / weight[inner]
+
+
+def _side(size: int, window: int) -> int:
+    """How long a window is on a side of `size` voxels."""
+    return -(-size // DIVISOR) * DIVISOR if window < size <= STRETCH * window else window
 
 
 def _starts(size: int, window: int, overlap: float) -> list[int]:
@@ -88,8 +95,7 @@ def _starts(size: int, window: int, overlap: float) -> list[int]:
     return np.rint(np.linspace(0, size - window, count)).astype(int).tolist()
 
 
-def _gaussian(window: int) -> np.ndarray:
-    """(w, w, w, 1): 1 in the middle, falling with a standard deviation of an eighth of the window, as nnU-Net's."""
-    line = np.exp(-0.5 * ((np.arange(window) - (window - 1) / 2) / (window / 8)) ** 2)
-    cube = line[:, None, None] * line[:, None] * line
-    return np.maximum(cube, 1e-4 * cube.max()).astype(np.float32)[..., None]
+def _gaussian(window: tuple[int, int, int]) -> np.ndarray:
+    """(x, y, z, 1): 1 in the middle, falling with a standard deviation of an eighth of each side, as nnU-Net's."""
+    x, y, z = (np.exp(-0.5 * ((np.arange(n) - (n - 1) / 2) / (n / 8)) ** 2) for n in window)
+    return np.maximum(x[:, None, None] * y[:, None] * z, 1e-4).astype(np.float32)[..., None]

@@ -1,0 +1,137 @@
+"""The folder that a run writes to: made ours or refused, cleared, and its quarantine."""
+
+from collections.abc import Container
+from contextlib import ExitStack
+from pathlib import Path
+
+from synth.brats import MODALITIES, NAMINGS
+from synth.case import Case
+from synth.case_files import QUARANTINE
+from synth.contact_sheet import MAX_ROWS, ContactSheet
+from synth.errors import OutputError
+from synth.exporters import open_exporter
+from synth.manifest import RUN, Manifest, read_run, recorded_files, remove_run
+
+SHEET = "contact_sheet.png"
+RECIPES = "recipes.jsonl"
+COVERAGE = "coverage.json"
+
+
+def claim(out: Path, *, resume: bool, force: bool) -> None:
+    """Make sure the folder is ours: new, empty, or an earlier run's that is to be resumed or (with force) cleared.
+
+    Raises:
+        OutputError: it is not.
+    """
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out}: is a file; give a folder for --out.")
+    ours = _is_ours(out)
+    present = sorted(out.iterdir()) if out.is_dir() else []
+    present = [path for path in present if not path.name.startswith(".") and path.name != RECIPES]
+    if not present or (resume and ours and not force):
+        return
+    if not ours:
+        raise OutputError(
+            f"{out}: expected a new or empty folder, found {len(present)} entries that synth did not write "
+            f"({present[0].name}, ...); choose another --out."
+        )
+    if not force:
+        raise OutputError(
+            f"{out}: holds an earlier run; give --resume to go on with it, --force to replace it, or another --out."
+        )
+    if _is_ours(out / QUARANTINE):  # first: while the run's own settings are there, this can be repeated
+        remove_run(out / QUARANTINE, _names_of_run, (SHEET,))
+        if not any((out / QUARANTINE).iterdir()):
+            (out / QUARANTINE).rmdir()
+    remove_run(out, _names_of_run, (SHEET, COVERAGE))
+
+
+class Quarantine:
+    """Where a run puts the samples that its gate refused: a run of its own in `<out>/quarantine`.
+
+    It has manifest, settings and contact sheet as any run, so that its samples can be looked at and replayed; the
+    folder is made for the first of them. Those who read the run's cases pass it over (`case_files`).
+
+    Args:
+        out: the run's folder.
+        settings: the run's.
+    """
+
+    def __init__(self, out: Path, settings: dict):
+        self.folder, self._settings = out / QUARANTINE, settings
+        self._stack, self._manifest, self._exporter = ExitStack(), None, None
+
+    def verified(self) -> set[int]:
+        """Indices of the samples that are there and whole; the others' records are taken out."""
+        if self._manifest is None and not (self.folder / RUN).is_file():
+            return set()
+        self._open()
+        return self._manifest.verified(self._exporter.verify)
+
+    def write(self, case: Case) -> dict[str, str]:
+        """As an exporter's `write`."""
+        self._open()
+        return self._exporter.write(case)
+
+    def append(self, record: dict) -> None:
+        """Add the record of a written case."""
+        self._manifest.append(record)
+
+    def entries(self, indices: Container[int]) -> list[dict]:
+        """The records of samples among `indices`, in order."""
+        return [record for record in self._manifest.entries() if record["index"] in indices] if self._manifest else []
+
+    def finish(self, title: str) -> None:
+        """Complete the output, and show the first samples in a contact sheet."""
+        if self._manifest is None:
+            return
+        self._exporter.close()
+        sheet = ContactSheet(title=title)
+        for number, record in enumerate(self._manifest.entries()[:MAX_ROWS]):
+            sheet.add(self._exporter.read(record["id"]), number, scores_note(record))
+        if len(self._manifest):
+            sheet.save(self.folder / SHEET)
+
+    def __enter__(self):
+        """Return the quarantine itself."""
+        return self
+
+    def __exit__(self, *exc):
+        """Let go of the folder; after an exception what an exporter has staged stays for the run that resumes."""
+        return self._stack.__exit__(*exc)
+
+    def _open(self) -> None:
+        if self._manifest is not None:
+            return
+        manifest = self._stack.enter_context(Manifest(self.folder, self._settings, free=("n",)))
+        naming = NAMINGS[self._settings["naming"]]
+        self._exporter = self._stack.enter_context(open_exporter(self._settings["format"], self.folder, naming=naming))
+        self._manifest = manifest
+
+
+def scores_note(record: dict) -> str:
+    """A sample's scores as a line of the contact sheet; empty where it has none."""
+    gate = record.get("gate")
+    return "Dice {WT:.2f} {TC:.2f} {ET:.2f}".format(**gate) if gate else ""
+
+
+def _is_ours(out: Path) -> bool:
+    """Whether the settings of a run of synth are there; `run.json` alone is a name that others use too."""
+    try:
+        return "synth" in read_run(out)
+    except OutputError:
+        return False
+
+
+def _names_of_run(out: Path) -> set[str]:
+    """Files of an earlier run, relative to `out`, with those that a kill kept out of its manifest."""
+    run, names = read_run(out), recorded_files(out)
+    if run["format"] == "hdf5":
+        from synth.exporters.hdf5_cases import STAGING, shard_paths
+
+        found = [*shard_paths(out), *(out / STAGING).glob("*.h5")]
+        return {str(path.relative_to(out)) for path in found}
+    naming = NAMINGS[run["naming"]]
+    for case_id in map(naming.case_pattern.format, range(run["n"])):
+        names |= {f"{case_id}/{naming.stem(case_id, part)}.nii.gz" for part in (*MODALITIES, "seg")}
+    return names
