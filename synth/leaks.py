@@ -3,12 +3,12 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from synth.case_files import hash_id
 from synth.errors import DataError, ModelError, OutputError, printable
 from synth.manifest import RUN, read_run
 from synth.models.weights import model_hash, read_card
 from synth.trainers.annotated import Annotated
 from synth.trainers.patches import LabelledCase
-from synth.trainers.runs import hash_id
 
 _NAMES = 3  # cases that a sentence names; more only fill the screen
 
@@ -68,6 +68,8 @@ def lineage_notes(
     test: Sequence[Annotated],
     generator: str | Path | None = None,
     subset: Iterable[str] | None = None,
+    *,
+    named: bool = True,
 ) -> list[str]:
     """What the synthetic set's generator and ancestors have seen that a reader of the results must know, in sentences.
 
@@ -78,6 +80,7 @@ def lineage_notes(
         test: the test cases.
         generator: folder of the generator's model, where `run.json` names one that does not ship.
         subset: ids of the real training cases that are used, where it is not all.
+        named: whether the sentences may name cases; what is passed on, such as a model's card, must not.
 
     Raises:
         ModelError: `generator` is not the model that painted the set.
@@ -93,17 +96,17 @@ def lineage_notes(
             f"{len(heirs)} of {len(synthetic)} synthetic cases descend from real cases that are in the training folder "
             "but not among those used: their anatomy is more than the real arm has."
         )
-    return notes + _generator_notes(folder, hidden, test, generator)
+    return notes + _generator_notes(folder, hidden, test, generator, named)
 
 
-def _generator_notes(folder, hidden, test, generator) -> list[str]:
+def _generator_notes(folder, hidden, test, generator, named) -> list[str]:
     root = Path(folder)
     root = root if root.is_dir() else root.parent
     if not (root / RUN).is_file():
         return [f"{folder} has no {RUN}: the generator that painted it, and what that was trained on, are unknown."]
     try:
-        named = read_run(root)["model"]
-        name, expected = named["name"], named["hash"]
+        painter = read_run(root)["model"]
+        name, expected = painter["name"], painter["hash"]
     except (OutputError, KeyError, TypeError) as error:
         raise DataError(
             f"{root / RUN}: names no generator ({error}); give a set that `synth generate` wrote."
@@ -119,26 +122,28 @@ def _generator_notes(folder, hidden, test, generator) -> list[str]:
             raise ModelError(f"model {generator}: is not the one that painted {folder} ({name}, {expected}).")
         return [
             f"the generator that painted {folder} ({name}, {expected}) is not at hand: whether it was trained on test "
-            "patients is unknown; name its folder with --generator."
+            "patients is unknown; `synth utility --generator` takes its folder."
         ]
-    return seen_by_generator(name, card, hidden, test)
+    return seen_by_generator(name, card, hidden, test, named=named)
 
 
-def seen_by_generator(name: str, card: dict, hidden: Sequence[Annotated], test: Sequence[Annotated]) -> list[str]:
+def seen_by_generator(
+    name: str, card: dict, hidden: Sequence[Annotated], test: Sequence[Annotated], *, named: bool = True
+) -> list[str]:
     """What a generator with this card knows of test cases, and of real cases that are there but not used."""
     trained, picked = _ids(card, "training"), _ids(card, "validation")
     notes = []
     found = [case.id for case in test if hash_id(case.id) in trained]
     if found:
         notes.append(
-            f"the generator {name} was trained on {len(found)} of {len(test)} test cases ({_listed(found)}): the "
+            f"the generator {name} was trained on {len(found)} of {len(test)} test cases{_brackets(found, named)}: the "
             "synthetic arms have seen them, and their scores are too good."
         )
     chosen = [case.id for case in test if hash_id(case.id) in picked - trained]
     if chosen:
         notes.append(
-            f"{len(chosen)} of {len(test)} test cases ({_listed(chosen)}) picked the weights of the generator {name}; "
-            "it was not trained on them."
+            f"{len(chosen)} of {len(test)} test cases{_brackets(chosen, named)} picked the weights of the generator "
+            f"{name}; it was not trained on them."
         )
     more = [case.id for case in hidden if hash_id(case.id) in trained]
     if more:
@@ -154,6 +159,10 @@ def _ids(card: dict, part: str) -> set[str]:
     known = card.get(part) or {}
     parent = (card.get("training") or {}).get("begun from") or {}
     return set(known.get("ids_sha256") or ()) | (_ids(parent, part) if parent else set())
+
+
+def _brackets(ids: Sequence[str], named: bool) -> str:
+    return f" ({_listed(ids)})" if named else ""
 
 
 def _listed(ids: Sequence[str]) -> str:

@@ -1,12 +1,12 @@
 """Which segmenter a user means: a model or all folds of a training run; and what its cards say of it."""
 
 from collections.abc import Iterable, Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from synth.case_files import hash_id
 from synth.errors import ModelError
 from synth.postprocess import Postprocess
 
@@ -57,7 +57,7 @@ def median_postprocess(cards: Sequence[dict]) -> Postprocess:
 def trained_on(ids: Iterable[str], cards: Sequence[dict]) -> tuple[str, ...]:
     """Ids whose hash is among those that a card lists as trained on."""
     known = {one for card in cards for one in card.get("training", {}).get("ids_sha256", ())}
-    return tuple(i for i in ids if sha256(i.encode()).hexdigest()[:16] in known)
+    return tuple(i for i in ids if hash_id(i) in known)
 
 
 def _single(model: str | Path) -> str | Path:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from synth.case_files import hash_id
 from synth.errors import DataError, ModelError, OutputError
 from synth.exporters.files import atomic_write
 from synth.leaks import lineage_notes, refuse_copies, refuse_leaks
@@ -26,7 +27,7 @@ from synth.models.weights import save_segmenter
 from synth.quality.segmentation import region_dice
 from synth.trainers.annotated import Annotated, find_annotated, prepare
 from synth.trainers.patches import FixedPool, Mix
-from synth.trainers.runs import hash_id, origin
+from synth.trainers.runs import origin
 from synth.trainers.segmenter import SegmenterTraining, fit_segmenter
 from synth.utility_result import ARMS, UtilityResult
 
@@ -208,7 +209,7 @@ def _run(config: UtilityConfig, arm: str, seed: int, real, synthetic, test, run:
             "postprocess": {"min_component_ml": 0.0, "min_et_ml": 0.0},
             "training": {
                 "cases": sum(map(len, pools)),
-                "ids_sha256": [hash_id(case.id) for cases in pools for case in cases],
+                "ids_sha256": [hash_id(case.id) for case in real if arm != "synthetic"],
                 "settings": asdict(settings),
             },
             "intended use": "research on the worth of training sets only; not for segmenting patients.",

@@ -242,7 +242,6 @@ def test_refused_samples_are_drawn_again_then_quarantined(name, gated, make, tmp
     ]
     before = {record["index"]: record for record in read_entries(tmp_path / "plain")}
     assert [before[k]["files"] == records[i]["files"] for i, k in enumerate((0, 1, 3))] == [True, False, True]
-    assert records[1]["style"] == before[1]["style"] or records[1]["host"] != before[1]["host"]
     assert records[1]["edits"] != before[1]["edits"]
     lines = outcome.gate.lines()
     assert lines[1] == "gate WT 0.8: 5 paintings of 2 samples refused, 1 samples quarantined."

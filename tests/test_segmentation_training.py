@@ -18,7 +18,10 @@ from synth.brats import REGIONS
 from synth.errors import DataError, ModelError
 from synth.generate import GenerateConfig, Generation
 from synth.models.segmenter import SegmenterConfig, build_segmenter
+from synth.models.segmenting import Segmenter
 from synth.models.weights import load_segmenter
+from synth.quality.segmentation import region_dice
+from synth.segmenters import FOLDS
 from synth.trainers import losses
 from synth.trainers.annotated import Annotated
 from synth.trainers.augment import SegmentationAugment
@@ -27,7 +30,6 @@ from synth.trainers.fresh import FreshPool
 from synth.trainers.patches import FixedPool, Mix, draw_labelled_patch, labelled_dataset, load_labelled, store_labelled
 from synth.trainers.segmentation import SegmentationLoss, SegmentationTask
 from synth.trainers.segmenter import (
-    FOLDS,
     SegmenterTraining,
     TrainingMix,
     cross_validate,
@@ -35,7 +37,7 @@ from synth.trainers.segmenter import (
     thresholds_of,
     train_segmenter,
 )
-from synth.trainers.vox2vox import AdversarialTrainer, TrainConfig
+from synth.trainers.vox2vox import AdversarialTrainer, TrainConfig, _CsvLog
 
 SHAPE = (48, 56, 40)
 PLAIN = SegmentationAugment(share=0.0)
@@ -380,7 +382,7 @@ def test_held_out_cases_are_never_learnt_from(tmp_path):
     with pytest.raises(DataError, match="held out"):
         train_segmenter(TrainingMix(cases), cases[1:], tmp_path / "run", tiny())
     renamed = replace(cases[1], id="Q", patients=frozenset({"Q"}))
-    with pytest.raises(ModelError, match="same brain and labels"):
+    with pytest.raises(DataError, match="same brain and labels"):
         train_segmenter(TrainingMix(cases), [renamed], tmp_path / "other", tiny())
 
 
@@ -404,6 +406,13 @@ def test_folds_predict_every_case_by_a_model_that_never_saw_it(tmp_path):
         assert not set(card["training"]["ids_sha256"]) & set(card["validation"]["ids_sha256"])
         seen += card["validation"]["ids_sha256"]
     assert len(set(seen)) == 4
+    row = told["held_out"][0]  # predicted anew
+    network, card = load_segmenter(out / f"fold_{row['fold']}" / "model")
+    case = next(one for one in cases if one.id == row["case"]).read()
+    stored = store_labelled(case, tmp_path / "again")
+    probabilities = Segmenter([network], card["window"]).probabilities(np.asarray(stored.images, np.float32))
+    found = np.where(stored.coded > 0, probabilities.argmax(-1), 0)
+    assert region_dice(stored.labels, found) == pytest.approx(row["dice"])
     with pytest.raises(DataError, match="numbered from 0 to 1"):
         cross_validate(mix, 2, out, tiny(steps=2), only=2)
     with pytest.raises(ModelError, match="--folds"):
@@ -412,8 +421,8 @@ def test_folds_predict_every_case_by_a_model_that_never_saw_it(tmp_path):
 
 def test_a_generator_that_knows_held_out_cases_is_told_of(tmp_path):
     """The shipped generator's card has hashed ids: a case of that name, held out, must be spoken of."""
+    from synth.case_files import hash_id
     from synth.models.weights import model_hash, read_card
-    from synth.trainers.runs import hash_id
 
     card = read_card("default")
     known = [f"BraTS2021_{k:05d}" for k in range(20) if hash_id(f"BraTS2021_{k:05d}") in card["training"]["ids_sha256"]]
@@ -423,6 +432,27 @@ def test_a_generator_that_knows_held_out_cases_is_told_of(tmp_path):
     mix = TrainingMix(annotated(1), painted, None, 0.5, sets=(tmp_path,))
     assert any("was trained on 1 of 1 test cases" in note for note in mix.notes(held_out))
     assert not any("was trained on" in note for note in mix.notes(annotated(1, 7)))
+    assert known[0] in " ".join(mix.notes(held_out))
+    assert known[0] not in " ".join(mix.notes(held_out, named=False))  # a card travels
+
+
+def test_fresh_samples_are_drawn_without_held_out_patients():
+    mix = TrainingMix(annotated(1), fresh=phantom_sources(4), fresh_share=0.5)
+    assert [h.id for h in mix.without(frozenset({"Phantom_002"})).fresh.hosts] == [
+        "Phantom_000",
+        "Phantom_001",
+        "Phantom_003",
+    ]
+    assert mix.without(frozenset({"P7"})).fresh is mix.fresh
+
+
+def test_a_torn_line_of_losses_is_dropped(tmp_path, mix):
+    fit_segmenter(mix, [], tmp_path, tiny(steps=2))
+    with (tmp_path / "losses.csv").open("a") as handle:
+        handle.write("3,0.5")  # the power goes
+    log = _CsvLog(tmp_path / "losses.csv", 9)
+    log.close()
+    assert [step for step, _ in log.rows] == [1, 2]
 
 
 @pytest.mark.parametrize("bad", [{"synthetic_share": 0.5}, {"fresh_share": 0.2}])

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 from phantoms import embed, phantom_case, write_case
 
+from synth.case_files import hash_id
 from synth.cli import COMMANDS, main
 from synth.errors import DataError, ModelError, OutputError
 from synth.leaks import lineage_notes, refuse_copies, refuse_leaks
@@ -16,7 +17,6 @@ from synth.models.weights import load_segmenter, model_hash, read_card
 from synth.trainers import segmenter as segmenter_training
 from synth.trainers.annotated import Annotated, find_annotated
 from synth.trainers.patches import store_labelled
-from synth.trainers.runs import hash_id
 from synth.utility import PRESETS, UtilityConfig, _training, choose_cases, run_utility
 from synth.utility_result import ARMS, UtilityResult
 

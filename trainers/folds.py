@@ -7,6 +7,7 @@ from functools import lru_cache
 import numpy as np
 
 from synth.errors import DataError
+from synth.layout.anatomy import AtlasAnatomies
 from synth.sources import Sources
 from synth.style_prior import StylePrior
 from synth.trainers.annotated import Annotated, patient_of
@@ -75,11 +76,14 @@ def sources_without(sources: Sources, patients: frozenset[str]) -> Sources:
     Raises:
         DataError: nobody is left.
     """
-    if sources.own_style is None:
+    if isinstance(sources.hosts, AtlasAnatomies):
         return sources
     hosts = [host for host in sources.hosts if patient_of(host.id) not in patients]
     if not hosts:
         raise DataError("no case is left to draw samples from once those held out are taken away; use fewer folds.")
-    own = sources.own_style
-    prior = lru_cache(1)(lambda: StylePrior.fit(own(host.id) for host in hosts))
+    if len(hosts) == len(sources.hosts):
+        return sources
+    own, prior = sources.own_style, sources.prior
+    if own is not None:
+        prior = lru_cache(1)(lambda: StylePrior.fit(own(host.id) for host in hosts))
     return replace(sources, hosts=hosts, prior=prior, name=f"{sources.name}, {len(hosts)} of them")

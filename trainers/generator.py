@@ -9,6 +9,7 @@ import keras
 import numpy as np
 
 from synth.brats import MODALITIES
+from synth.case_files import hash_id
 from synth.cases import find_cases
 from synth.errors import ModelError
 from synth.models.discriminator import build_discriminator
@@ -18,7 +19,7 @@ from synth.models.weights import load_generator, model_hash, read_card, save_gen
 from synth.trainers.augment import AugmentConfig
 from synth.trainers.data import PatchConfig, TrainingCase, patch_dataset, prepare_cases
 from synth.trainers.painting import PaintingLoss, PaintingTask
-from synth.trainers.runs import hash_id, keep_settings, origin
+from synth.trainers.runs import keep_settings, origin
 from synth.trainers.validation import GeneratorValidation, calibrate_texture
 from synth.trainers.vox2vox import AdversarialTrainer, TrainConfig, choose_strategy
 

@@ -1,6 +1,5 @@
 """What every training run keeps: its settings, and what its card says of where it comes from."""
 
-import hashlib
 import json
 import subprocess
 from dataclasses import asdict
@@ -65,11 +64,6 @@ def origin() -> dict:
         "modalities": list(MODALITIES),
         "citations": list(CITATIONS),
     }
-
-
-def hash_id(case_id: str) -> str:
-    """An id that tells whether a case was used, to those who know its name, and nothing to others."""
-    return hashlib.sha256(case_id.encode()).hexdigest()[:16]
 
 
 def _git_version() -> str | None:

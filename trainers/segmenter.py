@@ -1,22 +1,25 @@
 """`synth train segmenter`: from annotated cases of any origin to a segmenter's weights and card, or to K of them."""
 
 import json
+import shutil
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import keras
 import numpy as np
 
+from synth.case_files import hash_id
 from synth.errors import DataError, ModelError
 from synth.exporters.files import atomic_write
 from synth.generate import GenerateConfig, Generation
-from synth.leaks import lineage_notes, seen_by_generator
+from synth.leaks import lineage_notes, refuse_copies, seen_by_generator
 from synth.models.segmenter import SegmenterConfig, build_patchgan, build_segmenter
 from synth.models.segmenting import Segmenter
-from synth.models.weights import SEGMENTER, load_segmenter, read_card, save_segmenter
+from synth.models.weights import CARD, SEGMENTER, load_segmenter, read_card, save_segmenter
 from synth.postprocess import Postprocess, choose
 from synth.quality.segmentation import region_dice
+from synth.segmenters import FOLDS
 from synth.sources import Sources
 from synth.trainers.annotated import Annotated, find_annotated, prepare
 from synth.trainers.augment import SegmentationAugment
@@ -24,12 +27,12 @@ from synth.trainers.data import PatchConfig
 from synth.trainers.folds import Fold, refuse_relatives, sources_without, split
 from synth.trainers.fresh import FreshPool
 from synth.trainers.patches import FixedPool, LabelledCase, Mix, labelled_dataset
-from synth.trainers.runs import hash_id, keep_settings, origin
+from synth.trainers.runs import keep_settings, origin
 from synth.trainers.segmentation import SUPERVISED, SegmentationLoss, SegmentationTask
 from synth.trainers.segmentation_validation import SegmentationValidation
 from synth.trainers.vox2vox import AdversarialTrainer, TrainConfig, choose_strategy
 
-FOLDS = "folds.json"
+HELD_OUT = "held_out"  # in a fold's folder: what it finds in the cases it has not seen
 
 
 @dataclass(frozen=True)
@@ -99,13 +102,23 @@ class TrainingMix:
         """What the others leave."""
         return 1.0 - self.synthetic_share - self.fresh_share
 
-    def notes(self, held_out: Sequence[Annotated]) -> list[str]:
-        """What the generators behind the synthetic cases know of held-out ones, a sentence each."""
-        found = [note for folder in self.sets for note in lineage_notes(folder, self.synthetic, self.real, held_out)]
+    def notes(self, held_out: Sequence[Annotated], *, named: bool = True) -> list[str]:
+        """What the generators behind the synthetic cases know of held-out ones, in sentences, with ids or without."""
+        found = []
+        for folder in self.sets:
+            found += lineage_notes(folder, self.synthetic, self.real, held_out, named=named)
         if self.fresh is not None:
             card = read_card(self.model)
-            found += seen_by_generator(card["name"], card, (), held_out)
-        return found
+            found += seen_by_generator(card["name"], card, (), held_out, named=named)
+        return list(dict.fromkeys(found))
+
+    def without(self, patients: frozenset[str]) -> "TrainingMix":
+        """The mix whose fresh samples know nothing of these patients.
+
+        Raises:
+            DataError: nobody is left to draw them from.
+        """
+        return self if self.fresh is None else replace(self, fresh=sources_without(self.fresh, patients))
 
 
 def train_segmenter(
@@ -141,7 +154,8 @@ def train_segmenter(
     """
     out = Path(out)
     refuse_relatives([*data.real, *data.synthetic], val)
-    keep_settings(out, config, mix=_described(data))
+    data = data.without(frozenset().union(*(case.patients for case in val)))
+    keep_settings(out, config, mix=_described(data), val=sorted(hash_id(case.id + case.signature) for case in val))
     return _train(data, val, out, out / "cache", config, thresholds, name or out.name, devices, progress, tell)
 
 
@@ -159,9 +173,10 @@ def cross_validate(
 ) -> Path | None:
     """Train K segmenters, each without one fold of the patients: an ensemble, and honest predictions of every case.
 
-    Synthetic cases that descend from a held-out patient are left out with it. When all folds are there, thresholds of
-    post-processing are chosen on the held-out predictions, and written to the models' cards and to `out/folds.json`
-    with Dice per region of every case by the model that had not seen it.
+    Synthetic cases that descend from a held-out patient are left out with it. The held-out cases are watched and pick
+    nothing: the last weights are kept. When all folds are there, thresholds of post-processing are chosen on the
+    held-out predictions, and written to the models' cards and to `out/folds.json` with Dice per region of every case by
+    the model that had not seen it.
 
     Args:
         data: what is learnt from; its real cases are dealt out.
@@ -185,17 +200,28 @@ def cross_validate(
     if only is not None and not 0 <= only < folds:
         raise DataError(f"fold {only} does not exist: {folds} folds are numbered from 0 to {folds - 1}.")
     keep_settings(out, config, mix=_described(data), folds=folds)
-    for fold in dealt:
+    mixes = [_without(data, fold) for fold in dealt]  # what is impossible is said before the first is trained
+    for fold, mix in zip(dealt, mixes, strict=True):
         place = out / f"fold_{fold.number}"
-        if (only is None or only == fold.number) and not (place / "model").is_dir():
-            mine = _without(data, fold)
+        if (only is None or only == fold.number) and not _finished(place, config):
+            shutil.rmtree(place / HELD_OUT, ignore_errors=True)  # of fewer steps
             title = f"{name or out.name} fold {fold.number}"
-            if _train(mine, fold.held_out, place, out / "cache", config, None, title, devices, progress, tell) is None:
+            told = _train(
+                mix, fold.held_out, place, out / "cache", config, None, title, devices, progress, tell, pick=False
+            )
+            if told is None:
                 return None
-    if any(not (out / f"fold_{fold.number}" / "model").is_dir() for fold in dealt):
+    if not all(_finished(out / f"fold_{fold.number}", config) for fold in dealt):
         return None
     _conclude(dealt, out, progress)
     return out
+
+
+def _finished(place: Path, config: SegmenterTraining) -> bool:
+    """Whether a fold is trained, for as many steps as are asked for; its card is written last."""
+    if not (place / "model" / CARD).is_file():
+        return False
+    return read_card(place / "model", SEGMENTER)["training"]["settings"]["train"]["steps"] == config.train.steps
 
 
 def fit_segmenter(
@@ -204,16 +230,17 @@ def fit_segmenter(
     out: str | Path,
     config: SegmenterTraining,
     *,
+    pick: bool = True,
     devices: list[str] | None = None,
 ) -> AdversarialTrainer | None:
     """Train a segmenter on prepared cases, or go on with the run in `out`.
 
     Args:
         mix: the pools that patches are drawn from.
-        held_out: cases that are never learnt from; the weights with the best mean Dice on them are kept. Without any,
-            the last weights are.
+        held_out: cases that are never learnt from; Dice on them is logged.
         out: the run: checkpoints and logs.
         config: the settings.
+        pick: keep the weights with the best mean Dice on the held-out cases; else, or without any, the last ones.
         devices: TensorFlow device names for MirroredStrategy; None takes all GPUs.
 
     Returns:
@@ -246,7 +273,7 @@ def fit_segmenter(
     if not trainer.train(batches, validation):
         return None
     best = out / "best.weights.h5"
-    if best.is_file():
+    if pick and best.is_file():
         trainer.averaged.load_weights(best)
     return trainer
 
@@ -262,8 +289,8 @@ def sources_of_training(
     found = []
     for folders, painted in ((real, False), (synthetic, True)):
         cases = [case for folder in folders for case in _of_kind(folder, painted)]
-        ids = [case.id for case in cases]
-        if twice := sorted({case_id for case_id in ids if ids.count(case_id) > 1}):
+        ids = [(case.id, case.signature if painted else "") for case in cases]
+        if twice := sorted({case_id for case_id, _ in (one for one in ids if ids.count(one) > 1)}):
             raise DataError(f"case {twice[0]} is in two of the folders {', '.join(map(str, folders))}; give each once.")
         found.append(cases)
     return found[0], found[1]
@@ -279,7 +306,9 @@ def _of_kind(folder: str | Path, painted: bool) -> list[Annotated]:
     return cases
 
 
-def _train(data: TrainingMix, val, out, cache, config, thresholds, name, devices, progress, tell) -> Path | None:
+def _train(
+    data: TrainingMix, val, out, cache, config, thresholds, name, devices, progress, tell, pick=True
+) -> Path | None:
     # real and synthetic ids may coincide
     pools, shares = [], []
     for cases, share, place in (
@@ -293,28 +322,16 @@ def _train(data: TrainingMix, val, out, cache, config, thresholds, name, devices
         generation = Generation(data.fresh, data.model, GenerateConfig(seed=config.train.seed))
         pools.append(FreshPool(generation, out / "fresh"))
         shares.append(data.fresh_share)
-    notes = data.notes(val)
-    for note in notes:
+    for note in data.notes(val):
         tell(note)
     held_out = prepare(val, cache / "real", progress)
-    _refuse_twins(pools, held_out)
-    trainer = fit_segmenter(Mix(tuple(pools), tuple(shares)), held_out, out, config, devices=devices)
+    refuse_copies([case for pool in pools if isinstance(pool, FixedPool) for case in pool.cases], held_out)
+    trainer = fit_segmenter(Mix(tuple(pools), tuple(shares)), held_out, out, config, pick=pick, devices=devices)
     if trainer is None:
         return None
     card = _card(name, config, data, val, thresholds, out)
-    card["validation"]["notes"] = notes
+    card["validation"] |= {"picked the weights": bool(val) and pick, "notes": data.notes(val, named=False)}
     return save_segmenter(out / "model", trainer.averaged, card)
-
-
-def _refuse_twins(pools, held_out: Sequence[LabelledCase]) -> None:
-    """Raise `ModelError` if the same scan under another name is learnt from and held out."""
-    known = {case.fingerprint: case.id for pool in pools if isinstance(pool, FixedPool) for case in pool.cases}
-    for case in held_out:
-        if case.fingerprint in known:
-            raise ModelError(
-                f"case {case.id}, held out, has the same brain and labels as {known[case.fingerprint]}, which is "
-                "learnt from; remove one of them."
-            )
 
 
 def _without(data: TrainingMix, fold: Fold) -> TrainingMix:
@@ -324,8 +341,7 @@ def _without(data: TrainingMix, fold: Fold) -> TrainingMix:
         raise DataError(
             f"every synthetic case descends from a patient of fold {fold.number}; make more of them, or fewer folds."
         )
-    fresh = sources_without(data.fresh, fold.patients) if data.fresh is not None else None
-    return TrainingMix(fold.training, synthetic, fresh, data.synthetic_share, data.fresh_share, data.model, data.sets)
+    return replace(data, real=fold.training, synthetic=synthetic).without(fold.patients)
 
 
 def _conclude(dealt: Sequence[Fold], out: Path, progress) -> None:
@@ -357,7 +373,7 @@ def _conclude(dealt: Sequence[Fold], out: Path, progress) -> None:
 
 def _prediction(out: Path, fold: int, case: LabelledCase) -> Path:
     """Where a held-out case's labels are kept, in its brain's box."""
-    folder = out / f"fold_{fold}" / "held_out"
+    folder = out / f"fold_{fold}" / HELD_OUT
     folder.mkdir(exist_ok=True)
     return folder / f"{case.id}.npy"
 
@@ -378,7 +394,7 @@ def thresholds_of(run: str | Path) -> Postprocess:
 def _described(data: TrainingMix) -> dict:
     """The mix as settings: hashed ids, so that a run's folder names nobody."""
     return {
-        "real": sorted(hash_id(case.id) for case in data.real),
+        "real": sorted(hash_id(case.id + case.signature) for case in data.real),
         "synthetic": sorted(hash_id(case.id + case.signature) for case in data.synthetic),
         "fresh": data.fresh.name if data.fresh is not None else None,
         "shares": [round(v, 6) for v in (data.real_share, data.synthetic_share, data.fresh_share)],

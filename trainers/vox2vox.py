@@ -174,7 +174,9 @@ class AdversarialTrainer:
                     bar.set_postfix({k: f"{v:.3f}" for k, v in means.items()})
                     sums, count = {}, 0
                 if validate and (step % self.config.validate_every == 0 or step == self.config.steps):
-                    self._validate(validate, step, board, log.means(step - self.config.validate_every, step))
+                    self._validate(
+                        validate, step, board, log.means(_epoch_before(step, self.config.validate_every), step)
+                    )
                 if self._stop or step % self.config.checkpoint_every == 0 or step == self.config.steps:
                     self.manager.save(step)
                 if self._stop:
@@ -282,6 +284,11 @@ class AdversarialTrainer:
             mean.assign_sub((1.0 - tf.cast(decay, mean.dtype)) * (mean - value))
 
 
+def _epoch_before(step: int, length: int) -> int:
+    """The last step before the epoch that `step` ends."""
+    return (step - 1) // length * length
+
+
 def _dropout_states(network) -> list[tf.Variable]:
     """Where the random streams of a network's dropout are: no weights, yet a resumed run must go on there."""
     generators = [getattr(layer, "seed_generator", None) for layer in network.layers]
@@ -311,10 +318,12 @@ class _CsvLog:
         if path.is_file():
             with path.open(newline="") as handle:
                 rows = [row for row in csv.DictReader(handle) if (row.get("step") or "").isdigit()]
-            rows = [row for row in rows if int(row["step"]) <= start]
+            # a line torn by a kill lacks values
+            rows = [row for row in rows if int(row["step"]) <= start and all(row.values())]
             if rows:
                 self._open([n for n in rows[0] if n])
                 self.writer.writerows(rows)
+                self.handle.flush()
                 for row in rows:
                     self.rows.append((int(row["step"]), {n: float(row[n]) for n in self.names if n != "step"}))
 

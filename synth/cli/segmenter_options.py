@@ -38,7 +38,8 @@ def training_of(
     )
     if augment is not None:
         kinds = () if augment == "none" else tuple(part.strip() for part in augment.split(","))
-        config = replace(config, augment=replace(config.augment, kinds=kinds))
+        beyond = {"contrast": 0.0, "shading": 0.0} if augment == "none" else {}
+        config = replace(config, augment=replace(config.augment, kinds=kinds, **beyond))
     real, painted = sources_of_training(data, synthetic)
     if synthetic_share is None:
         synthetic_share = 0.0 if not painted else (1.0 - fresh_share) * (0.5 if real else 1.0)

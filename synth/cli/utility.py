@@ -34,9 +34,9 @@ def command(ctx, train, synthetic, test, out, preset, quick, generator, cache, a
 
     Same network, same start, same number of steps, for several seeds. Prints Dice per region with 95 % intervals over
     the test cases, the TSTR ratio (synthetic over real) and the gain of both over real. OUT gets utility.json,
-    utility.txt, utility.png and a folder per run; the same command goes on after an interruption, and more --seeds or
-    another number of --cases may be asked for in the same OUT. Test patients among the training cases, or among the
-    ancestors of synthetic ones, are refused. OUT/cache holds your patients' voxels.
+    utility.txt, utility.png (utility_N_cases with --cases N) and a folder per run; the same command goes on after an
+    interruption, and more --seeds or another number of --cases may be asked for in the same OUT. Test patients among
+    the training cases, or among the ancestors of synthetic ones, are refused. OUT/cache holds your patients' voxels.
 
     \b
     Example:

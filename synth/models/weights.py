@@ -59,8 +59,8 @@ def model_folder(model: str | Path, kind: Kind = GENERATOR) -> Path:
     Raises:
         ModelError: neither exists.
     """
-    shipped = PACKAGED / kind.shipped.get(str(model), str(model))
-    folder = shipped if shipped.is_dir() and "/" not in str(model) else Path(model)
+    place = kind.shipped.get(str(model))
+    folder = PACKAGED / place if place and (PACKAGED / place).is_dir() else Path(model)
     if not (folder / CARD).is_file():
         names = [name for name, place in kind.shipped.items() if (PACKAGED / place / CARD).is_file()]
         raise ModelError(
