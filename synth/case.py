@@ -53,6 +53,8 @@ class Case:
 def zscored(images: np.ndarray, brain: np.ndarray) -> np.ndarray:
     """Each modality with mean 0 and standard deviation 1 in the brain, exactly 0 outside, float32.
 
+    Beyond -8 and 12 deviations (vessels in some scans) values are cut: no network has to know them.
+
     Args:
         images: (X, Y, Z, M), any numeric type.
         brain: (X, Y, Z) bool, not empty.
@@ -60,5 +62,5 @@ def zscored(images: np.ndarray, brain: np.ndarray) -> np.ndarray:
     out = np.zeros(images.shape, np.float32)
     for m in range(images.shape[-1]):
         values = images[..., m][brain].astype(np.float64)
-        out[..., m][brain] = (values - values.mean()) / max(values.std(), 1e-6)
+        out[..., m][brain] = ((values - values.mean()) / max(values.std(), 1e-6)).clip(-8, 12)
     return out

@@ -192,9 +192,12 @@ def warp_patch(images, classes, augmentation: Augmentation, config: AugmentConfi
     lines = np.meshgrid(*[np.arange(p.start, p.stop, dtype=np.float32) for p in box], indexing="ij")
     moved = np.stack([line + d for line, d in zip(lines, field.displacement(box), strict=True)], -1)
     source = moved @ warp.matrix.T.astype(np.float32) + warp.offset.astype(np.float32)
+    outside = ((source < 0) | (source > images.shape[0] - 1)).any(
+        -1
+    )  # a corner turned in from beyond the crop: nothing
     source = np.clip(source, 0, images.shape[0] - 1)
     nearest = np.rint(source).astype(np.int32)
-    labels = classes[nearest[..., 0], nearest[..., 1], nearest[..., 2]]
+    labels = np.where(outside, 0, classes[nearest[..., 0], nearest[..., 1], nearest[..., 2]])
     return _trilinear(tf.constant(images), tf.constant(source)).numpy(), labels, source
 
 

@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from synth.generate import Generation
-from synth.trainers.patches import LabelledCase, load_labelled, store_labelled
+from synth.trainers.patches import RECORD, LabelledCase, load_labelled, store_labelled
 
 _BEHIND = 2  # samples kept beyond the pool: patches of earlier steps may still be being cut
 
@@ -50,7 +50,7 @@ class FreshPool:
 
     def _paint(self, index: int) -> LabelledCase:
         folder = self._place(index)
-        if (folder / "case.json").is_file():
+        if (folder / RECORD).is_file():
             return load_labelled(folder)
         return store_labelled(next(self.generation.cases([index])), folder)
 

@@ -16,11 +16,12 @@ import tensorflow as tf
 
 from synth.case import Case, zscored
 from synth.errors import DataError
-from synth.exporters.files import atomic_write
+from synth.exporters.files import atomic_folder
 from synth.layout.layout import bounding_box
 from synth.trainers.augment import SegmentationAugment
 from synth.trainers.data import PatchConfig, crop, patch_centre, patch_start
 
+RECORD = "case.json"
 HEALTHY = 1  # in `LabelledCase.coded`; the tumour's classes follow
 
 
@@ -62,18 +63,17 @@ def store_labelled(case: Case, folder: Path, record: dict | None = None) -> Labe
     if case.labels is None or not brain.any():
         raise DataError(f"{case.id}: training needs a scan with labels; add its segmentation or leave the case out.")
     box = bounding_box(brain)
-    images = zscored(case.images[box], brain[box]).clip(-8, 12)
-    folder.mkdir(parents=True, exist_ok=True)
-    np.save(folder / "images.npy", np.ascontiguousarray(images, np.float16))
-    np.save(folder / "coded.npy", np.where(brain[box], case.labels[box] + HEALTHY, 0).astype(np.uint8))
-    with atomic_write(folder / "case.json") as handle:  # last: its presence vouches for the arrays
-        handle.write(json.dumps({**(record or {}), "id": case.id}).encode())
+    images = zscored(case.images[box], brain[box])
+    with atomic_folder(folder) as place:
+        np.save(place / "images.npy", np.ascontiguousarray(images, np.float16))
+        np.save(place / "coded.npy", np.where(brain[box], case.labels[box] + HEALTHY, 0).astype(np.uint8))
+        (place / RECORD).write_text(json.dumps({**(record or {}), "id": case.id}))
     return LabelledCase(case.id, folder)
 
 
 def load_labelled(folder: Path) -> LabelledCase:
     """A case written by `store_labelled`."""
-    return LabelledCase(json.loads((folder / "case.json").read_text())["id"], folder)
+    return LabelledCase(json.loads((folder / RECORD).read_text())["id"], folder)
 
 
 class Pool(Protocol):
@@ -165,9 +165,9 @@ def prepare_labelled(
     """
     out = []
     for one in progress(cases):
-        folder = Path(cache) / one.id
-        record = folder / "case.json"
-        if record.is_file() and json.loads(record.read_text()).get("signature") == one.signature:
+        # sets have ids in common: what lies under another signature may be in use by another training
+        folder = Path(cache) / f"{one.id}-{hashlib.sha256(one.signature.encode()).hexdigest()[:12]}"
+        if (folder / RECORD).is_file():
             out.append(load_labelled(folder))
         else:
             out.append(store_labelled(read(one), folder, {"signature": one.signature}))
