@@ -44,4 +44,5 @@ def ahead(items: Iterable, depth: int = 1) -> Iterator:
             yield item
     finally:
         stop.set()
-        thread.join()
+        if thread is not threading.current_thread():  # the last reference may go in the thread itself
+            thread.join()
