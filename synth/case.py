@@ -45,6 +45,11 @@ class Case:
             raise DataError(f"{self.id}: labels must be class indices 0..3, found {self.labels.max()}.")
 
     @property
+    def voxel_ml(self) -> float:
+        """Volume of a voxel in ml."""
+        return abs(float(np.linalg.det(self.affine[:3, :3]))) / 1000
+
+    @property
     def brain(self) -> np.ndarray:
         """(X, Y, Z) bool: voxels where any modality is non-zero."""
         return np.logical_or.reduce([self.images[..., m] != 0 for m in range(self.images.shape[-1])])

@@ -241,7 +241,7 @@ def _summary(files: CaseFiles, case: Case | None) -> CaseSummary:
     """Names, and volumes where the case could be read."""
     brain_ml = tumour_ml = None
     if case is not None:
-        voxel = abs(np.linalg.det(case.affine[:3, :3])) / 1000
+        voxel = case.voxel_ml
         brain_ml = round(float(np.count_nonzero(case.brain) * voxel), 3)
         if case.labels is not None:
             counts = {tumour: np.count_nonzero(case.labels == tumour) for tumour in Tumour if tumour}

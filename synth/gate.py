@@ -108,10 +108,8 @@ class Gate:
         truth = case.labels if layout is None else layout.tumour
         if truth is None:
             raise DataError(f"{case.id}: the gate needs the layout or the labels that the scan was painted from.")
-        box, probabilities = self._segmenter.in_box(case)
-        voxel_ml = abs(float(np.linalg.det(case.affine[:3, :3]))) / 1000
-        found = probabilities.argmax(-1).astype(np.uint8)
-        found[~case.images[box].any(-1)] = 0
+        box, found = self._segmenter.labels_in_box(case)
+        voxel_ml = case.voxel_ml
         found = self._postprocess.apply(found, voxel_ml)
         truth = truth[box]  # of a brain's tumour nothing lies outside of the brain's box
         dice = {name: round(value, _DIGITS) for name, value in region_dice(truth, found).items()}

@@ -169,7 +169,7 @@ class _Run:
         todo = [place for place, scan in enumerate(self.scans) if self.numbers[scan.id] not in self.manifest]
         with closing(ahead((self.scans[place].read(), self.scans[place].checksum()) for place in todo)) as cases:
             for place, (case, source) in zip(progress(todo), cases, strict=True):
-                found = self.after.apply(self.segmenter(case), _voxel_ml(case))
+                found = self.after.apply(self.segmenter(case), case.voxel_ml)
                 self._keep(self.scans[place], case, found, source)
                 self._show(place, case, found)
         for place in sorted(set(range(len(self.scans))) - set(todo)):
@@ -190,7 +190,7 @@ class _Run:
     def _keep(self, scan: Scan, case: Case, found: np.ndarray, source: str) -> None:
         from synth.quality.segmentation import measure
 
-        counts = np.bincount(found.ravel(), minlength=4) * _voxel_ml(case)
+        counts = np.bincount(found.ravel(), minlength=4) * case.voxel_ml
         spacing = tuple(float(mm) for mm in np.sqrt((case.affine[:3, :3] ** 2).sum(0)))
         record = {
             "index": self.numbers[case.id],
@@ -207,10 +207,6 @@ class _Run:
             self.sheet.add(replace(case, labels=found), place, "found")
         else:
             self.sheet.add_pair(case, replace(case, labels=found), place, notes=("truth", "found"))
-
-
-def _voxel_ml(case: Case) -> float:
-    return float(abs(np.linalg.det(case.affine[:3, :3]))) / 1000
 
 
 def _summary(rows: Sequence[dict]) -> dict:

@@ -95,9 +95,7 @@ def train_generator(
 
     if not trainer.train(batches, validation):
         return None
-    best = out / "best.weights.h5"
-    if best.is_file():
-        trainer.averaged.load_weights(best)
+    trainer.keep_best()
     gain = calibrate_texture(LayoutPainter(trainer.averaged), train)
     card = _card(name or out.name, config, train, held_out, out)
     if init is not None:

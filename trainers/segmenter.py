@@ -272,9 +272,8 @@ def fit_segmenter(
 
     if not trainer.train(batches, validation):
         return None
-    best = out / "best.weights.h5"
-    if pick and best.is_file():
-        trainer.averaged.load_weights(best)
+    if pick:
+        trainer.keep_best()
     return trainer
 
 

@@ -17,6 +17,7 @@ from tqdm import tqdm
 from synth.errors import ModelError, OutputError
 from synth.trainers import losses
 
+BEST = "best.weights.h5"
 PRECISIONS = ("auto", "float32", "mixed_float16", "mixed_bfloat16")
 
 
@@ -191,6 +192,12 @@ class AdversarialTrainer:
             for number, handler in old.items():
                 signal.signal(number, handler)
 
+    def keep_best(self) -> None:
+        """Give `averaged` the weights that validation picked; it stays as it is where nothing was validated."""
+        best = self.run / BEST
+        if best.is_file():
+            self.averaged.load_weights(best)
+
     def _ask_to_stop(self, *_):
         if self._stop:  # a second Ctrl-C means now
             raise KeyboardInterrupt
@@ -205,7 +212,7 @@ class AdversarialTrainer:
             self.best.assign(numbers["score"])
             partial = self.run / "best.partial.weights.h5"
             self.averaged.save_weights(partial)
-            partial.replace(self.run / "best.weights.h5")
+            partial.replace(self.run / BEST)
             (self.run / "best.json").write_text(json.dumps({"step": step, **numbers}, indent=1))
 
     @property

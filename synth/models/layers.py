@@ -27,10 +27,7 @@ class DepthToSpace(layers.Layer):
 
     def call(self, x):
         """Unpack; the channels must be a multiple of 8."""
-        b, sx, sy, sz, c = _sizes(x)
-        x = tf.reshape(x, (b, sx, sy, sz, 2, 2, 2, c // 8))
-        x = tf.transpose(x, (0, 1, 4, 2, 5, 3, 6, 7))
-        return tf.reshape(x, (b, sx * 2, sy * 2, sz * 2, c // 8))
+        return _unpacked(x)
 
     def compute_output_shape(self, shape):
         """Twice the size, an eighth of the channels."""
@@ -43,14 +40,13 @@ class Interleave(layers.Layer):
 
     def call(self, x):
         """(B, X+1, Y+1, Z+1, 8C), the taps of the 8 output voxels of each cell, to (B, 2X, 2Y, 2Z, C)."""
-        b, sx, sy, sz, c = _sizes(x)
+        _, sx, sy, sz, c = _sizes(x)
         n, c = (sx - 1, sy - 1, sz - 1), c // 8
         parts = []
         for k in range(8):
             i, j, m = (k >> 2) & 1, (k >> 1) & 1, k & 1
             parts.append(x[:, i : i + n[0], j : j + n[1], m : m + n[2], k * c : (k + 1) * c])
-        x = tf.reshape(tf.stack(parts, 4), (b, *n, 2, 2, 2, c))
-        return tf.reshape(tf.transpose(x, (0, 1, 4, 2, 5, 3, 6, 7)), (b, *(2 * v for v in n), c))
+        return _unpacked(tf.concat(parts, -1))
 
     def compute_output_shape(self, shape):
         """Twice the size, an eighth of the channels."""
@@ -67,6 +63,14 @@ def grow(x, filters: int, name: str):
     x = layers.ZeroPadding3D(1, name=f"{name}_pad")(x)
     x = layers.Conv3D(8 * filters, 2, kernel_initializer="he_normal", name=f"{name}_conv")(x)
     return Interleave(name=f"{name}_grow")(x)
+
+
+def _unpacked(x):
+    """(B, X, Y, Z, 8C) to (B, 2X, 2Y, 2Z, C): the eight parts of the channels are the voxels of a 2x2x2 block."""
+    b, sx, sy, sz, c = _sizes(x)
+    x = tf.reshape(x, (b, sx, sy, sz, 2, 2, 2, c // 8))
+    x = tf.transpose(x, (0, 1, 4, 2, 5, 3, 6, 7))
+    return tf.reshape(x, (b, sx * 2, sy * 2, sz * 2, c // 8))
 
 
 def _sizes(x):

@@ -35,11 +35,10 @@ class Segmenter:
         ]
 
     def __call__(self, case: Case) -> np.ndarray:
-        """The probabilities in the brain's box put on the case's grid as labels, (X, Y, Z) uint8 class indices."""
-        box, probabilities = self.in_box(case)
+        """The labels on the case's grid, (X, Y, Z) uint8 class indices, 0 outside the brain."""
+        box, found = self.labels_in_box(case)
         labels = np.zeros(case.images.shape[:3], np.uint8)
-        labels[box] = probabilities.argmax(-1)
-        labels[~case.brain] = 0
+        labels[box] = found
         return labels
 
     def in_box(self, case: Case) -> tuple[tuple[slice, slice, slice], np.ndarray]:
@@ -47,6 +46,12 @@ class Segmenter:
         brain = case.brain
         box = bounding_box(brain)
         return box, self.probabilities(zscored(case.images[box], brain[box]))
+
+    def labels_in_box(self, case: Case) -> tuple[tuple[slice, slice, slice], np.ndarray]:
+        """The brain's box and the labels there, (x, y, z) uint8 class indices, 0 outside the brain."""
+        box, probabilities = self.in_box(case)
+        brain = case.images[box].any(-1)
+        return box, np.where(brain, probabilities.argmax(-1), 0).astype(np.uint8)
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Probabilities (x, y, z, 4) float32 of z-scored images (x, y, z, 4), 0 outside the brain."""
