@@ -1,0 +1,103 @@
+"""Records: what was measured on each case, kept on the disk under the checksum of the case's files.
+
+Only one case is in memory while a set is measured, and afterwards none: comparisons read the few arrays they need.
+"""
+
+import json
+import zipfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from synth.errors import DataError
+from synth.exporters.files import atomic_write
+from synth.quality.probes import Probe
+
+DAMAGED = (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One measured case.
+
+    Attributes:
+        id: of the case.
+        folder: where its arrays lie, a file per probe.
+        versions: probe -> version.
+        facts: what else is known, JSON-able (`report.validity`).
+    """
+
+    id: str
+    folder: Path
+    versions: dict[str, str]
+    facts: dict = field(default_factory=dict)
+
+    def __call__(self, probe: str, name: str) -> np.ndarray:
+        """One array of a probe.
+
+        Raises:
+            DataError: it is not there or damaged.
+        """
+        path = array_path(self.folder, probe, self.versions.get(probe, ""))
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return arrays[name]
+        except DAMAGED as error:
+            raise DataError(f"{path}: cannot be read ({error}); delete the file and run again.") from error
+
+    def has(self, probe: str) -> bool:
+        """Whether a probe was measured."""
+        return probe in self.versions
+
+
+def stack(records: Sequence[Record], probe: str, name: str) -> np.ndarray:
+    """(cases, ...) the array of every record, in order."""
+    return np.stack([record(probe, name) for record in records])
+
+
+def case_folder(cache: Path, checksum: str) -> Path:
+    """Where the arrays of a case go, by the checksum of its files: a copy under another id is measured once."""
+    return cache / checksum[:2] / checksum[2:24]
+
+
+def array_path(folder: Path, probe: str, version: str) -> Path:
+    """The file of one probe."""
+    return folder / f"{probe}-{version}.npz"
+
+
+def missing(folder: Path, probes: Iterable[Probe]) -> list[Probe]:
+    """The probes that have not been measured yet, or whose file is damaged."""
+    return [probe for probe in probes if not _readable(array_path(folder, probe.name, probe.version))]
+
+
+def store(folder: Path, probe: Probe, arrays: dict[str, np.ndarray]) -> None:
+    """Keep what a probe gave, whole or not at all."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_write(array_path(folder, probe.name, probe.version)) as handle:
+        np.savez_compressed(handle, **arrays)
+
+
+def store_facts(folder: Path, name: str, facts: dict) -> None:
+    """Keep JSON-able facts beside the arrays."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with atomic_write(folder / f"{name}.json") as handle:
+        handle.write(json.dumps(facts, sort_keys=True).encode())
+
+
+def kept_facts(folder: Path, name: str) -> dict | None:
+    """What `store_facts` kept, or None."""
+    try:
+        found = json.loads((folder / f"{name}.json").read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _readable(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return bool(archive.namelist())
+    except DAMAGED:
+        return False
