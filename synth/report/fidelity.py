@@ -1,0 +1,215 @@
+"""The section "fidelity": do synthetic scans look like real ones, modality by modality and class by class?"""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+
+from synth.brats import CLASSES, MODALITIES, REGIONS
+from synth.quality import anatomy, intensity, spectrum, texture
+from synth.report import fidelity_plots as plots
+from synth.report.aspects import UNIT, Aspect, Side, aspect_check, pooled_distance
+from synth.report.fidelity_tables import tables
+from synth.report.judge import LEAST, Check, Figure, Section, Verdict, compare, distance_check, small_note
+from synth.report.sets import Sets
+
+INTENSITY_TOLERANCE = 0.1  # brain sd: a sixth of what sets grey and white matter apart in t1
+FINE = 0.25  # cycles per mm, waves of 4 mm: above it lies what blurring takes and noise adds
+BORDERS = (("WT", "flair"), ("ET", "t1ce"))  # what annotators follow
+_MIDDLES = np.arange(2, 100, 5)  # percentiles that stand for a distribution: the middles of 20 equal parts
+_LOGARITHMIC = ("contrast", "energy", "gradient", "gradient90", "local_sd", "noise")
+_LEAST = {"homogeneity": 0.01, "correlation": 0.01, "entropy": 0.1}  # of the others 5 %, under a logarithm
+_SAID = {
+    "contrast": "co-occurrence contrast",
+    "gradient": "mean gradient",
+    "gradient90": "steep gradients",
+    "local_sd": "local deviation",
+}
+_LEAST_DB = 0.5
+_HEALTHY, _TUMOUR = ("GM", "WM"), ("ED", "ET")
+_ML = 0.1  # added to volumes under a logarithm: what an annotator's pen leaves
+
+NOTES = (
+    "Tissue is found in every scan, real and synthetic, by one rule; intensities are z-scored in the brain, so that "
+    "scanners' units do not matter and a difference in overall brightness or contrast of a whole scan cannot show.",
+    f"Distances are Wasserstein's (the mean shift that turns one distribution into the other): of intensities in "
+    f"units of the brain's standard deviation, of everything else in {UNIT}, averaged over the numbers that a check "
+    "holds; the tables give each number.",
+)
+
+
+def section(sets: Sets, extra: Sequence[Check] = (), figures: Sequence[Figure] = ()) -> Section:
+    """Judge intensities, contrasts, label borders, texture, spectrum and anatomy.
+
+    Args:
+        sets: with the probes `anatomy`, `intensity`, `texture` and `spectrum` measured.
+        extra: further checks of the section (`feature_space.checks`), put last.
+        figures: further figures, put first where they are pictures of cases.
+
+    Returns:
+        The section; plain numbers of every feature are in its tables.
+    """
+    ours, theirs = Side(sets.synthetic), Side(sets.real)
+    checks = [
+        *_intensities(ours, theirs, sets.seed),
+        *(aspect_check(one, ours, theirs, sets.seed) for one in aspects()),
+    ]
+    notes = [*NOTES, small_note(len(ours), len(theirs))]
+    return Section(
+        id="fidelity",
+        title="Fidelity",
+        question="Do the scans look like real ones, modality by modality and tissue by tissue?",
+        checks=(*checks, *extra),
+        figures=(*figures, *plots.figures(ours, theirs)),
+        tables=tables(ours, theirs),
+        notes=tuple(note for note in notes if note),
+    )
+
+
+def judged(synthetic: Side, real: Side, seed: int = 0) -> list[Check]:
+    """The checks alone, without pictures and tables."""
+    return [*_intensities(synthetic, real, seed), *(aspect_check(one, synthetic, real, seed) for one in aspects())]
+
+
+def aspects() -> list[Aspect]:
+    """Everything that is judged but the distributions of intensities."""
+    return [*_contrasts(), *_borders(), *_textures(), *_spectra(), *_anatomy()]
+
+
+def _contrasts() -> list[Aspect]:
+    pairs, out = tuple(f"{a} - {b}" for a, b in intensity.CONTRASTS), []
+    for m, modality in enumerate(MODALITIES):
+        title, read = f"{modality}: differences of class medians", _reader("intensity", "contrast", _at(m))
+        out.append(Aspect(f"fidelity.contrast.{modality}", "Contrast between classes", title, pairs, read, 0.05))
+    for m, modality in enumerate(MODALITIES):
+        title = f"{modality}: standard deviation within each class (logarithm)"
+        read = _reader("intensity", "sd", lambda values, m=m: np.log(np.maximum(values[:, m], 1e-3)))
+        out.append(Aspect(f"fidelity.spread.{modality}", "Spread within classes", title, CLASSES, read, 0.05))
+    return out
+
+
+def _borders() -> list[Aspect]:
+    out = []
+    for region, modality in BORDERS:
+        title = f"{region}: step of {modality} across the label's border"
+        read = _reader("intensity", "step", _at(list(REGIONS).index(region), MODALITIES.index(modality)))
+        names = (f"step of {modality}",)
+        out.append(Aspect(f"fidelity.border.{region}", "Label borders", title, names, read, 0.1))
+    return out
+
+
+def _textures() -> list[Aspect]:
+    out = []
+    for m, modality in enumerate(MODALITIES):
+        for kind, classes in (("healthy", _HEALTHY), ("tumour", _TUMOUR)):
+            names = tuple(
+                f"{_SAID.get(feature, feature)} in {name}" for name in classes for feature in texture.FEATURES
+            )
+            title = f"{modality}: co-occurrence, gradients and noise in {' and '.join(classes)}"
+            read = _reader("texture", "features", partial(_texture, m, classes))
+            least = tuple(_LEAST.get(feature, 0.05) for _ in classes for feature in texture.FEATURES)
+            out.append(Aspect(f"fidelity.texture.{kind}.{modality}", "Texture", title, names, read, least))
+    return out
+
+
+def _spectra() -> list[Aspect]:
+    group, out = "Spatial frequencies", []
+    names = tuple(f"{low:g} to {high:g} per mm" for low, high in spectrum.BANDS)
+    for m, modality in enumerate(MODALITIES):
+        title = f"{modality}: power in bands of spatial frequency (dB)"
+        read = _reader("spectrum", "power", partial(_bands, m))
+        out.append(Aspect(f"fidelity.spectrum.{modality}", group, title, names, read, _LEAST_DB))
+    for m, modality in enumerate(MODALITIES):
+        title = f"{modality}: power above {FINE:g} per mm over that below 0.1 (dB)"
+        read = _reader("spectrum", "power", partial(_sharpness, m))
+        out.append(Aspect(f"fidelity.sharpness.{modality}", group, title, ("fine detail",), read, _LEAST_DB))
+    title = "power along z over that along x and y, above 0.2 per mm (dB)"
+    read = _reader("spectrum", "axes", _through_plane)
+    return [*out, Aspect("fidelity.spectrum.through_plane", group, title, MODALITIES, read, _LEAST_DB)]
+
+
+def _anatomy() -> list[Aspect]:
+    group, where = "Tissue and tumour volumes", ("x", "y", "z")
+    parts = (
+        ("tissue", "shares of CSF, GM and WM", anatomy.TISSUES, _anatomical("tissue_share"), 0.005),
+        ("brain", "volume of the brain (logarithm)", ("brain",), _volumes(slice(0, 1)), 0.03),
+        ("tumour", "volumes of tumour (logarithm)", anatomy.VOLUMES[1:], _volumes(slice(1, None)), 0.2),
+        ("composition", "shares of NCR, ED and ET in the tumour", anatomy.PARTS, _anatomical("composition"), 0.03),
+        ("place", "centre of the tumour (mm MNI)", where, _anatomical("centroid_mm"), 3.0),
+        ("shape", "sphericity, diameter and pieces", anatomy.SHAPE, _anatomical("shape"), (0.03, 3.0, 0.5)),
+    )
+    return [Aspect(f"fidelity.anatomy.{name}", group, *rest) for name, *rest in parts]
+
+
+def _intensities(synthetic: Side, real: Side, seed: int) -> list[Check]:
+    """A check for the distribution of each modality in each class; cases without the class are left out."""
+    ours, theirs = (side("intensity", "quantiles")[..., _MIDDLES] for side in (synthetic, real))
+    has = [np.isfinite(side).all((1, 3)) for side in (ours, theirs)]  # (cases, classes)
+    checks = []
+    for m, modality in enumerate(MODALITIES):
+        for k, name in enumerate(CLASSES):
+            about = f"fidelity.intensity.{modality}.{name}", "Intensities", f"{modality} in {name}: distribution"
+            if _lost(has[0][:, k], has[1][:, k]):
+                checks.append(Check(*about, None, "", Verdict.FAIL, _lost_reason(name, has[0][:, k], has[1][:, k])))
+                continue
+            a, b = (side[there[:, k], m, k] for side, there in zip((ours, theirs), has, strict=True))
+            found = compare(a, b, pooled_distance, seed)
+            checks.append(distance_check(*about, "brain sd", found, INTENSITY_TOLERANCE))
+    return checks
+
+
+def _lost(ours: np.ndarray, theirs: np.ndarray) -> bool:
+    """Whether a class that most real cases have is in fewer synthetic ones than can be compared."""
+    return len(ours) >= LEAST and len(theirs) >= 2 * LEAST and theirs.mean() > 0.5 and ours.sum() < LEAST
+
+
+def _lost_reason(name: str, ours: np.ndarray, theirs: np.ndarray) -> str:
+    return (
+        f"{ours.sum()} of {len(ours)} synthetic cases have {name} ({intensity.LEAST} voxels or more), "
+        f"{theirs.sum()} of {len(theirs)} real ones do."
+    )
+
+
+def _reader(probe: str, name: str, pick: Callable[[np.ndarray], np.ndarray]) -> Callable[[Side], np.ndarray]:
+    return lambda side: pick(side(probe, name))
+
+
+def _at(*index: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Picks one element along the first axes of each case's array; (cases, numbers)."""
+    return lambda values: values[(slice(None), *index)].reshape(len(values), -1)
+
+
+def _texture(m: int, classes: Sequence[str], values: np.ndarray) -> np.ndarray:
+    index = [texture.CLASSES.index(name) for name in classes]
+    return texture_scale(values[:, m][:, index]).reshape(len(values), -1)
+
+
+def texture_scale(values: np.ndarray) -> np.ndarray:
+    """(..., 9) features with those that scale with contrast under a logarithm."""
+    logarithmic = np.isin(texture.FEATURES, _LOGARITHMIC)
+    return np.where(logarithmic, np.log(np.maximum(values, 1e-4)), values)
+
+
+def _bands(m: int, values: np.ndarray) -> np.ndarray:
+    frequency = spectrum.FREQUENCIES
+    inside = [(frequency >= low) & (frequency < high) for low, high in spectrum.BANDS]
+    return np.stack([values[:, m, band].mean(-1) for band in inside], -1)
+
+
+def _sharpness(m: int, values: np.ndarray) -> np.ndarray:
+    frequency = spectrum.FREQUENCIES
+    coarse = (frequency >= spectrum.BANDS[0][0]) & (frequency < 0.1)
+    return (values[:, m, frequency >= FINE].mean(-1) - values[:, m, coarse].mean(-1))[:, None]
+
+
+def _through_plane(values: np.ndarray) -> np.ndarray:
+    fine = values[..., -2:].mean(-1)  # (cases, modality, axis)
+    return fine[..., 2] - fine[..., :2].mean(-1)
+
+
+def _anatomical(name: str):
+    return _reader("anatomy", name, lambda values: values)
+
+
+def _volumes(which: slice):
+    return _reader("anatomy", "volume_ml", lambda values: np.log(values[:, which] + _ML))
