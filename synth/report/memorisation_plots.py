@@ -1,0 +1,132 @@
+"""Pictures of the section "memorisation": the closest pairs side by side, and how near samples and patients are."""
+
+from collections.abc import Sequence
+from io import BytesIO
+
+import numpy as np
+from matplotlib.figure import Figure as Canvas
+
+from synth.brats import MODALITIES
+from synth.quality.records import Record
+from synth.quality.thumbnail import ZERO
+from synth.report.judge import Figure
+from synth.report.nearest import COPY, TITLES, Found
+
+REAL, SYNTHETIC, HOLDOUT = "#0b6e99", "#d98c00", "#7a6fb0"
+OUTLINE = "#ffd23f"
+_DPI = 110
+_PAIRS = {"image": 3, "tissue": 1, "tumour": 1, "features": 1}  # closest pairs shown of each level
+_DOTS = 200  # of a side in a strip; more blacken it
+_SIDES = {"training": ("samples to training", SYNTHETIC), "hold-out": ("samples to hold-out", HOLDOUT)}
+
+
+def figures(found: Sequence[Found]) -> tuple[Figure, ...]:
+    """The closest pairs and the distances, as PNG; none where nothing was compared."""
+    pairs = closest_pairs(found)
+    if not pairs:
+        return ()
+    return (
+        Figure(
+            "memorisation.pairs",
+            "Closest pairs side by side",
+            "Each row a sample (left) and the real case that is nearest to it at the level named (right), at the same "
+            "height of the brain or, for the tumour, each through its own; mirrored samples are shown mirrored. "
+            "Outlines are the labels. A copy would show the same folds on both sides.",
+            _pairs_figure(pairs),
+        ),
+        Figure(
+            "memorisation.distances",
+            "Distances to the nearest case",
+            "A mark per case: real cases to the nearest other patient, samples to the nearest training and hold-out "
+            "case. A bar is the median; copies lie left of the dashed line. More cases on a side make it look nearer.",
+            _distances_figure(found),
+        ),
+    )
+
+
+def closest_pairs(found: Sequence[Found]) -> list[tuple[str, Record, Record, float, bool]]:
+    """Level, sample, real case, distance and whether mirrored, of the closest pairs; no pair twice."""
+    out, shown = [], set()
+    for level in found:
+        fresh = [pair for pair in _ranked(level) if (pair[1].id, pair[2].id) not in shown][: _PAIRS[level.level]]
+        shown |= {(pair[1].id, pair[2].id) for pair in fresh}
+        out += fresh
+    return out
+
+
+def _ranked(level: Found) -> list[tuple[str, Record, Record, float, bool]]:
+    pairs = [
+        (level.level, level.samples[i], cases[side.index[i]], float(side.nearest[i]), bool(side.mirrored[i]))
+        for _, cases, side in level.sides
+        for i in np.flatnonzero(np.isfinite(side.nearest))
+    ]
+    return sorted(pairs, key=lambda pair: pair[3])
+
+
+def _pairs_figure(pairs) -> bytes:
+    columns = 2 * len(MODALITIES)
+    canvas = Canvas(figsize=(12.5, 2.05 * len(pairs)), dpi=_DPI, facecolor="black", layout="constrained")
+    canvas.get_layout_engine().set(w_pad=0.01, h_pad=0.02, wspace=0, hspace=0)
+    panels = canvas.subplots(len(pairs), columns, squeeze=False)
+    for row, (level, sample, real, distance, mirrored) in zip(panels, pairs, strict=True):
+        for half, (record, flip) in enumerate(((sample, mirrored), (real, False))):
+            images, labels = _plane(record, level)
+            for m, name in enumerate(MODALITIES):
+                ax = row[half * len(MODALITIES) + m]
+                turn = np.s_[:, ::-1] if flip else np.s_[:, :]
+                ax.imshow(images[m][turn], cmap="gray", vmin=0, vmax=255, interpolation="bilinear")
+                if labels.any():
+                    ax.contour(labels[turn] > 0, [0.5], colors=OUTLINE, linewidths=0.8)
+                ax.set_axis_off()
+                ax.text(0.02, 0.02, name, transform=ax.transAxes, color="#9a9a9a", fontsize=7)
+        text = f"{sample.id} (sample{', mirrored' if mirrored else ''})   {TITLES[level]}, distance {distance:.2f}"
+        row[0].set_title(text, color="white", fontsize=8, loc="left")
+        row[len(MODALITIES)].set_title(f"{real.id} (real)", color="white", fontsize=8, loc="left")
+    return _png(canvas, "black")
+
+
+def _plane(record: Record, level: str) -> tuple[np.ndarray, np.ndarray]:
+    """(4, rows, columns) uint8 and (rows, columns) labels of one axial plane; from the thumbnail without `slices`."""
+    if record.has("slices"):
+        plane = "axial" if level == "tumour" else "middle"
+        return record("slices", plane), record("slices", f"{plane}_labels")
+    image, layout = record("thumbnail", "image"), record("thumbnail", "layout")
+    tumour = layout[3:].astype(int).sum(0)
+    inside = np.flatnonzero(layout.any((0, 1, 2)))
+    at = int(tumour.sum((0, 1)).argmax()) if level == "tumour" and tumour.any() else int(inside.mean().round())
+    brain = record("thumbnail", "brain")[..., at] > 127
+    grey = 2 * (image[..., at].astype(float) - ZERO) + 110  # 2.6 below to 3.4 deviations above the brain's mean
+    shown = np.where(brain, grey.clip(0, 255), 0)
+    rows, columns = np.flatnonzero(brain.any(0)), np.flatnonzero(brain.any(1))
+    crop = np.s_[..., rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] if rows.size else np.s_[...]
+    # BraTS voxels run right to left and front to back, as pictures are read
+    return np.swapaxes(shown, 1, 2)[crop], (tumour[..., at] > 127).T[crop]
+
+
+def _distances_figure(found: Sequence[Found]) -> bytes:
+    canvas = Canvas(figsize=(11, 0.5 + 1.25 * len(found)), dpi=_DPI, layout="constrained")
+    panels = canvas.subplots(len(found), 1, squeeze=False)[:, 0]
+    for ax, level in zip(panels, found, strict=True):
+        rows = [("real to other patients", REAL, level.real)]
+        rows += [(*_SIDES[name], side.nearest[np.isfinite(side.nearest)]) for name, _, side in level.sides]
+        for y, (_, colour, values) in enumerate(rows):
+            if not len(values):
+                continue
+            dots = values[:: -(-len(values) // _DOTS)]
+            aside = 0.22 * np.sin(np.arange(len(dots)) * 2.4)  # spread so that equal values show, the same each time
+            ax.scatter(dots, y + aside, 13, color=colour, alpha=0.6, linewidths=0)
+            ax.vlines(np.median(values), y - 0.35, y + 0.35, color=colour, linewidth=2)
+        ax.axvline(COPY[level.level], color="#444", linewidth=1, linestyle="--")
+        ax.set_yticks(range(len(rows)), [name for name, _, _ in rows], fontsize=8)
+        ax.set_ylim(len(rows) - 0.5, -0.5)
+        ax.set_xlim(-0.02)
+        ax.set_title(TITLES[level.level], fontsize=9, loc="left")
+        ax.tick_params(axis="x", labelsize=8)
+        ax.spines[["top", "right"]].set_visible(False)
+    return _png(canvas, "white")
+
+
+def _png(canvas: Canvas, background: str) -> bytes:
+    stream = BytesIO()
+    canvas.savefig(stream, format="png", facecolor=background)
+    return stream.getvalue()
