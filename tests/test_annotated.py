@@ -6,8 +6,9 @@ from phantoms import phantom_case, phantom_sources
 
 from synth.errors import DataError
 from synth.exporters import open_exporter
+from synth.lineage import ancestors, patient_of
 from synth.manifest import Manifest
-from synth.trainers.annotated import Annotated, ancestors, find_annotated, patient_of
+from synth.trainers.annotated import Annotated, find_annotated
 from synth.trainers.folds import refuse_relatives, sources_without, split
 
 

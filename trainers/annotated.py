@@ -5,7 +5,6 @@ a split can keep relatives together. Cases drawn from the atlas descend from nob
 """
 
 import hashlib
-import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,11 +13,9 @@ from synth.case import Case
 from synth.cases import find_cases, read_case
 from synth.errors import DataError, OutputError, printable
 from synth.layout.extract import source_signature
+from synth.lineage import ancestors, patient_of
 from synth.manifest import MANIFEST, read_entries
 from synth.trainers.patches import LabelledCase, prepare_labelled
-
-_TIMEPOINT = re.compile(r"^(brats1[789]_.+)_\d{1,2}$|^(BraTS-[A-Z]+-\d+)-\d{3}$", re.IGNORECASE)
-_ATLAS = "atlas-"
 
 
 @dataclass(frozen=True)
@@ -38,16 +35,6 @@ class Annotated:
     patients: frozenset[str]
     synthetic: bool
     read: Callable[[], Case]
-
-
-def patient_of(case_id: str) -> str:
-    """The patient behind a case id: BraTS appends the scan's number (`_1` up to 2019, `-000` from 2023).
-
-    >>> patient_of("Brats18_TCIA02_370_1"), patient_of("BraTS-GLI-00005-001"), patient_of("BraTS2021_00002")
-    ('Brats18_TCIA02_370', 'BraTS-GLI-00005', 'BraTS2021_00002')
-    """
-    found = _TIMEPOINT.match(case_id)
-    return (found[1] or found[2]) if found else case_id
 
 
 def find_annotated(folder: str | Path) -> list[Annotated]:
@@ -99,12 +86,6 @@ def _lineage(case_id: str, records: dict[str, dict] | None, folder: Path) -> tup
             "with --resume or take the case out."
         )
     return ancestors(records[case_id]), True
-
-
-def ancestors(record: dict) -> frozenset[str]:
-    """The patients that a manifest's record names: host and donor, unless they are atlas anatomies."""
-    names = [record.get("host"), record.get("donor")]
-    return frozenset(patient_of(name) for name in names if name and not name.startswith(_ATLAS))
 
 
 def _is_hdf5(folder: Path) -> bool:

@@ -8,9 +8,10 @@ import numpy as np
 
 from synth.errors import DataError
 from synth.layout.anatomy import AtlasAnatomies
+from synth.lineage import patient_of
 from synth.sources import Sources
 from synth.style_prior import StylePrior
-from synth.trainers.annotated import Annotated, patient_of
+from synth.trainers.annotated import Annotated
 
 
 @dataclass(frozen=True)

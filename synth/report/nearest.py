@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from synth.lineage import ancestors, patient_of
 from synth.quality.neighbours import LEVELS, Level, Neighbours, feature_distances, neighbours
 from synth.quality.records import Record, stack
 from synth.report.sets import Sets
@@ -72,8 +73,6 @@ def levels(sets: Sets, training: Sequence[Record], holdout: Sequence[Record]) ->
 
 def ancestors_of(sets: Sets, record: Record) -> frozenset[str]:
     """The patients whose anatomy a sample carries, by the manifest; empty where it tells of none."""
-    from synth.trainers.annotated import ancestors
-
     return ancestors(sets.lineage[record.id]) if record.id in sets.lineage else frozenset()
 
 
@@ -83,8 +82,6 @@ def by_design(sets: Sets, level: str) -> Relation:
     A reconstruction is, of its own scan. A sample that was given a real case's anatomy is, in its layout; its image is
     painted anew and has to be nobody's.
     """
-    from synth.trainers.annotated import patient_of
-
     pairs = {record.id for record in sets.paired}
     carried = {}
     if level in ("tissue", "tumour"):
@@ -120,8 +117,6 @@ def _found(level: Level, sets: Sets, training, holdout) -> Found:
 
 def _among_real(level: Level, real: Sequence[Record], seed: int) -> tuple[np.ndarray, tuple[str, ...]]:
     """Distances of real cases to the nearest other patient, and cases that are copies of others."""
-    from synth.trainers.annotated import patient_of
-
     drawn = np.sort(np.random.default_rng(seed).permutation(len(real))[:YARDSTICK])
     queries = [real[i] for i in drawn]
     found = _search(level, queries, [real], real, lambda a, b: patient_of(a.id) == patient_of(b.id))[0]
