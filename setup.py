@@ -20,7 +20,12 @@ setup(
     python_requires=">=3.10,<3.14",
     packages=PACKAGES,
     package_dir={"synth.trainers": "trainers", "synth.exporters": "exporters"},
-    package_data={"synth.models": ["weights/*", "weights/*/*"], "synth.layout": ["weights/*"]},
+    package_data={
+        "synth": ["viewer_assets/*"],
+        "synth.models": ["weights/*", "weights/*/*"],
+        "synth.layout": ["weights/*"],
+        "synth.report": ["assets/*"],
+    },
     install_requires=[
         "tensorflow>=2.18",
         "nibabel>=5.2",
@@ -29,7 +34,7 @@ setup(
         "h5py>=3.10",
         "click>=8.1",
         "tqdm>=4.66",
-        "nilearn>=0.11",
+        "nilearn>=0.14",  # carries NiiVue
         "pillow>=10.1",
         "pyyaml>=6",
         "tensorboard>=2.18",  # TensorFlow no longer brings it
@@ -43,6 +48,8 @@ setup(
             "SimpleITK>=2.3",
             "scikit-image>=0.22",
             "medpy>=0.5.2",  # metrics to compare ours with
+            "scikit-learn>=1.4",  # the same
+            "selenium>=4.20",  # drives the system's Chromium, where there is one
             "build>=1",
             "setuptools>=77",
             "wheel",

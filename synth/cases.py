@@ -88,7 +88,7 @@ def examine_case(
     """The case (None if it cannot be used) and all its problems; `read_case` and `check_dataset` in one."""
     if labels not in LABEL_USES:
         raise SynthError(f"labels must be one of {', '.join(LABEL_USES)}; found {labels!r}.")
-    notes = Findings(files.id)
+    notes = Findings(files.id, "files")
     _check_names(files, labels == "required", notes)
     volumes = {}
     for name in MODALITIES if labels == "ignore" else (*MODALITIES, "seg"):
@@ -97,16 +97,19 @@ def examine_case(
                 volumes[name] = read_volume(files.paths[name], grid)
             except FileError as problem:
                 notes.error(problem.file, problem.reason)
+    notes.topic = "geometry"
     _check_geometry(files, volumes, notes)
-
+    notes.topic = "intensities"
     arrays = {m: _intensities(files.paths[m], volumes[m].array, notes) for m in MODALITIES if m in volumes}
-    classes = None
+    classes, notes.topic = None, "labels"
     if "seg" in volumes:
         classes = label_classes(files.paths["seg"], volumes["seg"].array, files.naming, notes)
     if len(arrays) < len(MODALITIES) or any(array is None for array in arrays.values()):
         return None, notes
     brain = reduce(np.logical_or, (array != 0 for array in arrays.values()))
+    notes.topic = "intensities"
     _check_coverage(files, arrays, brain, notes)
+    notes.topic = "labels"
     if classes is not None:
         keep_inside(files.paths["seg"], classes, brain, notes)
     if notes.errors:

@@ -21,12 +21,14 @@ class Finding:
         file: path of the file or folder at fault.
         severity: "error" (the case cannot be used) or "warning" (it can; the message says what is done about it).
         message: one sentence: what was expected, what was found, what to do.
+        topic: what it is about: "files", "geometry", "intensities" or "labels"; empty for the folder's own.
     """
 
     case: str
     file: str
     severity: str
     message: str
+    topic: str = ""
 
     def __str__(self) -> str:
         """`file: message`, the line that users see."""
@@ -34,19 +36,19 @@ class Finding:
 
 
 class Findings(list):
-    """A list of `Finding`s about one case."""
+    """A list of `Finding`s about one case; `topic` is that of the findings to come."""
 
-    def __init__(self, case: str):
+    def __init__(self, case: str, topic: str = ""):
         super().__init__()
-        self.case = case
+        self.case, self.topic = case, topic
 
     def error(self, file, message: str) -> None:
         """Note a problem that rules the case out."""
-        self.append(Finding(printable(self.case), printable(file), ERROR, message))
+        self.append(Finding(printable(self.case), printable(file), ERROR, message, self.topic))
 
     def warning(self, file, message: str) -> None:
         """Note a problem that the case can be used with."""
-        self.append(Finding(printable(self.case), printable(file), WARNING, message))
+        self.append(Finding(printable(self.case), printable(file), WARNING, message, self.topic))
 
     @property
     def errors(self) -> list[Finding]:

@@ -291,7 +291,7 @@ class TestSection:
 
     def test_what_is_given_is_passed_on_and_pictures_are_drawn(self, real, tmp_path):
         extra = Check("fidelity.features.x", "Feature space", "t", 1.0, "", Verdict.PASS, "fine.")
-        picture = Figure("gallery", "Cases", "c", b"x")
+        picture = Figure("gallery", "Cases", "c", lambda: b"x")
         found = section(Sets(records(tmp_path, "syn", 2, 3), real), [extra], [picture])
         assert found.checks[-1] is extra
         assert found.figures[0] is picture

@@ -11,7 +11,6 @@ from skimage.measure import block_reduce
 
 from synth.brats import GRID
 from synth.layout.atlas import atlas_probabilities
-from synth.quality.measuring import measure
 from synth.quality.neighbours import (
     LEVELS,
     expected_nearest,
@@ -19,7 +18,7 @@ from synth.quality.neighbours import (
     nearest_weights,
     neighbours,
 )
-from synth.quality.prepared import Prepared
+from synth.quality.prepared import Prepared, prepare
 from synth.quality.records import Record, store
 from synth.quality.thumbnail import PROBE, STEP, block_sums, decoded, measure_thumbnail
 from synth.report.judge import Verdict
@@ -303,7 +302,8 @@ def test_a_real_scan_mirrored_shifted_and_noisy_is_a_copy_and_another_patient_is
     from synth.cases import find_cases, read_case
 
     def record(case):
-        return measure(case, tmp_path / case.id, [PROBE])
+        store(tmp_path / case.id, PROBE, measure_thumbnail(prepare(case)))
+        return Record(case.id, tmp_path / case.id, {PROBE.name: PROBE.version})
 
     one, other = (read_case(find_cases(real_data / "brats" / part)[0]) for part in ("train", "val"))
     rng = np.random.default_rng(0)

@@ -14,9 +14,11 @@ COMMANDS = {
     "layouts": ("synth.cli.layouts", "Make, edit, show and measure the label layouts that the generator paints."),
     "reconstruct": ("synth.cli.reconstruct", "Paint each case's own layout in its own style, beside the real scan."),
     "replay": ("synth.cli.replay", "Make single samples of a run again, to the byte, from its manifest."),
+    "report": ("synth.cli.report", "Check a set against real scans: an offline page, numbers, and an exit code."),
     "segment": ("synth.cli.segment", "Segment scans: labels on their own grid, measured where the truth is known."),
     "train": ("synth.cli.train", "Train a network on your own cases."),
     "utility": ("synth.cli.utility", "Measure what training on synthetic pairs is worth on real scans."),
+    "view": ("synth.cli.view", "Show cases or layouts in an interactive page that works offline."),
 }
 
 

@@ -61,11 +61,17 @@ class Segmenter:
         for view in views:
             flipped = np.flip(images, view) if view else images
             for run in self._runs:
-                found = self._slide(run, flipped)
+                found = self.slide(run, flipped)
                 total += np.flip(found, view) if view else found
         return total / (len(views) * len(self._runs))
 
-    def _slide(self, run, images: np.ndarray) -> np.ndarray:
+    def slide(self, run, images: np.ndarray) -> np.ndarray:
+        """Blended probabilities (x, y, z, 4) float32 of all windows of one view.
+
+        Args:
+            run: takes a window (1, x, y, z, C) and gives its probabilities (1, x, y, z, 4), a tensor.
+            images: (x, y, z, C); zero-padded where the brain is smaller than a window.
+        """
         size = images.shape[:3]
         window = tuple(_side(n, self.window) for n in size)
         padding = [max(w - n, 0) for n, w in zip(size, window, strict=True)]
@@ -73,7 +79,7 @@ class Segmenter:
         padded = np.pad(images, [(b, p - b) for b, p in zip(before, padding, strict=True)] + [(0, 0)])
         total = np.zeros((*padded.shape[:3], LABELS), np.float32)
         weight = np.zeros((*padded.shape[:3], 1), np.float32)
-        blend = _gaussian(window)
+        blend = blending(window)
         starts = [_starts(n, w, self.overlap) for n, w in zip(padded.shape[:3], window, strict=True)]
         for corner in product(*starts):
             part = tuple(slice(c, c + w) for c, w in zip(corner, window, strict=True))
@@ -100,7 +106,7 @@ def _starts(size: int, window: int, overlap: float) -> list[int]:
     return np.rint(np.linspace(0, size - window, count)).astype(int).tolist()
 
 
-def _gaussian(window: tuple[int, int, int]) -> np.ndarray:
+def blending(window: tuple[int, int, int]) -> np.ndarray:
     """(x, y, z, 1): 1 in the middle, falling with a standard deviation of an eighth of each side, as nnU-Net's."""
     x, y, z = (np.exp(-0.5 * ((np.arange(n) - (n - 1) / 2) / (n / 8)) ** 2) for n in window)
     return np.maximum(x[:, None, None] * y[:, None] * z, 1e-4).astype(np.float32)[..., None]

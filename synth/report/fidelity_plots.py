@@ -1,6 +1,7 @@
 """Pictures of the section "fidelity": real and synthetic distributions drawn over one another."""
 
 from collections.abc import Sequence
+from functools import partial
 from io import BytesIO
 
 import numpy as np
@@ -64,7 +65,7 @@ def figures(synthetic: Side, real: Side) -> tuple[Figure, ...]:
             _anatomy,
         ),
     )
-    return tuple(Figure(id, title, caption, draw(synthetic, real)) for id, title, caption, draw in drawn)
+    return tuple(Figure(id, title, caption, partial(draw, synthetic, real)) for id, title, caption, draw in drawn)
 
 
 def _intensities(synthetic, real) -> bytes:

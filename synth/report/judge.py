@@ -9,6 +9,7 @@ twice that, and fails beyond. No grand score is formed: a section is as good as 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum
+from functools import cached_property
 
 import numpy as np
 
@@ -77,13 +78,28 @@ class Check:
 
 @dataclass(frozen=True)
 class Figure:
-    """A picture of a section: PNG or SVG bytes, with a title and a caption that says what to see in it."""
+    """A picture of a section, drawn when it is asked for.
+
+    Attributes:
+        id: unique in a report.
+        title: as the page shows it.
+        caption: says what to see in it.
+        draw: gives the bytes of a PNG or SVG.
+        scans: whether slices of scans are in it; a chart has none.
+        kind: "png" or "svg".
+    """
 
     id: str
     title: str
     caption: str
-    data: bytes
+    draw: Callable[[], bytes]
+    scans: bool = False
     kind: str = "png"
+
+    @cached_property
+    def data(self) -> bytes:
+        """What `draw` gives, drawn once."""
+        return self.draw()
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Pictures of the section "memorisation": the closest pairs side by side, and how near samples and patients are."""
 
 from collections.abc import Sequence
+from functools import partial
 from io import BytesIO
 
 import numpy as np
@@ -32,14 +33,15 @@ def figures(found: Sequence[Found]) -> tuple[Figure, ...]:
             "Each row a sample (left) and the real case that is nearest to it at the level named (right), at the same "
             "height of the brain or, for the tumour, each through its own; mirrored samples are shown mirrored. "
             "Outlines are the labels. A copy would show the same folds on both sides.",
-            _pairs_figure(pairs),
+            partial(_pairs_figure, pairs),
+            scans=True,
         ),
         Figure(
             "memorisation.distances",
             "Distances to the nearest case",
             "A mark per case: real cases to the nearest other patient, samples to the nearest training and hold-out "
             "case. A bar is the median; copies lie left of the dashed line. More cases on a side make it look nearer.",
-            _distances_figure(found),
+            partial(_distances_figure, found),
         ),
     )
 

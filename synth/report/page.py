@@ -62,10 +62,18 @@ def render(report: Mapping, sections: Sequence[Section], viewer: str = "") -> st
         "fail_at": f"{FAIL_AT:g}",
         "splits": str(SPLITS),
         "machine": f'<p>All numbers, for machines: <a href="{NUMBERS}">{NUMBERS}</a>, beside this page.</p>',
-        "footer": escape(f"Made by synth {version}. This page shows slices of scans: keep it where these may be kept."),
+        "footer": escape(f"Made by synth {version}. {_KEEP if _has_scans(sections, viewer) else _NO_SCANS}"),
         **{f"badge_{CLASSES[verdict]}": badge(verdict) for verdict in Verdict},
     }
     return Template(_asset("template.html")).substitute(values)
+
+
+def _has_scans(sections: Sequence[Section], viewer: str) -> bool:
+    return bool(viewer) or any(figure.scans for section in sections for figure in section.figures)
+
+
+_KEEP = "This page shows slices of scans: keep it where these may be kept."
+_NO_SCANS = "This page shows no scan; it names cases by their ids."
 
 
 def _asset(name: str) -> str:

@@ -7,6 +7,7 @@ layout and each class's median brightness.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -212,7 +213,9 @@ def _case_table(values: _Values) -> Table:
 
 
 def _figures(values: _Values, pairs: Mapping) -> tuple[Figure, ...]:
-    strip = strip_figure(values.pairs[..., _SSIM], values.painter[..., _PAINTED_SSIM], values.strangers[..., _SSIM])
+    strip = partial(
+        strip_figure, values.pairs[..., _SSIM], values.painter[..., _PAINTED_SSIM], values.strangers[..., _SSIM]
+    )
     caption = (
         "SSIM with the real scan, a dot a case: its reconstruction, the same layout painted flat, and another patient."
     )
@@ -227,8 +230,12 @@ def _figures(values: _Values, pairs: Mapping) -> tuple[Figure, ...]:
             f"{case}: real, synthetic, and synthetic minus real (red brighter, blue darker), in the planes that hold "
             f"most tumour (outlined); the patient's right is on the left. Mean SSIM in the brain {rank[i]:.3f}."
         )
-        figures.append(Figure(f"paired.{kind}", f"The {kind} pair, {case}", caption, difference_figure(pairs[case])))
+        figures.append(_difference(f"paired.{kind}", f"The {kind} pair, {case}", caption, pairs, case))
     return tuple(figures)
+
+
+def _difference(id: str, title: str, caption: str, pairs: Mapping, case: str) -> Figure:
+    return Figure(id, title, caption, lambda: difference_figure(pairs[case]), scans=True)
 
 
 def _rank(values: _Values) -> np.ndarray:

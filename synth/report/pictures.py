@@ -6,6 +6,7 @@ stands between its own 0.5 and 99.5 percentiles in the brain.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from io import BytesIO
 
 import numpy as np
@@ -71,7 +72,9 @@ def gallery(sets: Sets) -> tuple[Figure, ...]:
         f"Blue: real, orange: synthetic; {how}. Planes through the tumour, each case between its own 0.5 and 99.5 "
         "percentiles; R is the patient's right, A front, S top; outlines are the labels."
     )
-    return (Figure("pictures.gallery", "Real and synthetic cases side by side", caption, sheet(rows)),)
+    return (
+        Figure("pictures.gallery", "Real and synthetic cases side by side", caption, partial(sheet, rows), scans=True),
+    )
 
 
 def extremes(sets: Sets, scores: Mapping[str, float], name: str = "whole-tumour Dice") -> tuple[Figure, ...]:
@@ -95,7 +98,7 @@ def extremes(sets: Sets, scores: Mapping[str, float], name: str = "whole-tumour 
         f"The lowest and the highest {name} of {len(ranked)} synthetic cases, from the lowest to the highest. Planes "
         "through the tumour; outlines are the labels."
     )
-    return (Figure("pictures.extremes", f"Worst and best cases by {name}", caption, sheet(rows)),)
+    return (Figure("pictures.extremes", f"Worst and best cases by {name}", caption, partial(sheet, rows), scans=True),)
 
 
 def sheet(rows: Sequence[Row]) -> bytes:

@@ -1,0 +1,165 @@
+"""Section "diversity": do samples differ from one another as real patients do, and do they cover what patients have?
+
+- *Repeats*: samples that are a copy of another sample, by the distances and thresholds of section "memorisation".
+- *Variety*: how unlike two samples are (MS-SSIM of thumbnails, distance of features), and how many different cases a
+  set amounts to (`distances.effective_number`); beside it the same among real cases. Only too little of it is a fault
+  here: a set that varies more than patients do shows under Fidelity.
+- *Coverage*: the share of real cases that have no sample nearby (1 - coverage; Naeem et al. 2020): nearer than their
+  third-nearest real case, in a compared group. By volumes, place, composition, style and the segmenter's features;
+  for the last the share beyond every sample's reach too (1 - recall; Kynkaanniemi et al. 2019).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from synth.quality.distances import Space, manifolds
+from synth.quality.records import Record, stack
+from synth.report.diversity_plots import coverage_figure, pair_figure
+from synth.report.feature_space import drawn, scaled
+from synth.report.judge import (
+    LEAST,
+    Check,
+    Comparison,
+    Figure,
+    Section,
+    Table,
+    compare,
+    distance_check,
+    not_judged,
+    small_note,
+)
+from synth.report.sets import Sets
+from synth.report.variety import MOST_PAIRS, feature_pairs, image_pairs, number_check, repeats, variety_check
+
+UNCOVERED = 0.2  # share of real cases, or one and a half of the compared group's: fewer cannot be told from chance
+_COVERED = {  # what is covered: (probe, array, transformation)
+    "volume": ("anatomy", "volume_ml", lambda v: np.log10(v + 1)),  # six volumes over three orders of magnitude
+    "composition": ("anatomy", "composition", None),
+    "place": ("anatomy", "centroid_mm", None),
+    "style": ("intensity", "mean", lambda v: v[:, :, :3].reshape(len(v), -1)),  # of the tissues: all cases have them
+}
+_TITLES = {
+    "volume": "volumes of brain and tumour",
+    "composition": "composition of the tumour",
+    "place": "place of the tumour",
+    "style": "style (means of CSF, GM and WM in each modality)",
+}
+
+
+def section(sets: Sets) -> Section:
+    """The section; uses the probes `embedding`, `thumbnail`, `anatomy` and `intensity`, those that were measured."""
+    synthetic, real = drawn(sets.synthetic, sets.seed), drawn(sets.real, sets.seed)
+    checks, figures, tables = [*repeats(sets, synthetic, real)], [], []
+    for more in (_variety(synthetic, real, sets.seed), _coverage(synthetic, real, sets.seed)):
+        checks, figures, tables = checks + more[0], figures + more[1], tables + more[2]
+    return Section(
+        "diversity",
+        "Diversity",
+        "Do samples differ from one another as real patients do, and is every kind of patient among them?",
+        tuple(checks),
+        tuple(figures),
+        tuple(tables),
+        tuple(_notes(sets, synthetic, real)),
+    )
+
+
+def _variety(synthetic: Sequence[Record], real: Sequence[Record], seed: int) -> tuple[list, list, list]:
+    """How unlike two cases are."""
+    checks, shown = [], []
+    for name, title, measured in (
+        ("image", "how unlike two samples' images are (1 - MS-SSIM)", image_pairs),
+        ("features", "how unlike two samples are to the segmenter", feature_pairs),
+    ):
+        ours, theirs = measured(synthetic, real, seed)
+        checks.append(variety_check(f"diversity.variety.{name}", title, ours, theirs, seed))
+        if ours.values.size and theirs.values.size:
+            shown.append((title, ours.values, theirs.values))
+    checks.append(number_check(synthetic, real, seed))
+    return checks, [pair_figure(shown)] if shown else [], []
+
+
+def _coverage(synthetic: Sequence[Record], real: Sequence[Record], seed: int) -> tuple[list, list, list]:
+    """What real cases have that samples have not."""
+    checks, rows, group = [], [], "Coverage"
+    for name, title in _TITLES.items():
+        ours, theirs = (_described(records, name) for records in (synthetic, real))
+        check = f"diversity.coverage.{name}"
+        if min(len(theirs) // 2, len(ours)) < LEAST:
+            checks.append(not_judged(check, group, f"real cases not covered: {title}", "too few cases have it."))
+            continue
+        space = Space.of(theirs)
+        ours, theirs = space(ours), space(theirs)
+        checks.append(_uncovered(check, f"real cases not covered: {title}", ours, theirs, seed))
+        rows.append(_row(title, ours, theirs))
+    if min(len(real) // 2, len(synthetic)) >= LEAST and all(r.has("embedding") for r in (*synthetic, *real)):
+        ours, theirs = scaled(synthetic, real, "pooled")
+        checks.append(_uncovered("diversity.coverage.features", "real cases not covered: features", ours, theirs, seed))
+        checks.append(_unreached(ours, theirs, seed))
+        rows.append(_row("features", ours, theirs))
+    table = Table(
+        "manifolds",
+        "Precision, recall, density and coverage of all cases",
+        ("what", "precision", "recall", "density", "coverage", "spread, of the real"),
+        tuple(rows),
+        "Real on one side, samples on the other, with three neighbours; sets of unequal size: no yardstick. Spread: "
+        "root mean square deviation from the set's mean, over that of the real set.",
+    )
+    figure = _places(synthetic, real)
+    return checks, [figure] if figure else [], [table] if rows else []
+
+
+def _described(records: Sequence[Record], name: str) -> np.ndarray:
+    """(n, d) of the cases that have it."""
+    probe, array, transformed = _COVERED[name]
+    if not records or not all(record.has(probe) for record in records):
+        return np.empty((0, 1))
+    values = stack(records, probe, array).astype(np.float64)
+    values = (transformed(values) if transformed else values).reshape(len(values), -1)
+    return values[np.isfinite(values).all(1)]
+
+
+def _uncovered(id: str, title: str, ours: np.ndarray, theirs: np.ndarray, seed: int) -> Check:
+    found = compare(ours, theirs, lambda a, b: 1 - manifolds(a, b).coverage, seed)
+    return distance_check(id, "Coverage", title, "share", found, _tolerance(found))
+
+
+def _unreached(ours: np.ndarray, theirs: np.ndarray, seed: int) -> Check:
+    found = compare(ours, theirs, lambda a, b: 1 - manifolds(a, b).recall, seed)
+    title = "real cases beyond the reach of samples (1 - recall): features"
+    return distance_check("diversity.recall.features", "Coverage", title, "share", found, _tolerance(found))
+
+
+def _tolerance(found: Comparison | None) -> float:
+    return UNCOVERED if found is None else max(UNCOVERED, 1.5 / found.size)
+
+
+def _row(title: str, ours: np.ndarray, theirs: np.ndarray) -> tuple:
+    found = manifolds(ours, theirs)
+    spread = np.sqrt(ours.var(0).sum() / max(theirs.var(0).sum(), 1e-12))
+    values = (found.precision, found.recall, found.density, found.coverage, spread)
+    return (title, *(round(float(value), 3) for value in values))
+
+
+def _places(synthetic: Sequence[Record], real: Sequence[Record]) -> Figure | None:
+    if not synthetic or not real or not all(record.has("anatomy") for record in (*synthetic, *real)):
+        return None
+    sides = []
+    for records in (real, synthetic):
+        place, volume = (stack(records, "anatomy", name) for name in ("centroid_mm", "volume_ml"))
+        sides.append((place, volume[:, 1]))
+    return coverage_figure(*sides)
+
+
+def _notes(sets: Sets, synthetic: Sequence[Record], real: Sequence[Record]) -> list[str]:
+    notes = [small_note(len(sets.synthetic), len(sets.real))]
+    if len(synthetic) < len(sets.synthetic) or len(real) < len(sets.real):
+        notes.append(
+            f"{len(synthetic)} of {len(sets.synthetic)} samples and {len(real)} of {len(sets.real)} real cases were "
+            "compared, drawn with the seed."
+        )
+    notes.append(
+        f"MS-SSIM: of {MOST_PAIRS} pairs of a set at most, on thumbnails of 3 mm, mean of t1ce and flair, within the "
+        "two brains. Variety fails where it is too small; more than real patients have is no fault here."
+    )
+    return [note for note in notes if note]

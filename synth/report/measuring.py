@@ -1,0 +1,116 @@
+"""Measuring whole sets: a case at a time, read and prepared ahead while the one before it is measured."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from synth.ahead import ahead
+from synth.errors import SynthError
+from synth.findings import ERROR
+from synth.quality.prepared import Prepared, prepare
+from synth.quality.probes import Probe
+from synth.quality.records import Record, case_folder, kept_facts, missing, store, store_facts
+from synth.report import validity
+from synth.report.sources import CaseSet, Source, checksum
+
+_FACTS = f"case-{validity.VERSION}"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A measured set.
+
+    Attributes:
+        records: of the cases that can be used, in the order of the set.
+        facts: of every case, usable or not: `id`, `findings`, and what `report.validity` measures.
+        files: case id -> checksum of each of its files.
+    """
+
+    records: tuple[Record, ...]
+    facts: tuple[dict, ...]
+    files: dict[str, dict[str, str]]
+
+
+@dataclass(frozen=True)
+class _Step:
+    source: Source
+    files: dict[str, str]
+    folder: Path
+    facts: dict
+    prepared: Prepared | None
+    todo: list[Probe]
+
+
+def measure_set(
+    cases: CaseSet, probes: Sequence[Probe], cache: Path, progress: Callable[[Iterable], Iterable] = iter
+) -> Measured:
+    """Measure every case of a set; what was measured before, on the same bytes, is taken from the cache.
+
+    Args:
+        cases: from `sources.open_set`.
+        probes: what to measure.
+        cache: folder of the records. It holds slices and thumbnails of scans: keep it where these may be kept.
+        progress: wraps the cases (`tqdm`).
+    """
+    versions = {probe.name: probe.version for probe in probes}
+    records, facts, files = [], [], {}
+    for step in ahead(_steps(progress(cases.sources), probes, cache)):
+        known = step.facts
+        for probe in step.todo:
+            store(step.folder, probe, probe.measure(step.prepared))
+        if step.prepared is not None:
+            store_facts(step.folder, _FACTS, known)
+        facts.append(known)
+        files[step.source.id] = step.files
+        if "digests" in known:
+            records.append(Record(step.source.id, step.folder, versions, known))
+        del step  # the next case is in memory already
+    return Measured(tuple(records), tuple(facts), files)
+
+
+def read_prepared(source: Source) -> Prepared:
+    """A case of a set once more, ready to be measured.
+
+    Raises:
+        SynthError: it cannot be used.
+    """
+    case, findings = source.examine()
+    if case is None:
+        raise SynthError(str(findings.errors[0]))
+    return prepare(case)
+
+
+def _steps(sources: Iterable[Source], probes: Sequence[Probe], cache: Path) -> Iterable[_Step]:
+    for source in sources:
+        files = source.checksums()
+        folder = case_folder(cache, checksum(files))
+        facts, todo = kept_facts(folder, _FACTS), missing(folder, probes)
+        if facts is not None and not todo:
+            yield _Step(source, files, folder, {**facts, "id": source.id}, None, [])
+            continue
+        facts, prepared = _examined(source)
+        yield _Step(source, files, folder, facts, prepared, todo if prepared is not None else [])
+
+
+def _examined(source: Source) -> tuple[dict, Prepared | None]:
+    """The facts of a case, and the case ready to be measured; None where it cannot be used."""
+    case, findings = source.examine()
+    facts = {"id": source.id, "findings": [validity.finding_dict(one) for one in findings]}
+    if case is None:
+        return facts, None
+    if case.labels is None:
+        message = "has no labels; a report compares scans with labels: add its segmentation or leave the case out."
+        return _unusable(facts, "labels", message), None
+    try:
+        # modalities of a case need not be contiguous, and int16 saves a third of the memory
+        prepared = prepare(replace(case, images=np.asfortranarray(case.images)))
+    except SynthError as error:
+        return _unusable(facts, "intensities", str(error)), None
+    return {**facts, **validity.case_facts(case), **validity.law_facts(prepared.layout)}, prepared
+
+
+def _unusable(facts: dict, topic: str, message: str) -> dict:
+    found = {"severity": ERROR, "topic": topic, "message": message}
+    return {**facts, "findings": [*facts["findings"], found]}

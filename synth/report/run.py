@@ -1,0 +1,244 @@
+"""The report: measure both sets, ask every section, write the page and the numbers."""
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from synth import __version__
+from synth.errors import DataError, OutputError, printable
+from synth.exporters.files import atomic_write, remove_partials
+from synth.manifest import json_text
+from synth.models.weights import SEGMENTER, read_card
+from synth.report.build import Material, probes_of, sections_of
+from synth.report.config import ReportConfig
+from synth.report.judge import ORDER, Section, Verdict
+from synth.report.measuring import Measured, measure_set
+from synth.report.roles import Split, split_real
+from synth.report.sets import Sets
+from synth.report.sources import CaseSet, open_set
+from synth.report.usefulness import read_utility
+
+SCHEMA, VERSION = "synth.report", 1
+PAGE, NUMBERS = "report.html", "report.json"
+CACHE = "features"  # in the report's folder, where no other is given
+RECONSTRUCTED = "reconstruct.json"
+Progress = Callable[[str], Callable[[Iterable], Iterable]]
+
+
+@dataclass(frozen=True)
+class Report:
+    """What was found.
+
+    Attributes:
+        sections: in the order of the page.
+        about: sets, counts, settings and versions, JSON-able.
+    """
+
+    sections: tuple[Section, ...]
+    about: dict[str, Any]
+
+    def to_dict(self) -> dict:
+        """Everything but the pictures, JSON-able; `schema` and `version` say what to expect."""
+        return {
+            "schema": SCHEMA,
+            "version": VERSION,
+            "synth": __version__,
+            **self.about,
+            "verdicts": {section.id: section.verdict.value for section in self.sections},
+            "sections": [section.to_dict() for section in self.sections],
+        }
+
+    def lines(self) -> list[str]:
+        """For the terminal: a line per section, and below it the worst of its checks."""
+        out = []
+        for section in self.sections:
+            counts = {v: sum(check.verdict == v for check in section.checks) for v in ORDER}
+            told = ", ".join(f"{n} {v.value}" for v, n in reversed(counts.items()) if n)
+            out.append(f"{section.title:<14}{section.verdict.value.upper():<12}{told}")
+            if section.verdict in (Verdict.LOOK, Verdict.FAIL):
+                bad = [check for check in section.checks if check.verdict == section.verdict]
+                out += [f"  {check.title}: {check.reason}" for check in bad[:_SHOWN]]
+                out += [f"  and {len(bad) - _SHOWN} more"] if len(bad) > _SHOWN else []
+        return out
+
+    def below(self, bars: dict[str, Verdict | float]) -> list[str]:
+        """The sections that do not reach what is asked of them, a sentence each.
+
+        Args:
+            bars: section id, or "" for all others -> the worst verdict that is allowed, or the least share (0..1) of
+                the checks that could be judged that must pass.
+        """
+        return [said for section in self.sections if (said := _below(section, bars.get(section.id, bars.get(""))))]
+
+
+_SHOWN = 3  # checks a section in the terminal
+
+
+def report(
+    synthetic: str | Path,
+    real: str | Path,
+    out: str | Path,
+    *,
+    holdout: str | Path | None = None,
+    train_ids: Collection[str] | None = None,
+    utility: str | Path | None = None,
+    cache: str | Path | None = None,
+    config: ReportConfig | None = None,
+    force: bool = False,
+    progress: Progress = lambda _: iter,
+) -> Report:
+    """Compare a synthetic set with real scans; write `report.html` and `report.json` below `out`.
+
+    Args:
+        synthetic: a folder of BraTS cases or synth's HDF5, with labels.
+        real: real cases, with labels.
+        out: new, empty, or with `force` an earlier report's.
+        holdout: real cases that the generator never saw.
+        train_ids: ids of the real cases that it was trained on; None: its card is asked (`roles.split_real`).
+        utility: what `synth utility --out` wrote on this set.
+        cache: folder for what is measured on each case; None for `out/features`. It holds slices of scans.
+        config: everything else.
+        force: replace an earlier report; what was measured is kept and used.
+        progress: gives for a description a function that wraps an iterable (`tqdm`).
+
+    Raises:
+        SynthError: a set cannot be opened, no case of it can be used, a model is missing, or `out` is not ours.
+
+    Example:
+        >>> report("set", "BraTS2021_TrainingData", "checked").below({"": Verdict.LOOK})  # doctest: +SKIP
+        []
+    """
+    from synth.report.page import render
+
+    config, out = config or ReportConfig(), Path(out)
+    _claim(out, force)
+    painted, scans = open_set(synthetic), open_set(real)
+    held = open_set(holdout) if holdout is not None else None
+    worth = read_utility(utility) if utility is not None else (None, None)
+    split = split_real(scans, held, train_ids, painted, config.generator)
+    painted = sampled(painted, config)
+    scans = sampled(_pooled(scans, held), config)
+    card = read_card(config.segmenter, SEGMENTER)
+    probes, cache = probes_of(config.segmenter), Path(cache) if cache is not None else out / CACHE
+    _make(cache)
+    ours = measure_set(painted, probes, cache, progress("measuring the synthetic set"))
+    theirs = measure_set(scans, probes, cache, progress("measuring the real scans"))
+    if not theirs.records:
+        raise DataError(f"{scans.path}: none of its {len(theirs.facts)} cases can be used; {_first_problem(theirs)}")
+    sets = _sets(ours, theirs, split, painted, config)
+    material = Material(sets, ours, theirs, painted, scans, card, *worth, cache, config, progress)
+    sections, viewer = sections_of(material)
+    result = Report(tuple(sections), _about(material, split, config))
+    page = render(result.to_dict(), sections, viewer)
+    for name, text in ((NUMBERS, json_text(result.to_dict(), what="the report", indent=1)), (PAGE, page)):
+        with atomic_write(out / name) as handle:
+            handle.write(text.encode())
+    return result
+
+
+def _claim(out: Path, force: bool) -> None:
+    """Make the folder ours, or refuse."""
+    if out.exists() and not out.is_dir():
+        raise OutputError(f"{out}: is a file; give a folder for --out.")
+    present = sorted(path.name for path in out.iterdir() if not path.name.startswith(".")) if out.is_dir() else []
+    strange = [name for name in present if name not in (PAGE, NUMBERS, CACHE)]
+    if strange:
+        raise OutputError(
+            f"{out}: expected a new or empty folder or an earlier report, found {printable(strange[0])}; choose "
+            "another --out."
+        )
+    if (PAGE in present or NUMBERS in present) and not force:
+        raise OutputError(f"{out}: holds a report; give --force to replace it, or another --out.")
+    _make(out)
+    remove_partials(out)
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: the folder cannot be made ({error.strerror}).") from error
+
+
+def _pooled(scans: CaseSet, held: CaseSet | None) -> CaseSet:
+    """Real and hold-out cases as one set; a case that is in both is there once."""
+    if held is None:
+        return scans
+    own = [source for source in scans.sources if source.id not in held.ids]
+    return replace(scans, sources=(*own, *held.sources), problems=(*scans.problems, *held.problems))
+
+
+def sampled(cases: CaseSet, config: ReportConfig) -> CaseSet:
+    """At most `config.sample` cases of a set, chosen by the seed, in their order."""
+    if config.sample is None or len(cases.sources) <= config.sample:
+        return cases
+    chosen = np.random.default_rng(config.seed).permutation(len(cases.sources))[: config.sample]
+    sources = tuple(cases.sources[i] for i in sorted(chosen))
+    kept = {source.id for source in sources}
+    records = None if cases.records is None else {k: v for k, v in cases.records.items() if k in kept}
+    return replace(cases, sources=sources, records=records)
+
+
+def _first_problem(measured: Measured) -> str:
+    messages = [found["message"] for facts in measured.facts for found in facts["findings"]]
+    return f"such as {messages[0]}" if messages else "none of them has a brain."
+
+
+def _sets(ours: Measured, theirs: Measured, split: Split, painted: CaseSet, config: ReportConfig) -> Sets:
+    """The sides of the comparison."""
+    known = {record.id for record in theirs.records}
+    paired = config.paired
+    if paired is None:
+        paired = painted.path.is_dir() and (painted.path / RECONSTRUCTED).is_file()
+    pairs = tuple(record for record in ours.records if record.id in known) if paired else ()
+    if paired and not pairs and ours.records:
+        raise DataError(f"{painted.path}: no case has the id of a real one, so nothing is paired; give its originals.")
+    training = None
+    if split.training is not None:
+        training = tuple(record for record in theirs.records if record.id in split.training)
+    return Sets(
+        synthetic=ours.records,
+        real=theirs.records,
+        training=training,
+        holdout=tuple(record for record in theirs.records if record.id in split.holdout),
+        split=split.said,
+        paired=pairs,
+        lineage=painted.records or {},
+        seed=config.seed,
+    )
+
+
+def _below(section: Section, bar: Verdict | float | None) -> str | None:
+    if bar is None:
+        return None
+    if isinstance(bar, Verdict):
+        if ORDER.index(section.verdict) <= ORDER.index(bar):
+            return None
+        return f"{section.id}: {section.verdict.value}, expected {bar.value} or better"
+    judged = [check for check in section.checks if check.verdict != Verdict.NONE]
+    share = sum(check.verdict == Verdict.PASS for check in judged) / len(judged) if judged else 1.0
+    return f"{section.id}: {share:.0%} of its checks pass, expected {bar:.0%} or more" if share < bar else None
+
+
+def _about(material: Material, split: Split, config: ReportConfig) -> dict[str, Any]:
+    """What was compared, JSON-able."""
+    sets = material.sets
+    return {
+        "sets": {
+            "synthetic": _set_facts(material.painted, material.ours),
+            "real": _set_facts(material.scans, material.theirs),
+            "training": None if sets.training is None else len(sets.training),
+            "holdout": len(sets.holdout),
+            "paired": len(sets.paired),
+            "split": split.said,
+        },
+        "settings": asdict(config),
+        "segmenter": {"name": material.card.get("name"), "weights_sha256": material.card.get("weights_sha256")},
+    }
+
+
+def _set_facts(cases: CaseSet, measured: Measured) -> dict[str, Any]:
+    return {"path": str(cases.path), "cases": len(measured.facts), "usable": len(measured.records)}

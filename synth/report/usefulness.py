@@ -1,0 +1,190 @@
+"""Usefulness: do scans and labels belong together, and does training on them pay?"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from synth.brats import REGIONS
+from synth.errors import DataError, printable
+from synth.quality.bootstrap import mean_of_first, paired_bootstrap
+from synth.quality.records import Record, stack
+from synth.report.judge import Check, Figure, Section, Table, Verdict, Yardstick, not_judged, number
+
+LOSS_LOOK, LOSS_FAIL = 0.10, 0.25  # of Dice, below the real scans' mean; the segmenter's cases differ by 0.1 (sd)
+TSTR_LEAST = 0.85  # of the Dice that training on real scans gives
+SCHEMA = "synth.utility"
+
+
+def section(
+    synthetic: Sequence[Record],
+    real: Sequence[Record],
+    unseen: bool,
+    segmenter: str,
+    utility: dict | None = None,
+    plot: bytes | None = None,
+) -> Section:
+    """The section.
+
+    Args:
+        synthetic: records with the probe "embedding".
+        real: the real ones that the segmenter's Dice is compared with.
+        unseen: whether the segmenter never learnt from these real cases.
+        segmenter: its name, for the reader.
+        utility: what `synth utility` wrote (`read_utility`), None where it was not run.
+        plot: its PNG.
+    """
+    checks = [_dice_check(i, region, synthetic, real, unseen) for i, region in enumerate(REGIONS)]
+    checks += _utility_checks(utility)
+    notes = [
+        f"Dice: the segmenter {segmenter} finds the tumour in each scan; its labels are compared with those that come "
+        "with the scan. High Dice says that scan and labels belong together, not that they teach anything new."
+    ]
+    if not unseen:
+        notes.append(
+            "The real cases beside it are (also) those that the segmenter learnt from: their Dice is too high, and "
+            "the synthetic set looks worse for it. Give hold-out cases for a fair yardstick."
+        )
+    tables = [_case_table(synthetic)] if synthetic else []
+    if utility is not None:
+        tables.append(_utility_table(utility))
+        notes += list(utility.get("notes", ()))
+    figures = (
+        [Figure("usefulness.utility", "Trained on real, on synthetic, on both", _CAPTION, lambda: plot)] if plot else []
+    )
+    return Section(
+        "usefulness",
+        "Usefulness",
+        "Do the labels fit the scans, and does training on the pairs help on real scans?",
+        tuple(checks),
+        tuple(figures),
+        tuple(tables),
+        tuple(notes),
+    )
+
+
+_CAPTION = "Dice on real test cases: every line is one case, dots are means with their 95 % interval over cases."
+
+
+def _dice_check(index: int, region: str, synthetic: Sequence[Record], real: Sequence[Record], unseen: bool) -> Check:
+    id, group, title = f"usefulness.dice.{region}", "Labels fit the scans", f"Dice of the segmenter, {region}"
+    if not synthetic or not real:
+        return not_judged(id, group, title, "no case that could be measured.")
+    ours, theirs = (stack(records, "embedding", "dice")[:, index] for records in (synthetic, real))
+    mean, low, high = paired_bootstrap(ours, ours, mean_of_first)
+    p5, p95 = np.percentile(theirs, (5, 95))
+    what = f"single real cases{'' if unseen else ', learnt from'}; their mean in the middle"
+    yardstick = Yardstick(float(theirs.mean()), float(p5), float(p95), what)
+    loss = yardstick.median - mean
+    said = f"mean {number(mean)} where {len(theirs)} real scans have {number(yardstick.median)}"
+    if loss <= LOSS_LOOK:
+        verdict = Verdict.PASS
+        more = "; painted tumours are easier to find than real ones" if loss < -LOSS_LOOK else ""
+        verdict = Verdict.LOOK if more else verdict
+        reason = f"{said}{more}."
+    else:
+        verdict = Verdict.LOOK if loss <= LOSS_FAIL else Verdict.FAIL
+        reason = f"{said}: labels and scans fit worse by {number(loss)}."
+    worst = tuple(synthetic[i].id for i in np.argsort(ours)[:3] if ours[i] < p5) if verdict != Verdict.PASS else ()
+    n = {"synthetic": len(ours), "real": len(theirs)}
+    return Check(id, group, title, mean, "Dice", verdict, reason, yardstick, (low, high), n, worst)
+
+
+def _utility_checks(utility: dict | None) -> list[Check]:
+    group = "Training on the pairs"
+    if utility is None:
+        return [
+            not_judged(
+                "usefulness.utility",
+                group,
+                "what training on the set is worth",
+                "`synth utility` was not run on this set; run it and give its folder with --utility.",
+            )
+        ]
+    return [
+        check
+        for region in REGIONS
+        for check in (_tstr_check(utility, region, group), _gain_check(utility, region, group))
+    ]
+
+
+def _tstr_check(utility: dict, region: str, group: str) -> Check:
+    found = utility["tstr_ratio"][region]
+    id, title = f"usefulness.tstr.{region}", f"trained on synthetic, tested on real, {region} (over real)"
+    value = found["estimate"]
+    if value is None:
+        return not_judged(id, group, title, "training on real scans finds nothing there: no ratio.")
+    low, high = found["interval"]
+    verdict = Verdict.PASS if value >= TSTR_LEAST else Verdict.LOOK if high >= TSTR_LEAST else Verdict.FAIL
+    reason = f"{number(value)} of the Dice that the same training on real scans gives ({TSTR_LEAST} expected)."
+    return Check(id, group, title, value, "ratio", verdict, reason, _ONE, (low, high), _sizes(utility))
+
+
+def _gain_check(utility: dict, region: str, group: str) -> Check:
+    found = utility["gain"][region]
+    value, (low, high) = found["estimate"], found["interval"]
+    verdict = Verdict.PASS if value >= 0 else Verdict.LOOK if high >= 0 else Verdict.FAIL
+    real = utility["summary"]["real"][region]["mean"]
+    reason = f"{value:+.3f} Dice beside {number(real)} of real scans alone (95 %: {low:+.3f} to {high:+.3f})."
+    title = f"real and synthetic together, less real alone, {region}"
+    return Check(f"usefulness.gain.{region}", group, title, value, "Dice", verdict, reason, _ZERO, (low, high))
+
+
+_ONE = Yardstick(1.0, 1.0, 1.0, "the same training on real scans")
+_ZERO = Yardstick(0.0, 0.0, 0.0, "the same training on real scans")
+
+
+def _sizes(utility: dict) -> dict[str, int]:
+    return {name: int(n) for name, n in utility["sizes"].items()}
+
+
+def _case_table(synthetic: Sequence[Record]) -> Table:
+    dice = stack(synthetic, "embedding", "dice")
+    order = np.argsort(dice[:, 0], kind="stable")[:20]
+    rows = tuple((synthetic[i].id, *(round(float(v), 3) for v in dice[i])) for i in order)
+    return Table("usefulness.cases", "Lowest Dice of whole tumour", ("case", *REGIONS), rows, "At most 20 cases.")
+
+
+def _utility_table(utility: dict) -> Table:
+    rows = []
+    for arm, regions in utility["summary"].items():
+        for region, one in regions.items():
+            low, high = one["interval"]
+            rows.append((arm, region, round(one["mean"], 3), f"{low:.3f} to {high:.3f}", round(one["median"], 3)))
+    settings = ", ".join(f"{key} {utility['settings'][key]}" for key in _TOLD if key in utility["settings"])
+    columns = ("trained on", "region", "mean Dice", "95 % interval", "median")
+    return Table("usefulness.utility", "synth utility", columns, tuple(rows), settings)
+
+
+_TOLD = ("arch", "width", "steps", "patch", "seeds", "cases")
+
+
+def read_utility(path: str | Path) -> tuple[dict, bytes | None]:
+    """What `synth utility --out` wrote, and its plot where there is one.
+
+    Raises:
+        DataError: there is no such result, or it is another file's.
+    """
+    path = Path(path)
+    if path.is_dir():
+        results = sorted(path.glob("utility*.json"))
+        if len(results) > 1:
+            names = ", ".join(printable(one.name) for one in results)
+            raise DataError(f"{printable(path)}: holds {len(results)} results of `synth utility` ({names}); give one.")
+        path = results[0] if results else path / "utility.json"
+    try:
+        found = json.loads(path.read_bytes())
+        if found["schema"] != SCHEMA or found["version"] != 1:
+            raise ValueError(f"schema {found['schema']} {found['version']}")
+        for key in ("summary", "tstr_ratio", "gain"):
+            if set(REGIONS) - set(found[key]["real"] if key == "summary" else found[key]):
+                raise ValueError(f"{key} lacks a region")
+        if not isinstance(found["settings"], dict) or not isinstance(found["sizes"], dict):
+            raise ValueError("settings or sizes are no objects")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"{printable(path)}: expected utility.json of `synth utility --out` ({error}); give that folder."
+        ) from error
+    plot = path.with_suffix(".png")
+    return found, plot.read_bytes() if plot.is_file() else None

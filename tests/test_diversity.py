@@ -1,0 +1,271 @@
+"""Feature space and diversity: collapsed, shifted and repeated sets are told from sets of the same kind."""
+
+from dataclasses import replace
+
+import keras
+import numpy as np
+import pytest
+from phantoms import phantom_case, phantom_layout
+
+from synth.brats import REGIONS
+from synth.models.segmenter import SegmenterConfig, build_segmenter
+from synth.models.weights import save_segmenter
+from synth.quality import embedding, radiomics
+from synth.quality.prepared import Prepared
+from synth.quality.probes import Probe
+from synth.quality.records import Record, store
+from synth.quality.segmentation import region_dice
+from synth.quality.thumbnail import LOW, STEP, ZERO
+from synth.report import diversity, feature_space, variety
+from synth.report.judge import Verdict
+from synth.report.sets import Sets
+from synth.segmenters import load_model
+
+GRID = (80, 80, 52)  # of thumbnails
+BRAIN = (slice(16, 62), slice(14, 70), slice(2, 46))
+PATIENTS = 12
+
+
+def arrays(seed, shift=0.0):
+    """What probes would give of a made-up patient: each seed another; `shift` moves all features."""
+    rng = np.random.default_rng(seed)
+    lengths = {"fine": 8, "middle": 10, "deep": 12, "tumour": 15}
+    found = {name: (rng.normal(size=n) * 3 + shift).astype(np.float32) for name, n in lengths.items()}
+    found["pooled"] = np.concatenate([found[name] for name in embedding.PARTS])
+    image = np.full((4, *GRID), ZERO, np.uint8)
+    coarse = rng.normal(0, 1.2, (4, 8, 8, 6))
+    fine = coarse.repeat(10, 1).repeat(10, 2).repeat(9, 3)[:, :, :, : GRID[2]]
+    place = (slice(None), *BRAIN)
+    image[place] = np.rint((fine - LOW) / STEP).clip(0, 255)[place]
+    brain = np.zeros(GRID, np.uint8)
+    brain[BRAIN] = 255
+    return {
+        "embedding": found,
+        "thumbnail": {"image": image, "brain": brain},
+        "anatomy": {
+            "volume_ml": np.exp(rng.normal(3, 1, 6)).astype(np.float32),
+            "composition": rng.dirichlet((2, 5, 3)).astype(np.float32),
+            "centroid_mm": rng.normal(0, 30, 3).astype(np.float32),
+        },
+        "intensity": {"mean": rng.normal(size=(4, 6)).astype(np.float32)},
+    }
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Makes records: `made("name", seeds, shift)`; a seed twice is a case twice."""
+    root = tmp_path_factory.mktemp("records")
+
+    def make(name, seeds, shift=0.0):
+        records = []
+        for number, seed in enumerate(seeds):
+            folder, found = root / f"{name}{shift}{number}", arrays(seed, shift)
+            for probe, values in found.items():
+                store(folder, Probe(probe, "1", None), values)
+            records.append(Record(f"{name}_{number:03d}x", folder, dict.fromkeys(found, "1")))
+        return records
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def real(made):
+    return made("real", range(PATIENTS))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_pairs():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(variety, "MOST_PAIRS", 3)
+        yield
+
+
+def verdicts(checks):
+    return {check.id: check.verdict for check in checks}
+
+
+@pytest.fixture(scope="module")
+def alike(made, real):
+    return Sets(made("new", range(100, 112)), real)
+
+
+@pytest.fixture(scope="module")
+def section(alike):
+    return diversity.section(alike)
+
+
+def test_patients_of_the_same_kind_pass(alike, section):
+    checks, figures = feature_space.checks(alike)
+    for check in (*checks, *section.checks):
+        assert check.verdict in (Verdict.PASS, Verdict.NONE), (check.id, check.reason)
+    assert [check.id for check in checks if check.verdict == Verdict.NONE] == ["fidelity.features.radiomic"]
+    assert not [check.id for check in section.checks if check.verdict == Verdict.NONE]
+    for figure in (*figures, *section.figures):
+        assert figure.data.startswith(b"\x89PNG")
+    assert section.to_dict()["tables"]
+
+
+def test_the_same_sets_give_the_same_section(alike, section):
+    assert diversity.section(alike).to_dict() == section.to_dict()
+
+
+def test_shifted_features_fail_at_every_level(made, real):
+    found, _ = feature_space.checks(Sets(made("far", range(200, 212), 9.0), real))
+    got = verdicts(found)
+    for part in embedding.PARTS:
+        assert got[f"fidelity.features.mmd.{part}"] == Verdict.FAIL
+    assert got["fidelity.features.frechet"] == Verdict.FAIL
+    assert got["fidelity.features.outside"] == Verdict.FAIL
+
+
+def test_one_odd_sample_is_no_failure(made, real):
+    """Four samples, one of which is far off: to be looked at, since without it there is nothing."""
+    odd = [*made("near", [210, 211, 212]), *made("odd", [213], 60.0)]
+    checks, _ = feature_space.checks(Sets(odd, real))
+    distances = [check for check in checks if ".mmd." in check.id]
+    assert max(check.value for check in distances) > 0
+    assert Verdict.LOOK in verdicts(distances).values()
+    assert Verdict.FAIL not in verdicts(distances).values()
+
+
+def test_one_case_again_and_again_fails(made, real):
+    section = diversity.section(Sets(made("one", [300] * 6), real))
+    got = verdicts(section.checks)
+    for name in ("repeats.image", "repeats.features", "variety.image", "variety.features", "variety.number"):
+        assert got[f"diversity.{name}"] == Verdict.FAIL, name
+    assert got["diversity.recall.features"] == Verdict.FAIL
+    repeated = next(check for check in section.checks if check.id == "diversity.repeats.image")
+    assert len(repeated.cases) == 6
+    assert "1 different samples in all, one of them 6 times" in repeated.reason
+
+
+def test_three_cases_three_times_each_are_counted(made, real):
+    section = diversity.section(Sets(made("five", [400, 401, 402] * 3), real))
+    repeated = {check.id: check for check in section.checks if "repeats" in check.id}
+    for check in repeated.values():
+        assert check.verdict == Verdict.FAIL
+        assert check.value == 100
+        assert "3 different samples in all, one of them 3 times" in check.reason
+    assert section.verdict == Verdict.FAIL
+
+
+def test_a_single_pair_of_twins_among_many_is_a_warning(made, real):
+    ours = made("twins", [*range(500, 545), 500])
+    found = {check.id: check for check in variety.repeats(Sets(ours, real), ours, real)}
+    for check in found.values():
+        assert check.verdict == Verdict.LOOK
+        assert check.cases == ("twins_000x", "twins_045x")
+
+
+def test_too_few_cases_are_not_judged(made, real):
+    few = Sets(made("few", [600]), real[:2])
+    checks, figures = feature_space.checks(few)
+    assert {check.verdict for check in checks} == {Verdict.NONE}
+    assert not figures
+    assert diversity.section(few).verdict == Verdict.NONE
+    assert diversity.section(Sets([], real)).verdict == Verdict.NONE
+
+
+def test_cases_without_tumour_or_embedding_leave_the_rest_judged(made, real):
+    ours = made("bare", range(700, 704))
+    bare = [replace(record, versions={"thumbnail": "1", "anatomy": "1", "intensity": "1"}) for record in ours]
+    got = verdicts(diversity.section(Sets(bare, real)).checks)
+    assert got["diversity.repeats.features"] == got["diversity.variety.number"] == Verdict.NONE
+    assert got["diversity.coverage.place"] != Verdict.NONE
+
+
+# the embedding
+
+
+@pytest.fixture(scope="module", params=["unet3d", "vox2vox"])
+def model(request, tmp_path_factory):
+    """A small untrained segmenter with windows smaller than a brain."""
+    config = SegmenterConfig(request.param, 4)
+    keras.utils.set_random_seed(1)
+    card = {"name": "tiny", "segmenter": config.to_dict(), "window": 32}
+    return save_segmenter(tmp_path_factory.mktemp(request.param), build_segmenter(config), card)
+
+
+def prepared(seed=0, **options):
+    case, layout = phantom_case(seed=seed, **options), phantom_layout(seed=seed, **options)
+    return Prepared(case, layout, layout.bounding_box())
+
+
+def test_dice_is_that_of_the_segmenter_and_no_feature_is_missing(model):
+    one = prepared()
+    found = embedding.probe(model).measure(one)
+    box, labels = load_model(model)[0].labels_in_box(one.case)
+    expected = region_dice(one.case.labels[box], labels)
+    np.testing.assert_allclose(found["dice"], [expected[name] for name in REGIONS], atol=1e-6)
+    assert np.isfinite(found["pooled"]).all()
+    assert len(found["pooled"]) == sum(len(found[part]) for part in embedding.PARTS)
+    assert found["tumour"].any()
+
+
+def test_a_brain_without_tumour_has_no_tumour_features(model):
+    found = embedding.probe(model).measure(prepared(tumour=False))
+    assert not found["tumour"].any()
+    assert np.isfinite(found["pooled"]).all()
+
+
+def test_pooled_features_are_those_of_the_network_where_one_window_sees_all(tmp_path):
+    """Weighted means by hand, over the labelled brain, of the network's own activations."""
+    config = SegmenterConfig("unet3d", 4)
+    network = build_segmenter(config)
+    save_segmenter(tmp_path, network, {"name": "tiny", "segmenter": config.to_dict(), "window": 48})
+    one = prepared()
+    found = embedding.probe(tmp_path).measure(one)
+    segmenter, _ = load_model(tmp_path)
+    from synth.models.segmenting import blending
+
+    size = one.brain.shape
+    before = [(48 - n) // 2 for n in size]
+    place = tuple(slice(b, b + n) for b, n in zip(before, size, strict=True))
+    images, weights = np.zeros((48, 48, 48, 4), np.float32), np.zeros((48, 48, 48))
+    images[place] = one.z
+    weights[place] = one.brain
+    weights *= blending((48, 48, 48))[..., 0]
+    layer, stride = embedding.LEVELS["unet3d"]["middle"]
+    source = segmenter.networks[0]
+    seen = keras.Model(source.input, source.get_layer(layer).output)({"images": images[None]}, training=False).numpy()[
+        0
+    ]
+    blocks = weights.reshape(12, stride, 12, stride, 12, stride).mean((1, 3, 5))[..., None]
+    mean = (blocks * seen).sum((0, 1, 2)) / blocks.sum()
+    sd = np.sqrt((blocks * (seen - mean) ** 2).sum((0, 1, 2)) / blocks.sum())
+    np.testing.assert_allclose(found["middle"], np.concatenate([mean, sd]), atol=1e-4)
+
+
+def test_probes_of_other_weights_have_another_version(model, tmp_path):
+    other = SegmenterConfig("unet3d", 4)
+    keras.utils.set_random_seed(9)
+    save_segmenter(tmp_path, build_segmenter(other), {"name": "x", "segmenter": other.to_dict(), "window": 32})
+    assert embedding.probe(model).version != embedding.probe(tmp_path).version
+
+
+def test_radiomics_say_what_to_install(alike):
+    check = next(c for c in feature_space.checks(alike)[0] if c.id == "fidelity.features.radiomic")
+    assert radiomics.INSTALL in check.reason
+
+
+def test_radiomics_that_were_measured_are_judged(made, real):
+    def with_features(records, shift):
+        out = []
+        for seed, record in enumerate(records):
+            values = np.random.default_rng(seed).normal(shift, 1, 20).astype(np.float32)
+            values[3] = np.nan  # a feature without a value is left out
+            store(record.folder, Probe(radiomics.NAME, "1", None), {"features": values})
+            out.append(replace(record, versions={**record.versions, radiomics.NAME: "1"}))
+        return out
+
+    known = with_features(real, 0)
+    for shift, expected in ((0, Verdict.PASS), (6, Verdict.FAIL)):
+        checks, _ = feature_space.checks(Sets(with_features(made("radiomic", range(800, 810)), shift), known))
+        assert verdicts(checks)["fidelity.features.radiomic"] == expected
+
+
+@pytest.mark.skipif(not radiomics.available(), reason="PyRadiomics is not installed")
+def test_radiomics_have_a_value_for_every_modality():
+    found = radiomics.measure_radiomics(prepared())["features"]
+    assert found.shape == (948,)
+    assert np.isfinite(found).all()

@@ -1,0 +1,210 @@
+"""The whole report: on drawn cases, and on real scans spoilt in every way that it must notice."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+from commands import files, invoke
+from corrupted import REPEATS, SPOILT, write_copies, write_scaled_labels, write_spoilt
+
+import synth
+from synth.brats import AFFINE, NAMINGS
+from synth.case import Case
+from synth.cases import find_cases
+from synth.errors import DataError, OutputError
+from synth.exporters import open_exporter
+from synth.report import measuring
+from synth.report.config import ReportConfig
+from synth.report.judge import Verdict
+from synth.report.run import report, sampled
+from synth.report.sources import open_set
+from synth.style_prior import shipped_style_prior
+
+COMMAND = "report --synthetic synthetic --real real --out out --train-ids Drawn_000,Drawn_001 --viewer 1 --force "
+SECTIONS = ["validity", "fidelity", "diversity", "memorisation", "usefulness"]
+
+
+def drawn_case(number):
+    """A lawful layout in the colours of a drawn style, with grain: a scan that costs no network."""
+    layout, _ = next(synth.layouts(seed=number, n=1))
+    rng = np.random.default_rng(number)
+    style = shipped_style_prior().sample(rng)
+    table = np.concatenate([np.zeros((1, 4)), np.array(style.mean)])
+    brain, images = layout.brain, np.zeros((*layout.shape, 4), np.int16)
+    seen = 1000 * table[layout.classes[brain]]
+    images[brain] = np.clip(np.rint(seen + rng.normal(0, 40, seen.shape)), 1, None)
+    return Case(f"Drawn_{number:03d}", images, layout.tumour, np.array(AFFINE))
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Real cases as NIfTI, a synthetic set as HDF5, and the first report on them."""
+    folder = tmp_path_factory.mktemp("report")
+    for name, form, numbers in (("real", "nifti", range(4)), ("synthetic", "hdf5", (10, 11))):
+        with open_exporter(form, folder / name, naming=NAMINGS["brats2020"]) as exporter:
+            for number in numbers:
+                exporter.write(drawn_case(number))
+    done = invoke(folder, COMMAND.replace("--force", ""))
+    assert done.exit_code == 0, done.output
+    return folder
+
+
+def test_the_numbers(place):
+    found = json.loads((place / "out/report.json").read_text())
+    assert (found["schema"], found["version"]) == ("synth.report", 1)
+    assert [section["id"] for section in found["sections"]] == SECTIONS
+    assert found["sets"]["synthetic"] == {"path": "synthetic", "cases": 2, "usable": 2}
+    assert (found["sets"]["training"], found["sets"]["holdout"]) == (2, 2)
+    for section in found["sections"]:
+        assert section["verdict"] == found["verdicts"][section["id"]]
+        for check in section["checks"]:
+            assert check["id"].startswith(section["id"] + ".")
+            assert check["verdict"] in [v.value for v in Verdict]
+            assert check["reason"].endswith(".")
+    ids = [check["id"] for section in found["sections"] for check in section["checks"]]
+    assert len(ids) == len(set(ids))
+
+
+def test_small_samples_are_said_to_be_small(place):
+    found = json.loads((place / "out/report.json").read_text())
+    notes = " ".join(note for section in found["sections"] for note in section["notes"])
+    assert "mall sample" in notes
+
+
+def test_a_second_run_measures_nothing_and_gives_the_same_bytes(place, monkeypatch):
+    before = files(place / "out")
+
+    def prepare(case):
+        raise AssertionError("measured again")
+
+    monkeypatch.setattr(measuring, "prepare", prepare)
+    done = invoke(place, COMMAND + "--json --quiet")
+    assert done.exit_code == 0, done.output
+    assert files(place / "out") == before
+    assert json.loads(done.stdout) == json.loads(before["report.json"])
+
+
+def test_a_page_to_be_passed_on_shows_no_scan_and_the_exit_code_tells(place):
+    whole = (place / "out/report.html").read_text()
+    line = COMMAND.replace("--out out", "--out shared --cache out/features")
+    done = invoke(place, line + "--pictures charts --fail-under validity=pass --fail-under 1")
+    assert done.exit_code == 3, done.output
+    assert "below the bar" in done.output
+    page = (place / "shared/report.html").read_text()
+    assert "shows no scan" in page
+    assert 'id="synth-viewer"' in whole
+    assert 'id="synth-viewer"' not in page
+    assert len(page) < len(whole) / 2
+    shutil.rmtree(place / "shared")
+
+
+def test_a_bar_that_is_none_is_refused_before_anything_is_measured(place):
+    done = invoke(place, COMMAND.replace("--out out", "--out other") + "--fail-under great")
+    assert done.exit_code == 1
+    assert "great" in done.output
+    assert not (place / "other").exists()
+
+
+def test_an_earlier_report_is_not_replaced_without_force(place):
+    before = files(place / "out")
+    done = invoke(place, COMMAND.replace("--force", ""))
+    assert done.exit_code == 1
+    assert "--force" in done.output
+    assert files(place / "out") == before
+
+
+def test_a_strangers_folder_is_not_touched(place, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"thesis\.txt"):
+        report(place / "synthetic", place / "real", tmp_path, force=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ("--synthetic nothing --real real", "nothing"),
+        ("--synthetic synthetic --real nothing", "nothing"),
+        ("--synthetic synthetic --real real --holdout nothing", "nothing"),
+        ("--synthetic synthetic --real real --train-ids Drawn_999", "Drawn_999"),
+        ("--synthetic synthetic --real real --utility nothing", "utility"),
+        ("--synthetic synthetic --real real --segmenter nothing", "nothing"),
+        ("--synthetic synthetic --real real --generator nothing", "nothing"),
+        ("--synthetic synthetic --real real --paired", "paired"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_leaves_no_report(place, options, said):
+    done = invoke(place, f"report {options} --out other --cache out/features")
+    assert done.exit_code == 1, done.output
+    assert said in done.output
+    assert done.output.count("Error:") == 1
+    assert not (place / "other/report.html").exists()
+    assert not (place / "other/report.json").exists()
+    shutil.rmtree(place / "other", ignore_errors=True)
+
+
+def test_a_set_without_one_usable_case_is_reported_not_refused(place, tmp_path):
+    write_scaled_labels(find_cases(place / "real")[:1], tmp_path / "scaled")
+    found = report(tmp_path / "scaled", place / "real", tmp_path / "out", cache=place / "out/features")
+    verdicts = {section.id: section.verdict for section in found.sections}
+    assert verdicts.pop("validity") == Verdict.FAIL
+    assert set(verdicts.values()) == {Verdict.NONE}
+    with pytest.raises(DataError, match="none of its 1 cases"):
+        report(place / "real", tmp_path / "scaled", tmp_path / "other", cache=place / "out/features")
+
+
+def test_a_sample_is_chosen_by_the_seed(place):
+    cases = open_set(place / "real")
+    chosen = [sampled(cases, ReportConfig(sample=2, seed=seed)).ids for seed in range(8)]
+    assert {len(ids) for ids in chosen} == {2}
+    assert len({frozenset(ids) for ids in chosen}) > 1
+    assert sampled(cases, ReportConfig(sample=2, seed=3)).ids == chosen[3]
+    assert sampled(cases, ReportConfig(sample=9)) == cases
+
+
+# --- on real scans: what is spoilt must be noticed where it is spoilt -------------------------------------------------
+
+RIGHT = {  # how a set is spoilt -> the section that must fail
+    "painter": "fidelity",
+    "blurred": "fidelity",
+    "noisy": "fidelity",
+    "shuffled": "fidelity",
+    "enlarged": "usefulness",
+    "scaled": "validity",
+    "copies": "memorisation",
+    "repeated": "diversity",
+}
+
+
+@pytest.fixture(scope="module")
+def spoilt(real_data, tmp_path_factory):
+    """Verdicts by kind and section; every set is made from validation cases, but for the copies of training cases."""
+    folder = tmp_path_factory.mktemp("spoilt")
+    train, val = (find_cases(real_data / "brats" / name) for name in ("train", "val"))
+    makers = {kind: lambda out, kind=kind: write_spoilt(kind, val[:3], out) for kind in SPOILT}
+    makers["scaled"] = lambda out: write_scaled_labels(val[:1], out)
+    makers["copies"] = lambda out: write_copies(train[:4], out)
+    makers["repeated"] = lambda out: write_copies([val[0]] * REPEATS, out)
+    makers["real"] = lambda out: write_copies(val, out, "real")
+    config = ReportConfig(pictures="none")
+
+    def verdicts(kind):
+        makers[kind](folder / kind)
+        found = report(
+            folder / kind, real_data / "brats/train", folder / f"out-{kind}", cache=folder / "cache", config=config
+        )
+        return {section.id: section for section in found.sections}
+
+    made = {}
+    return lambda kind: made.setdefault(kind, None) or made.update({kind: verdicts(kind)}) or made[kind]
+
+
+def test_real_against_real_fails_nowhere(spoilt):
+    for section in spoilt("real").values():
+        assert section.verdict != Verdict.FAIL, [c.reason for c in section.checks if c.verdict == Verdict.FAIL]
+
+
+@pytest.mark.parametrize(("kind", "section"), RIGHT.items())
+def test_the_right_section_fails(spoilt, kind, section):
+    assert spoilt(kind)[section].verdict == Verdict.FAIL

@@ -1,0 +1,85 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from synth.case_files import hash_id
+from synth.errors import DataError, ModelError
+from synth.models.weights import model_hash, read_card
+from synth.report import roles
+from synth.report.roles import read_ids, split_real
+from synth.report.sources import CaseSet, Source
+
+
+def a_set(*ids, path="somewhere"):
+    return CaseSet(Path(path), tuple(Source(i, None, None) for i in ids))
+
+
+REAL = a_set("a", "b", "c", "d")
+
+
+def test_ids_decide(tmp_path):
+    found = split_real(REAL, None, ["a", "b"], a_set(path=tmp_path))
+    assert (found.training, found.holdout) == ({"a", "b"}, {"c", "d"})
+    with pytest.raises(DataError, match="x"):
+        split_real(REAL, None, ["a", "x"], a_set(path=tmp_path))
+    with pytest.raises(DataError, match="hold-out"):
+        split_real(REAL, a_set("d"), ["a", "d"], a_set(path=tmp_path))
+
+
+def test_without_any_hint_nothing_is_known(tmp_path):
+    found = split_real(REAL, None, None, a_set(path=tmp_path))
+    assert found.training is None
+    assert not found.holdout
+    assert "unknown" in found.said
+
+
+def test_a_holdout_set_alone(tmp_path):
+    found = split_real(REAL, a_set("d", "e"), None, a_set(path=tmp_path))
+    assert (found.training, found.holdout) == ({"a", "b", "c"}, {"d", "e"})
+
+
+@pytest.fixture
+def painted(tmp_path, monkeypatch):
+    """A set painted by the shipped generator, whose card knows cases a and b, and c from choosing."""
+    card = read_card("default")
+    model = {"name": "default", "hash": model_hash(card)}
+    (tmp_path / "run.json").write_text(json.dumps({"synth": "1", "model": model}))
+    known = {"training": {"ids_sha256": [hash_id("a")], "begun from": {"training": {"ids_sha256": [hash_id("b")]}}}}
+    card = {**card, **known, "validation": {"ids_sha256": [hash_id("c")]}}
+    monkeypatch.setattr(roles, "read_card", lambda name: card)
+    return a_set(path=tmp_path)
+
+
+def test_the_card_decides(painted):
+    found = split_real(REAL, None, None, painted)
+    assert (found.training, found.holdout) == ({"a", "b"}, {"c", "d"})
+    assert "1 of the others picked its weights" in found.said
+
+
+def test_the_card_knows_better_than_the_folder(painted):
+    found = split_real(REAL, a_set("b", "e"), None, painted)
+    assert (found.training, found.holdout) == ({"a", "b"}, {"c", "d", "e"})
+    assert "b of the hold-out set" in found.said
+
+
+def test_another_generator_is_not_at_hand(painted):
+    run = painted.path / "run.json"
+    run.write_text(run.read_text().replace('"hash": "', '"hash": "0'))
+    found = split_real(REAL, None, None, painted)
+    assert found.training is None
+    assert "--generator" in found.said
+    with pytest.raises(ModelError, match="not the one"):
+        split_real(REAL, None, None, painted, generator="default")
+
+
+def test_ids_from_a_file_and_from_the_line(tmp_path):
+    (tmp_path / "ids.txt").write_text("# training\na\n\nb  # second\n")
+    assert read_ids(str(tmp_path / "ids.txt")) == ("a", "b")
+    assert read_ids("a, b") == ("a", "b")
+    (tmp_path / "empty.txt").write_text("# none\n")
+    with pytest.raises(DataError, match="found none"):
+        read_ids(str(tmp_path / "empty.txt"))
+    (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(DataError, match="text file"):
+        read_ids(str(tmp_path / "binary"))

@@ -1,0 +1,110 @@
+import json
+
+import numpy as np
+import pytest
+
+from synth.errors import DataError
+from synth.quality.records import Record, array_path
+from synth.report.judge import Verdict
+from synth.report.usefulness import read_utility, section
+
+
+def records(folder, name, dice):
+    """Cases with these Dice of WT, TC and ET."""
+    made = []
+    for number, values in enumerate(dice):
+        place = folder / f"{name}{number}"
+        place.mkdir()
+        np.savez(array_path(place, "embedding", "1"), dice=np.asarray(values, np.float32))
+        made.append(Record(f"{name}{number}", place, {"embedding": "1"}))
+    return made
+
+
+def dice_verdicts(folder, ours, theirs):
+    found = section(records(folder, "s", ours), records(folder, "r", theirs), True, "default")
+    return [check.verdict for check in found.checks[:3]]
+
+
+@pytest.mark.parametrize(
+    ("ours", "verdict"), [(0.8, Verdict.PASS), (0.6, Verdict.LOOK), (0.4, Verdict.FAIL), (0.97, Verdict.LOOK)]
+)
+def test_dice_beside_that_of_real_scans(tmp_path, ours, verdict):
+    assert dice_verdicts(tmp_path, [[ours] * 3] * 5, [[0.8] * 3, [0.85] * 3, [0.75] * 3]) == [verdict] * 3
+
+
+def test_regions_are_judged_one_by_one(tmp_path):
+    assert dice_verdicts(tmp_path, [[0.8, 0.8, 0.1]] * 4, [[0.8, 0.8, 0.8]] * 4) == [
+        Verdict.PASS,
+        Verdict.PASS,
+        Verdict.FAIL,
+    ]
+
+
+def test_what_the_segmenter_has_learnt_from_is_said(tmp_path):
+    ours, theirs = records(tmp_path, "s", [[0.8] * 3]), records(tmp_path, "r", [[0.9] * 3])
+    assert any("learnt from" in note for note in section(ours, theirs, False, "default").notes)
+    assert not any("learnt from" in note for note in section(ours, theirs, True, "default").notes)
+
+
+def utility(tstr=1.0, gain=0.02, spread=0.05):
+    def about(value):
+        return {"estimate": value, "interval": [value - spread, value + spread]}
+
+    arm = {"mean": 0.8, "interval": [0.7, 0.9], "median": 0.82}
+    regions = ("WT", "TC", "ET")
+    return {
+        "schema": "synth.utility",
+        "version": 1,
+        "settings": {"arch": "unet3d", "steps": 10},
+        "sizes": {"real": 12, "synthetic": 50},
+        "notes": ["a note"],
+        "summary": {name: dict.fromkeys(regions, arm) for name in ("real", "synthetic", "both")},
+        "tstr_ratio": dict.fromkeys(regions, about(tstr)),
+        "gain": dict.fromkeys(regions, about(gain)),
+    }
+
+
+@pytest.mark.parametrize(
+    ("made", "name", "verdict"),
+    [
+        (utility(), "tstr", Verdict.PASS),
+        (utility(tstr=0.82), "tstr", Verdict.LOOK),
+        (utility(tstr=0.5), "tstr", Verdict.FAIL),
+        (utility(), "gain", Verdict.PASS),
+        (utility(gain=-0.01), "gain", Verdict.LOOK),
+        (utility(gain=-0.2), "gain", Verdict.FAIL),
+    ],
+)
+def test_what_training_on_the_set_is_worth(tmp_path, made, name, verdict):
+    ours, theirs = records(tmp_path, "s", [[0.8] * 3]), records(tmp_path, "r", [[0.8] * 3])
+    found = section(ours, theirs, True, "default", made)
+    assert {check.verdict for check in found.checks if f".{name}." in check.id} == {verdict}
+    assert "a note" in found.notes
+
+
+def test_without_utility_it_says_how_to_get_it(tmp_path):
+    ours, theirs = records(tmp_path, "s", [[0.8] * 3]), records(tmp_path, "r", [[0.8] * 3])
+    (check,) = [c for c in section(ours, theirs, True, "default").checks if c.id == "usefulness.utility"]
+    assert check.verdict == Verdict.NONE
+    assert "synth utility" in check.reason
+
+
+def test_reading_what_utility_wrote(tmp_path):
+    (tmp_path / "utility.json").write_text(json.dumps(utility()))
+    (tmp_path / "utility.png").write_bytes(b"png")
+    found, plot = read_utility(tmp_path)
+    assert found["sizes"]["real"] == 12
+    assert plot == b"png"
+    (tmp_path / "utility_4.json").write_text(json.dumps(utility()))
+    with pytest.raises(DataError, match="2 results"):
+        read_utility(tmp_path)
+    assert read_utility(tmp_path / "utility_4.json")[1] is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"schema": "other", "version": 1}', '{"schema":"synth.utility","version":1}']
+)
+def test_what_is_no_result_of_utility(tmp_path, text):
+    (tmp_path / "utility.json").write_text(text)
+    with pytest.raises(DataError, match=r"utility\.json"):
+        read_utility(tmp_path)
