@@ -89,6 +89,12 @@ def test_problems_of_the_set_and_of_the_manifest():
     assert verdicts([facts()])["manifest"] == Verdict.NONE
 
 
+def test_problems_of_the_real_set_are_told_and_not_judged():
+    found = section([facts()], [facts("r")], [], [], ["r: is there twice."])
+    assert found.verdict == Verdict.PASS
+    assert "Of the real set: r: is there twice." in found.notes
+
+
 def test_files_against_the_manifest():
     records = {"a": {"files": {"a/a_t1.nii.gz": "1"}}, "b": {"files": {"synth.h5/b": "2"}}}
     found = {"a": {"a/a_t1.nii.gz": "1"}, "b": {"b": "2"}}

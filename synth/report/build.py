@@ -109,8 +109,9 @@ def _nothing(name: str) -> Section:
 
 
 def _validity(material: Material) -> Section:
-    changed = validity.changed_files(material.painted.records, material.ours.files)
-    return validity.section(material.ours.facts, material.theirs.facts, material.painted.problems, changed)
+    ours, painted, scans = material.ours, material.painted, material.scans
+    changed = validity.changed_files(painted.records, ours.files)
+    return validity.section(ours.facts, material.theirs.facts, painted.problems, changed, scans.problems)
 
 
 def _fidelity(material: Material) -> Section:

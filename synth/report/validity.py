@@ -63,7 +63,11 @@ def law_facts(layout: Layout) -> dict:
 
 
 def section(
-    synthetic: Sequence[dict], real: Sequence[dict], problems: Sequence[str], changed: Sequence[str] | None
+    synthetic: Sequence[dict],
+    real: Sequence[dict],
+    problems: Sequence[str],
+    changed: Sequence[str] | None,
+    real_problems: Sequence[str] = (),
 ) -> Section:
     """The section, from the facts of every case (`id`, `findings`, and for usable ones those of this module).
 
@@ -72,6 +76,7 @@ def section(
         real: facts of the real ones: the yardstick of the law.
         problems: of the synthetic set as a whole.
         changed: what is wrong with files against the manifest, in sentences; None where there is no manifest.
+        real_problems: of the real set as a whole; they are told, not judged.
     """
     usable = [facts for facts in synthetic if "digests" in facts]
     checks = [_set_check(problems, synthetic)]
@@ -83,6 +88,7 @@ def section(
         notes.append(f"{lost} of {len(synthetic)} synthetic cases cannot be used; the other sections are without them.")
     if lost := sum("digests" not in facts for facts in real):
         notes.append(f"{lost} of {len(real)} real cases cannot be used and were left out.")
+    notes += [f"Of the real set: {problem}" for problem in real_problems]
     warned = sum(any(f["severity"] != ERROR for f in facts["findings"]) for facts in synthetic)
     if warned:
         notes.append(f"{warned} synthetic cases have warnings (table below).")
