@@ -11,7 +11,9 @@ def said(value: float | None, unit: str = "") -> str:
     """A number as the table tells it."""
     if value is None:
         return "–"
-    return f"{value:.3g}{'' if not unit else ' ' + unit}"
+    if unit.startswith("of "):
+        return f"{value:.0%} {unit}"
+    return f"{value:.3g} {unit}".rstrip()
 
 
 def main(path: str) -> None:

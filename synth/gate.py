@@ -6,8 +6,6 @@ quarantined. A score is about the segmenter as much as about the scan: it tells 
 good from better, and a gate that is too high keeps only what the segmenter knows already.
 """
 
-import hashlib
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +20,7 @@ from synth.errors import DataError, LayoutError, SynthError
 from synth.layout.layout import Layout
 from synth.postprocess import Postprocess
 from synth.quality.segmentation import region_dice
+from synth.segmenters import segmenter_hash
 
 REDRAWS = 4
 OVERLAP, MIRROR = 0.25, "none"  # of the windows: coarser than `synth segment`, for a third of its time
@@ -85,7 +84,7 @@ class Gate:
 
     def settings(self) -> dict:
         """What `run.json` says of the gate; the scores of a resumed run must mean the same."""
-        out = {"segmenter": {"name": self._card["name"], "hash": _hash(self._card)}}
+        out = {"segmenter": {"name": self._card["name"], "hash": segmenter_hash(self._card)}}
         return {**out, "dice": self.thresholds, "redraws": self.redraws} if self.thresholds else out
 
     def score(self, case: Case, layout: Layout | None = None) -> dict[str, float]:
@@ -240,12 +239,6 @@ def _volumes(labels: np.ndarray, voxel_ml: float) -> dict[str, float]:
     """Region -> ml."""
     counts = np.bincount(labels.ravel(), minlength=4)
     return {name: round(float(counts[list(values)].sum()) * voxel_ml, _DIGITS) for name, values in REGIONS.items()}
-
-
-def _hash(card: dict) -> str:
-    """Short identity of a segmenter: of all that changes what it finds."""
-    parts = [card["weights_sha256"], card["segmenter"], card["window"], card.get("postprocess")]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _why(refused: dict) -> str:

@@ -23,7 +23,7 @@ def refuse_leaks(train: Sequence[Annotated], synthetic: Sequence[Annotated], tes
         painted = [case.id for case in cases if case.synthetic]
         if painted:
             raise DataError(
-                f"the {what} set holds synthetic cases ({_listed(painted)}); usefulness is measured on real scans "
+                f"the {what} set holds synthetic cases ({listed(painted)}); usefulness is measured on real scans "
                 "against real scans: give folders of real ones."
             )
     tested = {patient: case.id for case in test for patient in case.patients}
@@ -131,7 +131,7 @@ def seen_by_generator(
     name: str, card: dict, hidden: Sequence[Annotated], test: Sequence[Annotated], *, named: bool = True
 ) -> list[str]:
     """What a generator with this card knows of test cases, and of real cases that are there but not used."""
-    trained, picked = _ids(card, "training"), _ids(card, "validation")
+    trained, picked = ids_in(card, "training"), ids_in(card, "validation")
     notes = []
     found = [case.id for case in test if hash_id(case.id) in trained]
     if found:
@@ -154,17 +154,18 @@ def seen_by_generator(
     return notes
 
 
-def _ids(card: dict, part: str) -> set[str]:
+def ids_in(card: dict, part: str) -> set[str]:
     """The hashed ids that a model, and the models it was begun from, used."""
     known = card.get(part) or {}
     parent = (card.get("training") or {}).get("begun from") or {}
-    return set(known.get("ids_sha256") or ()) | (_ids(parent, part) if parent else set())
+    return set(known.get("ids_sha256") or ()) | (ids_in(parent, part) if parent else set())
 
 
 def _brackets(ids: Sequence[str], named: bool) -> str:
-    return f" ({_listed(ids)})" if named else ""
+    return f" ({listed(ids)})" if named else ""
 
 
-def _listed(ids: Sequence[str]) -> str:
+def listed(ids: Sequence[str]) -> str:
+    """The first few ids, and how many more there are."""
     more = f" and {len(ids) - _NAMES} more" if len(ids) > _NAMES else ""
     return ", ".join(printable(one) for one in ids[:_NAMES]) + more

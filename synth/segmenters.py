@@ -1,5 +1,7 @@
 """Which segmenter a user means: a model or all folds of a training run; and what its cards say of it."""
 
+import hashlib
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,6 +54,12 @@ def median_postprocess(cards: Sequence[dict]) -> Postprocess:
     """The thresholds in a model's card; of several cards the median of each threshold."""
     rows = [Postprocess.from_card(card).to_dict() for card in cards]
     return Postprocess(**{key: float(np.median([row[key] for row in rows])) for key in rows[0]})
+
+
+def segmenter_hash(card: dict) -> str:
+    """Short identity of a segmenter: of all that changes what it finds."""
+    parts = [card["weights_sha256"], card["segmenter"], card["window"], card.get("postprocess")]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def trained_on(ids: Iterable[str], cards: Sequence[dict]) -> tuple[str, ...]:

@@ -94,6 +94,22 @@ def test_bars():
     assert any("because." in line for line in found.lines())
 
 
+def test_what_could_not_be_judged_is_no_pass():
+    found = a_report(validity=[Verdict.PASS], memorisation=[Verdict.NONE], fidelity=[])
+    for bar in (Verdict.PASS, Verdict.LOOK, 0.5):
+        assert [line.split(":")[0] for line in found.below({"": bar})] == ["memorisation", "fidelity"]
+        assert found.below({"memorisation": bar})
+    assert found.below({"": 0.0}) == []
+    assert found.below({"paired": Verdict.LOOK}) == ["paired: is not in this report"]
+
+
+def test_numbers_that_json_has_no_word_for_become_none():
+    nowhere = Yardstick(float("nan"), 0.1, float("inf"))
+    check = Check("a", "g", "t", float("inf"), "", Verdict.LOOK, "because.", nowhere, (float("nan"), 1.0)).to_dict()
+    assert (check["value"], check["interval"]) == (None, None)
+    assert (check["yardstick"]["median"], check["yardstick"]["low"], check["yardstick"]["high"]) == (None, 0.1, None)
+
+
 @pytest.mark.parametrize("texts", [["great"], ["1.5"], ["-1"], ["nan"], ["taste=pass"], ["pass", "look"], [""]])
 def test_texts_that_are_no_bars(texts):
     with pytest.raises(SynthError, match="--fail-under"):

@@ -63,6 +63,18 @@ def test_the_card_knows_better_than_the_folder(painted):
     assert "b of the hold-out set" in found.said
 
 
+def test_a_card_that_knows_none_of_the_cases_makes_none_of_them_training(painted):
+    found = split_real(a_set("x", "y"), a_set("z"), None, painted)
+    assert (found.training, found.holdout) == (frozenset(), {"x", "y", "z"})
+
+
+def test_another_scan_of_a_training_patient_is_neither(tmp_path):
+    real = a_set("BraTS-GLI-00001-000", "BraTS-GLI-00001-001", "BraTS-GLI-00002-000")
+    found = split_real(real, None, ["BraTS-GLI-00001-000"], a_set(path=tmp_path))
+    assert (found.training, found.holdout) == ({"BraTS-GLI-00001-000"}, {"BraTS-GLI-00002-000"})
+    assert "1 further scans of training patients" in found.said
+
+
 def test_another_generator_is_not_at_hand(painted):
     run = painted.path / "run.json"
     run.write_text(run.read_text().replace('"hash": "', '"hash": "0'))
@@ -80,6 +92,8 @@ def test_ids_from_a_file_and_from_the_line(tmp_path):
     (tmp_path / "empty.txt").write_text("# none\n")
     with pytest.raises(DataError, match="found none"):
         read_ids(str(tmp_path / "empty.txt"))
+    many = [f"BraTS2021_{number:05d}" for number in range(60)]  # longer than any file name
+    assert read_ids(",".join(many)) == tuple(many)
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="text file"):
         read_ids(str(tmp_path / "binary"))

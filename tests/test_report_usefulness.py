@@ -32,6 +32,12 @@ def test_dice_beside_that_of_real_scans(tmp_path, ours, verdict):
     assert dice_verdicts(tmp_path, [[ours] * 3] * 5, [[0.8] * 3, [0.85] * 3, [0.75] * 3]) == [verdict] * 3
 
 
+def test_small_samples_are_said_to_be_small(tmp_path):
+    ours, theirs = records(tmp_path, "s", [[0.8] * 3] * 12), records(tmp_path, "r", [[0.8] * 3] * 12)
+    assert any("Small samples" in note for note in section(ours[:2], theirs, True, "default").notes)
+    assert not any("Small samples" in note for note in section(ours, theirs, True, "default").notes)
+
+
 def test_regions_are_judged_one_by_one(tmp_path):
     assert dice_verdicts(tmp_path, [[0.8, 0.8, 0.1]] * 4, [[0.8, 0.8, 0.8]] * 4) == [
         Verdict.PASS,

@@ -74,7 +74,8 @@ def test_the_same_label_map_twice_is_to_be_looked_at_unless_it_is_empty():
 
 
 @pytest.mark.parametrize(
-    ("lawless", "real_lawless", "verdict"), [(1, 1, Verdict.PASS), (3, 0, Verdict.LOOK), (9, 0, Verdict.FAIL)]
+    ("lawless", "real_lawless", "verdict"),
+    [(1, 1, Verdict.PASS), (3, 0, Verdict.PASS), (5, 0, Verdict.LOOK), (9, 0, Verdict.FAIL), (9, 9, Verdict.PASS)],
 )
 def test_the_law_is_judged_beside_real_cases(lawless, real_lawless, verdict):
     def some(n):
@@ -103,6 +104,7 @@ def test_files_against_the_manifest():
     assert "checksum" in changed_files(records, {**found, "b": {"b": "9"}})[0]
     assert "not found" in changed_files(records, {"b": {"b": "2"}})[0]
     assert "not in the manifest" in changed_files(records, {**found, "c": {}})[0]
+    assert "names no file" in changed_files({"a": {}}, {"a": {"a/a_t1.nii.gz": "1"}})[0]
 
 
 def test_facts_of_a_case():
@@ -149,4 +151,5 @@ def test_a_damaged_manifest_is_an_error(tmp_path):
     write_case(tmp_path, phantom_case((24, 28, 20), seed=1, case_id="P0"))
     (tmp_path / "manifest.jsonl").write_text("{}\n{}\n")
     with pytest.raises(DataError, match=r"manifest\.jsonl"):
-        open_set(tmp_path)
+        open_set(tmp_path, synthetic=True)
+    assert open_set(tmp_path).records is None  # beside real cases it is nobody's

@@ -51,9 +51,8 @@ def command(synthetic, real, out, holdout, train_ids, utility, cache, fail_under
       synth report --synthetic set --real train --holdout val --out checked --fail-under look
       synth report --synthetic set --real train --out checked --fail-under memorisation=pass --fail-under 0.8
     """  # noqa: D301 (click needs the real backspace)
-    import json
-
     from synth.cli.progress import bar
+    from synth.manifest import json_text
     from synth.report.bars import read_bars
     from synth.report.config import ReportConfig
     from synth.report.roles import read_ids
@@ -73,7 +72,7 @@ def command(synthetic, real, out, holdout, train_ids, utility, cache, fail_under
         progress=lambda what: bar(what, "case", quiet),
     )
     if as_json:
-        click.echo(json.dumps(found.to_dict(), indent=1))
+        click.echo(json_text(found.to_dict(), what="the report", indent=1), nl=False)
     else:
         for line in found.lines():
             click.echo(line)

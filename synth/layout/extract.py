@@ -13,7 +13,7 @@ from synth.layout.layout import Layout, save_layout
 from synth.layout.tissue import extract_layout
 from synth.style import Style, measure_style
 
-_VERSION = "1"  # of tissue and style: raise it when either measures differently, and kept layouts are made anew
+VERSION = "1"  # of tissue and style: raise it when either measures differently, and kept layouts are made anew
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def _store(layout: Layout, style: Style, out: str | Path, signature: str) -> Non
 
 def source_signature(files: CaseFiles) -> str:
     """Changes whenever a file of the case, or the way layouts are made, does."""
-    parts = [_VERSION]
+    parts = [VERSION]
     for name, path in sorted(files.paths.items()):
         stat = path.stat()
         parts.append(f"{name}:{path.name}:{stat.st_size}:{stat.st_mtime_ns}")

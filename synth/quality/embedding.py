@@ -26,9 +26,10 @@ from synth.layout.layout import bounding_box
 from synth.quality.prepared import Prepared
 from synth.quality.probes import Probe
 from synth.quality.segmentation import region_dice
+from synth.segmenters import segmenter_hash
 
 NAME = "embedding"
-VERSION = 1  # of what is pooled and how; the probe's version has the weights' hash besides
+VERSION = 1  # of what is pooled and how; the probe's version has the segmenter's hash besides
 LEVELS = {  # name -> the layer that ends it, by architecture, and its stride
     "unet3d": {"fine": ("down0b_act", 2), "middle": ("down1b_act", 4), "deep": ("down3b_act", 16)},
     "vox2vox": {"fine": ("down0_act", 2), "middle": ("down1_act", 4), "deep": ("bottom3_act", 16)},
@@ -49,7 +50,7 @@ def probe(model: str | Path | None = None) -> Probe:
 
     card = read_card(DEFAULT_MODEL if model is None else model, SEGMENTER)
     embedder = Embedder(model, card["segmenter"].get("arch", "unet3d"))
-    return Probe(NAME, f"{VERSION}-{card.get('weights_sha256', '')[:12]}", partial(measure, embedder))
+    return Probe(NAME, f"{VERSION}-{segmenter_hash(card)}", partial(measure, embedder))
 
 
 def measure(embedder: "Embedder", prepared: Prepared) -> dict[str, np.ndarray]:

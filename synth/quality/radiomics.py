@@ -14,6 +14,7 @@ PyRadiomics is no dependency: PyPI has no wheel of it for Python 3.10 and later,
 """
 
 from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 
 import numpy as np
@@ -49,7 +50,15 @@ def measure_radiomics(prepared: Prepared) -> dict[str, np.ndarray]:
     return {"features": np.array(features, np.float32)}
 
 
-PROBE = Probe(NAME, "1", measure_radiomics)
+def _version() -> str:
+    """That of the package too: its features change with it."""
+    try:
+        return f"1-{version('pyradiomics')}"
+    except PackageNotFoundError:
+        return "1"
+
+
+PROBE = Probe(NAME, _version(), measure_radiomics)
 
 
 @cache

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 
 from synth.brats import REGIONS
-from synth.case_files import hash_id
 from synth.lineage import patient_of
 from synth.quality import anatomy, embedding, intensity, radiomics, slices, spectrum, texture, thumbnail
 from synth.quality import paired as pairs
@@ -20,6 +19,7 @@ from synth.report.judge import Figure, Section, not_judged
 from synth.report.measuring import Measured, read_prepared
 from synth.report.sets import Sets
 from synth.report.sources import CaseSet
+from synth.segmenters import trained_on
 from synth.viewer import ViewerCase, compact, viewer_fragment
 
 VIEWER_MM = 1.5  # voxels of the page's viewer: a case of 3 MB; `synth view` shows the full resolution
@@ -123,8 +123,8 @@ def _fidelity(material: Material) -> Section:
 
 def _usefulness(material: Material) -> Section:
     sets, card = material.sets, material.card
-    learnt = set((card.get("training") or {}).get("ids_sha256") or ())
-    unseen = [record for record in sets.real if hash_id(record.id) not in learnt]
+    learnt = set(trained_on([record.id for record in sets.real], [card]))
+    unseen = [record for record in sets.real if record.id not in learnt]
     fair = len(unseen) >= 2  # one case is no yardstick
     name = card.get("name", "default")
     section = usefulness.section(
@@ -133,6 +133,9 @@ def _usefulness(material: Material) -> Section:
     painted = (card.get("training") or {}).get("synthetic")
     note = f"The segmenter {name} learnt from {painted} synthetic cases too: it knows painted tumours, and finds them."
     notes = (*section.notes, note) if painted else section.notes
+    measured = (material.utility or {}).get("settings", {}).get("synthetic")
+    if measured is not None and Path(measured).resolve() != material.painted.path.resolve():
+        notes = (*notes, f"The table of `synth utility` was measured on {measured}, not on {material.painted.path}.")
     return replace(section, notes=notes, figures=(*section.figures, *pictures.extremes(sets, _dice(sets.synthetic))))
 
 

@@ -73,7 +73,12 @@ class Check:
 
     def to_dict(self) -> dict:
         """JSON-able."""
-        return {**asdict(self), "verdict": self.verdict.value, "value": finite(self.value)}
+        out = {**asdict(self), "verdict": self.verdict.value, "value": finite(self.value)}
+        if self.interval is not None and not np.isfinite(self.interval).all():
+            out["interval"] = None
+        if self.yardstick is not None:
+            out["yardstick"] |= {name: finite(out["yardstick"][name]) for name in ("median", "low", "high")}
+        return out
 
 
 @dataclass(frozen=True)

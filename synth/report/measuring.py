@@ -7,6 +7,7 @@ from pathlib import Path
 from synth.ahead import ahead
 from synth.errors import SynthError
 from synth.findings import ERROR
+from synth.layout.extract import VERSION
 from synth.quality.prepared import Prepared, prepare
 from synth.quality.probes import Probe
 from synth.quality.records import Record, case_folder, kept_facts, missing, store, store_facts
@@ -14,6 +15,7 @@ from synth.report import validity
 from synth.report.sources import CaseSet, Source, checksum
 
 _FACTS = f"case-{validity.VERSION}"
+_PREPARED = f"prepared-{VERSION}"  # what all measurements rest on; raised in `layout.extract`
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,7 @@ def read_prepared(source: Source) -> Prepared:
 def _steps(sources: Iterable[Source], probes: Sequence[Probe], cache: Path) -> Iterable[_Step]:
     for source in sources:
         files = source.checksums()
-        folder = case_folder(cache, checksum(files))
+        folder = case_folder(cache / _PREPARED, checksum(files))
         facts, todo = kept_facts(folder, _FACTS), missing(folder, probes)
         if facts is not None and not todo:
             yield _Step(source, files, folder, {**facts, "id": source.id}, None, [])

@@ -1,16 +1,16 @@
 """Which real cases the generator was trained on, and which it never saw: told by the user, or by its card."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from synth.case_files import hash_id
 from synth.errors import DataError, ModelError, OutputError, printable
+from synth.leaks import ids_in, listed
+from synth.lineage import patient_of
 from synth.manifest import RUN, read_run
 from synth.models.weights import model_hash, read_card
 from synth.report.sources import CaseSet
-
-_SHOWN = 3
 
 
 @dataclass(frozen=True)
@@ -37,8 +37,9 @@ def split_real(
 ) -> Split:
     """Tell training from hold-out cases.
 
-    What the user says counts: `train_ids` are the training cases, all others are hold-out; a `holdout` set is hold-out,
-    all others are training cases. Without either, the card of the generator that the synthetic set names is asked.
+    `train_ids` are the training cases, all others are hold-out. Without them the card of the generator that the
+    synthetic set names is asked: what it does not list is hold-out, whichever folder it came in. Where there is no
+    card, a `holdout` set is hold-out and all others are training cases. Other scans of a training patient are neither.
 
     Raises:
         DataError: `train_ids` names a case that is not there, or one of the hold-out set.
@@ -49,28 +50,34 @@ def split_real(
     if train_ids is not None:
         named = frozenset(train_ids)
         if unknown := sorted(named - everything):
-            raise DataError(f"--train-ids names {_listed(unknown)}, not among the real cases; check the ids.")
+            raise DataError(f"--train-ids names {listed(unknown)}, not among the real cases; check the ids.")
         if both := sorted(named & held):
-            raise DataError(f"--train-ids names {_listed(both)}, which the hold-out set holds too; take it out of one.")
-        return Split(named, everything - named, f"{len(named)} training cases as named by --train-ids.")
+            raise DataError(f"--train-ids names {listed(both)}, which the hold-out set holds too; take it out of one.")
+        return _grouped(named, everything, f"{len(named)} training cases as named by --train-ids.")
     card, why = _card(synthetic, generator)
     if card is None:
         if holdout:
-            return Split(everything - held, held, f"The hold-out set counts as never seen ({why}).")
+            return _grouped(everything - held, everything, f"The hold-out set counts as never seen ({why}).")
         return Split(None, held, f"Which real cases the generator was trained on is unknown: {why}.")
-    seen, picked = _ids(card, "training"), _ids(card, "validation")
+    seen, picked = ids_in(card, "training"), ids_in(card, "validation")
     known = frozenset(i for i in everything if hash_id(i) in seen)
     name = printable(str(card.get("name")))
     said = f"The card of the generator {name} lists {len(known)} of the {len(everything)} real cases as trained on."
     if wrong := sorted(known & held):
-        said += f" {_listed(wrong)} of the hold-out set among them: they count as training cases."
-    # cases that the card does not know are hold-out for this generator, whatever folder they came in
-    free = everything - known
-    if chosen := [i for i in free if hash_id(i) in picked]:
+        said += f" {listed(wrong)} of the hold-out set among them: they count as training cases."
+    if chosen := [i for i in everything - known if hash_id(i) in picked]:
         said += f" {len(chosen)} of the others picked its weights, but never trained it."
-    if not known:
-        return Split(everything - held if holdout else frozenset(), free if not holdout else held, said)
-    return Split(known, free, said)
+    return _grouped(known, everything, said)
+
+
+def _grouped(training: Collection[str], everything: Collection[str], said: str) -> Split:
+    """All that is not training is hold-out, but for other scans of training patients: they are neither."""
+    patients = {patient_of(i) for i in training}
+    others = frozenset(i for i in everything if i not in training)
+    relatives = frozenset(i for i in others if patient_of(i) in patients)
+    if relatives:
+        said += f" {len(relatives)} further scans of training patients ({listed(sorted(relatives))}) count as neither."
+    return Split(frozenset(training), others - relatives, said)
 
 
 def read_ids(value: str) -> tuple[str, ...]:
@@ -81,7 +88,7 @@ def read_ids(value: str) -> tuple[str, ...]:
     """
     path = Path(value)
     try:
-        text = path.read_text(encoding="utf-8") if path.is_file() else value.replace(",", "\n")
+        text = path.read_text(encoding="utf-8") if _is_file(path) else value.replace(",", "\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{printable(path)}: expected a text file with one id a line ({error}).") from error
     ids = tuple(line.split("#")[0].strip() for line in text.splitlines())
@@ -89,6 +96,13 @@ def read_ids(value: str) -> tuple[str, ...]:
     if not ids:
         raise DataError(f"--train-ids {printable(value)}: expected ids, one a line or separated by commas, found none.")
     return ids
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a long list of ids is no file name
+        return False
 
 
 def _card(synthetic: CaseSet, generator: str | Path | None) -> tuple[dict | None, str]:
@@ -116,15 +130,3 @@ def _card(synthetic: CaseSet, generator: str | Path | None) -> tuple[dict | None
     if generator is not None:
         raise ModelError(f"model {generator}: is not the one that painted {root} ({name}, {expected}).")
     return None, f"its generator {printable(str(name))} ({expected}) is not at hand (--generator takes its folder)"
-
-
-def _ids(card: dict, part: str) -> set[str]:
-    """The hashed ids that a model, and the models it was begun from, used."""
-    known = card.get(part) or {}
-    parent = (card.get("training") or {}).get("begun from") or {}
-    return set(known.get("ids_sha256") or ()) | (_ids(parent, part) if parent else set())
-
-
-def _listed(ids: Sequence[str]) -> str:
-    more = f" and {len(ids) - _SHOWN} more" if len(ids) > _SHOWN else ""
-    return ", ".join(printable(one) for one in ids[:_SHOWN]) + more

@@ -18,7 +18,7 @@ from synth.report.judge import ORDER, Section, Verdict
 from synth.report.measuring import Measured, measure_set
 from synth.report.roles import Split, split_real
 from synth.report.sets import Sets
-from synth.report.sources import CaseSet, open_set
+from synth.report.sources import CaseSet, checksum, open_set
 from synth.report.usefulness import read_utility
 
 SCHEMA, VERSION = "synth.report", 1
@@ -69,9 +69,14 @@ class Report:
 
         Args:
             bars: section id, or "" for all others -> the worst verdict that is allowed, or the least share (0..1) of
-                the checks that could be judged that must pass.
+                the checks that could be judged that must pass. A section in which nothing could be judged, or a named
+                one that is not there, reaches no bar but 0: it is not a pass.
         """
-        return [said for section in self.sections if (said := _below(section, bars.get(section.id, bars.get(""))))]
+        made = {section.id for section in self.sections}
+        absent = [f"{name}: is not in this report" for name, bar in bars.items() if name and bar and name not in made]
+        return absent + [
+            said for section in self.sections if (said := _below(section, bars.get(section.id, bars.get(""))))
+        ]
 
 
 _SHOWN = 3  # checks a section in the terminal
@@ -114,21 +119,25 @@ def report(
     from synth.report.page import render
 
     config, out = config or ReportConfig(), Path(out)
-    _claim(out, force)
-    painted, scans = open_set(synthetic), open_set(real)
+    cache = Path(cache) if cache is not None else out / CACHE
+    _claim(out, cache, force)
+    painted, scans = open_set(synthetic, synthetic=True), open_set(real)
     held = open_set(holdout) if holdout is not None else None
     worth = read_utility(utility) if utility is not None else (None, None)
     split = split_real(scans, held, train_ids, painted, config.generator)
+    scans, paired = _pooled(scans, held), _is_paired(painted, config)
     painted = sampled(painted, config)
-    scans = sampled(_pooled(scans, held), config)
+    scans = sampled(scans, config, keep=painted.ids if paired else (), apart=split.holdout)
     card = read_card(config.segmenter, SEGMENTER)
-    probes, cache = probes_of(config.segmenter), Path(cache) if cache is not None else out / CACHE
+    probes = probes_of(config.segmenter)
+    _make(out)
+    remove_partials(out)
     _make(cache)
     ours = measure_set(painted, probes, cache, progress("measuring the synthetic set"))
     theirs = measure_set(scans, probes, cache, progress("measuring the real scans"))
     if not theirs.records:
         raise DataError(f"{scans.path}: none of its {len(theirs.facts)} cases can be used; {_first_problem(theirs)}")
-    sets = _sets(ours, theirs, split, painted, config)
+    sets = _sets(ours, theirs, split, painted, paired, config.seed)
     material = Material(sets, ours, theirs, painted, scans, card, *worth, cache, config, progress)
     sections, viewer = sections_of(material)
     result = Report(tuple(sections), _about(material, split, config))
@@ -139,12 +148,13 @@ def report(
     return result
 
 
-def _claim(out: Path, force: bool) -> None:
-    """Make the folder ours, or refuse."""
+def _claim(out: Path, cache: Path, force: bool) -> None:
+    """Refuse a folder that is not ours to write to."""
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out}: is a file; give a folder for --out.")
     present = sorted(path.name for path in out.iterdir() if not path.name.startswith(".")) if out.is_dir() else []
-    strange = [name for name in present if name not in (PAGE, NUMBERS, CACHE)]
+    own = cache.resolve().relative_to(out.resolve()).parts[:1] if cache.resolve().is_relative_to(out.resolve()) else ()
+    strange = [name for name in present if name not in (PAGE, NUMBERS, CACHE, *own)]
     if strange:
         raise OutputError(
             f"{out}: expected a new or empty folder or an earlier report, found {printable(strange[0])}; choose "
@@ -152,8 +162,6 @@ def _claim(out: Path, force: bool) -> None:
         )
     if (PAGE in present or NUMBERS in present) and not force:
         raise OutputError(f"{out}: holds a report; give --force to replace it, or another --out.")
-    _make(out)
-    remove_partials(out)
 
 
 def _make(folder: Path) -> None:
@@ -167,19 +175,42 @@ def _pooled(scans: CaseSet, held: CaseSet | None) -> CaseSet:
     """Real and hold-out cases as one set; a case that is in both is there once."""
     if held is None:
         return scans
-    own = [source for source in scans.sources if source.id not in held.ids]
+    twice = {source.id: source for source in held.sources if source.id in scans.ids}
+    for source in scans.sources:
+        if source.id in twice and checksum(source.checksums()) != checksum(twice[source.id].checksums()):
+            raise DataError(
+                f"{printable(source.id)}: is one case in {scans.path} and another in {held.path}; give different cases "
+                "different ids."
+            )
+    own = [source for source in scans.sources if source.id not in twice]
     return replace(scans, sources=(*own, *held.sources), problems=(*scans.problems, *held.problems))
 
 
-def sampled(cases: CaseSet, config: ReportConfig) -> CaseSet:
-    """At most `config.sample` cases of a set, chosen by the seed, in their order."""
-    if config.sample is None or len(cases.sources) <= config.sample:
+def sampled(cases: CaseSet, config: ReportConfig, keep: Collection[str] = (), apart: Collection[str] = ()) -> CaseSet:
+    """At most `config.sample` cases of a set, chosen by the seed, in their order.
+
+    Args:
+        cases: the set.
+        config: of the report.
+        keep: ids that are taken whatever the sample's size: the originals of reconstructions.
+        apart: ids that are sampled by themselves, as many again: few hold-out cases would be lost among many others.
+    """
+    if config.sample is None:
         return cases
-    chosen = np.random.default_rng(config.seed).permutation(len(cases.sources))[: config.sample]
-    sources = tuple(cases.sources[i] for i in sorted(chosen))
-    kept = {source.id for source in sources}
+    kept = set(keep)
+    for group in (cases.ids - set(apart), cases.ids & set(apart)):
+        order = np.random.default_rng(config.seed).permutation(len(group))
+        kept |= {sorted(group)[i] for i in order[: config.sample]}
+    sources = tuple(source for source in cases.sources if source.id in kept)
     records = None if cases.records is None else {k: v for k, v in cases.records.items() if k in kept}
     return replace(cases, sources=sources, records=records)
+
+
+def _is_paired(painted: CaseSet, config: ReportConfig) -> bool:
+    """Whether the set reconstructs real cases: as the user says, else where `synth reconstruct` wrote it."""
+    if config.paired is not None:
+        return config.paired
+    return painted.path.is_dir() and (painted.path / RECONSTRUCTED).is_file()
 
 
 def _first_problem(measured: Measured) -> str:
@@ -187,12 +218,9 @@ def _first_problem(measured: Measured) -> str:
     return f"such as {messages[0]}" if messages else "none of them has a brain."
 
 
-def _sets(ours: Measured, theirs: Measured, split: Split, painted: CaseSet, config: ReportConfig) -> Sets:
+def _sets(ours: Measured, theirs: Measured, split: Split, painted: CaseSet, paired: bool, seed: int) -> Sets:
     """The sides of the comparison."""
     known = {record.id for record in theirs.records}
-    paired = config.paired
-    if paired is None:
-        paired = painted.path.is_dir() and (painted.path / RECONSTRUCTED).is_file()
     pairs = tuple(record for record in ours.records if record.id in known) if paired else ()
     if paired and not pairs and ours.records:
         raise DataError(f"{painted.path}: no case has the id of a real one, so nothing is paired; give its originals.")
@@ -207,19 +235,21 @@ def _sets(ours: Measured, theirs: Measured, split: Split, painted: CaseSet, conf
         split=split.said,
         paired=pairs,
         lineage=painted.records or {},
-        seed=config.seed,
+        seed=seed,
     )
 
 
 def _below(section: Section, bar: Verdict | float | None) -> str | None:
     if bar is None:
         return None
+    judged = [check for check in section.checks if check.verdict != Verdict.NONE]
+    if not judged and bar:
+        return f"{section.id}: nothing could be judged, which is not a pass"
     if isinstance(bar, Verdict):
         if ORDER.index(section.verdict) <= ORDER.index(bar):
             return None
         return f"{section.id}: {section.verdict.value}, expected {bar.value} or better"
-    judged = [check for check in section.checks if check.verdict != Verdict.NONE]
-    share = sum(check.verdict == Verdict.PASS for check in judged) / len(judged) if judged else 1.0
+    share = sum(check.verdict == Verdict.PASS for check in judged) / max(len(judged), 1)
     return f"{section.id}: {share:.0%} of its checks pass, expected {bar:.0%} or more" if share < bar else None
 
 

@@ -57,8 +57,12 @@ class CaseSet:
         return {source.id for source in self.sources}
 
 
-def open_set(path: str | Path) -> CaseSet:
+def open_set(path: str | Path, *, synthetic: bool = False) -> CaseSet:
     """The cases of a folder of BraTS cases, or of synth's HDF5, without reading one.
+
+    Args:
+        path: the folder, or an HDF5 file.
+        synthetic: read the manifest too; beside real cases one is none of ours.
 
     Raises:
         DataError: no such folder, no case in it, or a damaged manifest.
@@ -66,7 +70,8 @@ def open_set(path: str | Path) -> CaseSet:
     path = Path(path)
     hdf5 = path.suffix == ".h5" or (path.is_dir() and bool(shard_paths(path)))
     sources, problems = _hdf5(path) if hdf5 else _nifti(path)
-    return CaseSet(path, sources, problems, _records(path if path.is_dir() else path.parent))
+    records = _records(path) if synthetic and path.is_dir() else None  # a file's neighbours may be another set's
+    return CaseSet(path, sources, problems, records)
 
 
 def _nifti(folder: Path) -> tuple[tuple[Source, ...], tuple[str, ...]]:

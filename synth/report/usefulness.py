@@ -10,7 +10,7 @@ from synth.brats import REGIONS
 from synth.errors import DataError, printable
 from synth.quality.bootstrap import mean_of_first, paired_bootstrap
 from synth.quality.records import Record, stack
-from synth.report.judge import Check, Figure, Section, Table, Verdict, Yardstick, not_judged, number
+from synth.report.judge import SMALL, Check, Figure, Section, Table, Verdict, Yardstick, not_judged, number
 
 LOSS_LOOK, LOSS_FAIL = 0.10, 0.25  # of Dice, below the real scans' mean; the segmenter's cases differ by 0.1 (sd)
 TSTR_LEAST = 0.85  # of the Dice that training on real scans gives
@@ -41,6 +41,11 @@ def section(
         f"Dice: the segmenter {segmenter} finds the tumour in each scan; its labels are compared with those that come "
         "with the scan. High Dice says that scan and labels belong together, not that they teach anything new."
     ]
+    if min(len(synthetic), len(real)) < SMALL:
+        notes.append(
+            f"Small samples: {len(synthetic)} synthetic and {len(real)} real cases; where the interval is wide, a pass "
+            "says little."
+        )
     if not unseen:
         notes.append(
             "The real cases beside it are (also) those that the segmenter learnt from: their Dice is too high, and "

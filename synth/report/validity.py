@@ -6,6 +6,7 @@ from hashlib import sha256
 
 import numpy as np
 from scipy.ndimage import label
+from scipy.stats import fisher_exact
 
 from synth.brats import MODALITIES
 from synth.case import Case
@@ -21,7 +22,8 @@ COVERED = 0.9  # of the brain, by each modality; the 16 real cases at least 0.99
 ONE_PIECE = 0.995  # of the brain's voxels in one piece; the 16 real cases 0.9999
 DISTINCT = 64  # values in a modality; the 16 real cases have hundreds
 SATURATED = 0.01  # of the brain at the highest value; the 16 real cases at most 0.0002
-LAW_LOOK, LAW_FAIL = 0.1, 0.3  # share of cases beyond that of the real ones
+# share of cases beyond that of the real ones, and how unlikely it must be that both are alike (Fisher's exact test)
+LAW_LOOK, LAW_FAIL = (0.1, 0.05), (0.3, 0.01)
 TOPICS = {
     "files": "files are complete and can be read",
     "geometry": "grid, spacing, orientation and place are BraTS's",
@@ -192,7 +194,11 @@ def _law_check(usable: Sequence[dict], real: Sequence[dict]) -> Check:
     bad = {facts["id"]: facts["law"][0] for facts in judged if facts["law"]}
     share = len(bad) / len(judged)
     usual = float(np.mean([bool(facts["law"]) for facts in real])) if real else 0.0
-    verdict = Verdict.PASS if share <= usual + LAW_LOOK else Verdict.LOOK if share <= usual + LAW_FAIL else Verdict.FAIL
+    verdict = Verdict.PASS
+    chance = _chance(len(bad), len(judged), round(usual * len(real)), len(real))
+    for worse, (margin, unlikely) in ((Verdict.LOOK, LAW_LOOK), (Verdict.FAIL, LAW_FAIL)):
+        if share > usual + margin and chance < unlikely:
+            verdict = worse
     reason = f"{len(bad)} of {len(judged)} cases exceed a limit that {usual:.0%} of the real cases exceed too"
     if bad:
         first, why = next(iter(bad.items()))
@@ -200,6 +206,11 @@ def _law_check(usable: Sequence[dict], real: Sequence[dict]) -> Check:
     yardstick = Yardstick(1 - usual, 1 - usual, 1 - usual, f"the {len(real)} real cases") if real else None
     n = {"synthetic": len(judged), "real": len(real)}
     return Check(id, "Anatomy", title, 1 - share, "of cases", verdict, reason + ".", yardstick, n=n, cases=tuple(bad))
+
+
+def _chance(bad: int, of: int, real_bad: int, real: int) -> float:
+    """How likely so many more breaches than among real cases are, if there is no difference; one-sided."""
+    return float(fisher_exact([[bad, of - bad], [real_bad, real - real_bad]], "greater")[1])
 
 
 def _manifest_check(changed: Sequence[str] | None, synthetic: Sequence[dict]) -> Check:
@@ -226,6 +237,8 @@ def changed_files(records: dict[str, dict] | None, found: dict[str, dict[str, st
         if name not in found:
             out.append(f"{printable(name)}: expected from the manifest, not found.")
             continue
+        if not record.get("files"):
+            out.append(f"{printable(name)}: the manifest names no file of it.")
         for path, expected in record.get("files", {}).items():
             digest = found[name].get(path, found[name].get(path.rpartition("/")[2]))
             if digest is None:
