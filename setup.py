@@ -44,6 +44,7 @@ setup(
     extras_require={
         "test": [
             "pytest>=8",
+            "pytest-xdist>=3.5",
             "hypothesis>=6.100",
             "SimpleITK>=2.3",
             "scikit-image>=0.22",

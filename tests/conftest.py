@@ -1,6 +1,9 @@
 """What all tests share: the phantoms and, where SYNTH_TEST_DATA points to them, real scans."""
 
 import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy: two workers share two cores
+
 import shutil
 import sys
 from pathlib import Path

@@ -57,7 +57,7 @@ class Report:
         for section in self.sections:
             counts = {v: sum(check.verdict == v for check in section.checks) for v in ORDER}
             told = ", ".join(f"{n} {v.value}" for v, n in reversed(counts.items()) if n)
-            out.append(f"{section.title:<14}{section.verdict.value.upper():<12}{told}")
+            out.append(f"{section.title:<20}{section.verdict.value.upper():<12}{told}")
             if section.verdict in (Verdict.LOOK, Verdict.FAIL):
                 bad = [check for check in section.checks if check.verdict == section.verdict]
                 out += [f"  {check.title}: {check.reason}" for check in bad[:_SHOWN]]
