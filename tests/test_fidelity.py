@@ -10,17 +10,25 @@ from synth.brats import CLASSES, MODALITIES
 from synth.case import Case
 from synth.cases import find_cases, read_case
 from synth.layout.layout import Layout
-from synth.layout.tissue import extract_layout
+from synth.layout.space import box_of
 from synth.quality import anatomy, intensity, spectrum, texture
 from synth.quality.prepared import Prepared
 from synth.quality.records import Record, store
-from synth.report.aspects import Aspect, Side, aspect_check, ordered_distance, pooled_distance
+from synth.report import judge
+from synth.report.aspects import Aspect, Side, aspect_check, furthest_distance, ordered_distance, pooled_distance
 from synth.report.fidelity import aspects, judged, section
 from synth.report.judge import Check, Figure, Verdict
 from synth.report.sets import Sets
 
 PROBES = [one.PROBE for one in (anatomy, intensity, texture, spectrum)]
 VERSIONS = {probe.name: probe.version for probe in PROBES}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_splits():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(judge, "SPLITS", 60)
+        yield
 
 
 def prepared(case: Case, layout: Layout) -> Prepared:
@@ -265,6 +273,10 @@ def _grown(arrays):
     arrays["anatomy"]["volume_ml"][1:] *= 20
 
 
+def _one_texture(arrays):
+    arrays["texture"]["features"][1, 1, 4] += 20  # 50 deviations, of one of 18 numbers
+
+
 class TestSection:
     def test_alike_sets_do_not_fail(self, real, tmp_path):
         found = judged(Side(records(tmp_path, "syn", 1, 12)), Side(real))
@@ -280,6 +292,7 @@ class TestSection:
             (_brighter, {"fidelity.intensity.t2.GM"}),
             (_mislabelled, {"fidelity.border.WT", "fidelity.border.ET"}),
             (_grown, {"fidelity.anatomy.tumour"}),
+            (_one_texture, {"fidelity.texture.healthy.t1ce"}),
             (_no_class, {f"fidelity.intensity.{m}.NCR" for m in MODALITIES}),
         ],
     )
@@ -329,6 +342,9 @@ class TestAspect:
         a, b = rng.normal(size=(20, 3)), rng.normal(1, 2, (20, 3))
         each = [wasserstein_distance(x, y) for x, y in zip(a.T, b.T, strict=True)]
         assert ordered_distance(a, b) == pytest.approx(np.mean(each))
+        assert furthest_distance(a, b + np.array([0, 9, 0])) == pytest.approx(
+            np.median(np.sort(b[:, 1]) + 9 - np.sort(a[:, 1]))
+        )
         assert pooled_distance(a, b) == pytest.approx(wasserstein_distance(a.ravel(), b.ravel()))
 
     def _check(self, ours, theirs, least=0.1):
@@ -353,6 +369,26 @@ class TestAspect:
         ours[3] = 1000
         assert self._check(ours, theirs).verdict != Verdict.FAIL
 
+    @pytest.mark.parametrize("count", [4, 12])
+    def test_a_single_number_far_off_in_all_samples_fails(self, count):
+        rng = np.random.default_rng(0)
+        ours, theirs = rng.normal(size=(count, 18)), rng.normal(size=(24, 18))
+        assert self._check(ours, theirs).verdict == Verdict.PASS
+        ours[:, 7] += 12
+        check = self._check(ours, theirs)
+        assert check.verdict == Verdict.FAIL
+        assert "a single one of 18 numbers" in check.reason
+        assert "furthest off: n7 (higher" in check.reason
+        assert check.value > 2 * check.yardstick.high
+
+    def test_a_single_number_far_off_in_a_few_samples_does_not_fail(self):
+        rng = np.random.default_rng(0)
+        ours, theirs = rng.normal(size=(12, 18)), rng.normal(size=(24, 18))
+        ours[:4, 7] = 1000
+        check = self._check(ours, theirs)
+        assert check.verdict != Verdict.FAIL
+        assert "single" not in check.reason
+
     def test_what_does_not_differ_among_real_cases_is_no_ruler(self):
         rng = np.random.default_rng(0)
         ours, theirs = np.ones((10, 1)), np.ones((20, 1))
@@ -373,22 +409,28 @@ class TestAspect:
 
 
 def test_spoilt_real_scans_show_where_they_are_spoilt(real_data):
-    """Tissue is that of the unspoilt scan, to be quick; reports on spoilt sets are tested elsewhere."""
-    case = read_case(find_cases(real_data / "brats" / "val")[0])
-    layout, rng = extract_layout(case), np.random.default_rng(0)
+    """Tissue is a third each of the unspoilt t1, to be quick; reports on spoilt sets are tested elsewhere."""
+    whole = read_case(find_cases(real_data / "brats" / "val")[0])
+    box = box_of(whole.images.any(-1))
+    case = Case(whole.id, whole.images[box], whole.labels[box], whole.affine)
+    brain, t1 = case.images.any(-1), case.images[..., 0]
+    thirds = np.digitize(t1, np.quantile(t1[brain], (1 / 3, 2 / 3))) + 1
+    spoilt = {kind: SPOILT[kind](case, np.random.default_rng(0)) for kind in ("noisy", "blurred", "enlarged")}
+    cases = {}
+    for kind, one in {"real": case, **spoilt}.items():
+        tumour = np.where(brain, one.labels, 0).astype(np.uint8)
+        layout = Layout(np.where(brain, thirds, 0).astype(np.uint8), tumour, case.affine, case.id)
+        cases[kind] = prepared(one, layout)
 
-    def measured(kind):
-        spoilt = SPOILT[kind](case, rng) if kind else case
-        tumour = layout.with_tumour(np.where(layout.brain, spoilt.labels, 0).astype(np.uint8))
-        one = prepared(spoilt, tumour)
-        return {probe.name: probe.measure(one) for probe in PROBES}
+    def measured(probe, *kinds):
+        return [probe.PROBE.measure(cases[kind]) for kind in kinds]
 
-    real, noisy, blurred, enlarged = (measured(kind) for kind in (None, "noisy", "blurred", "enlarged"))
-    noise = [one["texture"]["features"][:, :2, -1] for one in (real, noisy, blurred)]
-    assert (noise[1] > 1.5 * noise[0]).all()
-    assert (noise[2] < 0.5 * noise[0]).all()
-    fine = [one["spectrum"]["power"][:, 40:].mean(1) for one in (real, blurred)]
-    assert (fine[1] < fine[0] - 6).all()
-    steps = [one["intensity"]["step"][[0, 2], [3, 1]] for one in (real, enlarged)]
-    assert (steps[1] < 0.5 * steps[0]).all()
-    assert enlarged["anatomy"]["volume_ml"][1] > 1.4 * real["anatomy"]["volume_ml"][1]
+    real, noisy, blurred = (one["features"][:, :2, -1] for one in measured(texture, "real", "noisy", "blurred"))
+    assert (noisy > 1.5 * real).all()
+    assert (blurred < 0.5 * real).all()
+    real, blurred = (one["power"][:, 40:].mean(1) for one in measured(spectrum, "real", "blurred"))
+    assert (blurred < real - 6).all()
+    real, enlarged = (one["step"][[0, 2], [3, 1]] for one in measured(intensity, "real", "enlarged"))
+    assert (enlarged < 0.5 * real).all()
+    real, enlarged = (one["volume_ml"][1] for one in measured(anatomy, "real", "enlarged"))
+    assert enlarged > 1.4 * real

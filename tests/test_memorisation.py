@@ -1,6 +1,8 @@
 """Thumbnails, nearest neighbours and the section on memorisation, on stand-ins for brains that are random folds."""
 
+import json
 from itertools import combinations
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,9 +12,11 @@ from scipy.spatial.distance import cdist
 from skimage.measure import block_reduce
 
 from synth.brats import GRID
+from synth.errors import SynthError
 from synth.layout.atlas import atlas_probabilities
 from synth.quality.neighbours import (
     LEVELS,
+    Neighbours,
     expected_nearest,
     feature_distances,
     nearest_weights,
@@ -22,8 +26,11 @@ from synth.quality.prepared import Prepared, prepare
 from synth.quality.records import Record, store
 from synth.quality.thumbnail import PROBE, STEP, block_sums, decoded, measure_thumbnail
 from synth.report.judge import Verdict
-from synth.report.memorisation import chance_closer, section
+from synth.report.memorisation import closer_check, section
+from synth.report.memorisation_ratio import ratio_check, ratio_table
+from synth.report.nearest import Found
 from synth.report.sets import Sets
+from synth.report.variety import repeats
 
 IMAGE, TISSUE, TUMOUR = LEVELS
 
@@ -181,14 +188,126 @@ def test_feature_distances_agree_with_scipy():
     np.testing.assert_allclose(feature_distances(queries, features, features), direct, rtol=1e-6)
 
 
-@pytest.mark.parametrize(("samples", "patients"), [(50, 16), (4, 12), (6, 10), (3, 200)])
-def test_chance_puts_more_samples_nearer_than_it_says_in_at_most_a_twentieth_of_sets(samples, patients):
+def test_a_unit_of_features_takes_four_real_cases():
+    real = np.random.default_rng(0).normal(size=(3, 5))
+    with pytest.raises(SynthError, match="found 3"):
+        feature_distances(real, real, real)
+
+
+def points_apart(samples, training, holdout):
+    """What `levels` finds, with points in space for brains: distances are those of points, 1 between two patients."""
+    names = ("s", "t", "h")
+    cases = [
+        [SimpleNamespace(id=f"{k}{i}") for i in range(len(x))]
+        for k, x in zip(names, (samples, training, holdout), strict=True)
+    ]
+    real, unit = np.concatenate([training, holdout]), np.sqrt(2 * training.shape[1])
+    among = cdist(real, real) / unit
+    np.fill_diagonal(among, np.inf)
+    to = [Neighbours.plain(cdist(samples, side) / unit) if len(side) else None for side in (training, holdout)]
+    rows = np.sort(np.r_[len(training) : len(real), np.arange(min(len(training), 200 - len(holdout)))])
+    nearest = among[rows].min(1)
+    copied = nearest < 0.1
+    return Found("image", *cases, *to, nearest[~copied], rows, among[rows], copied, False)
+
+
+def graded(checks):
+    """Shares of LOOK or worse, and of FAIL."""
+    found = [check.verdict for check in checks]
+    return np.mean([v in (Verdict.LOOK, Verdict.FAIL) for v in found]), np.mean([v == Verdict.FAIL for v in found])
+
+
+@pytest.mark.parametrize(
+    ("samples", "patients", "dimensions", "sets"),
+    [(50, 16, 10, 300), (50, 16, 50, 300), (20, 16, 30, 300), (200, 100, 30, 60)],
+)
+def test_chance_puts_more_samples_nearer_than_two_patients_than_it_says_in_few_sets(
+    samples, patients, dimensions, sets
+):
     rng = np.random.default_rng(0)
-    draws = rng.random((20000, samples + patients))
-    closer = (draws[:, :samples] < draws[:, samples:].min(1, keepdims=True)).sum(1)
-    allowed = chance_closer(samples, patients)
-    assert (closer > allowed).mean() < 0.055
-    assert allowed == 0 or (closer > allowed - 1).mean() > 0.045
+
+    def drawn():
+        return points_apart(*(rng.normal(size=(n, dimensions)) for n in (samples, patients, 0)))
+
+    look, fail = graded(closer_check(drawn()) for _ in range(sets))
+    assert 0 < look < 0.075  # 5 % are meant, and 1 % below
+    assert fail < 0.025
+    near = rng.normal(size=(patients, dimensions))
+    lean = near[rng.integers(patients, size=samples)]
+    lean = 0.8 * lean + 0.2 * rng.normal(size=(samples, dimensions))
+    assert closer_check(points_apart(lean, near, near[:0])).verdict == Verdict.FAIL
+
+
+@pytest.mark.parametrize(
+    ("samples", "training", "holdout", "scale"), [(50, 12, 4, 1), (50, 12, 4, 0.6), (6, 5, 5, 1), (20, 40, 10, 0.6)]
+)
+def test_new_patients_and_smooth_ones_seldom_look_nearer_to_training_than_to_hold_out(
+    samples, training, holdout, scale
+):
+    rng = np.random.default_rng(0)
+    checks = []
+    for _ in range(30):
+        parts = [rng.normal(size=(n, 20)) for n in (samples, training, holdout)]
+        checks.append(ratio_check(points_apart(scale * parts[0], *parts[1:]), 0)[0])
+    look, fail = graded(checks)
+    assert look < 0.17  # 5 % are meant; of 30 sets
+    assert fail < 0.04
+    assert np.median([check.value for check in checks]) == pytest.approx(1, abs=0.06)
+
+
+def test_one_memorised_case_among_many_shows_in_the_ratio():
+    rng = np.random.default_rng(0)
+    samples, training, holdout = (rng.normal(size=(n, 30)) for n in (50, 1000, 10))
+    honest = ratio_check(points_apart(samples, training, holdout), 0)[0]
+    assert honest.verdict == Verdict.PASS
+    lean = 0.55 * training[7] + 0.45 * samples  # at about half the distance of strangers
+    check, means = ratio_check(points_apart(lean, training, holdout), 0)
+    assert check.verdict == Verdict.FAIL
+    assert check.interval[1] < check.yardstick.low
+    equal = ratio_table({"image": means}, 0).rows[0][5]
+    assert equal > 0.9  # as many cases on either side: the one is hardly ever among them
+
+
+def test_exact_copies_of_training_cases_fail_the_ratio_with_a_dozen_of_them():
+    rng = np.random.default_rng(0)
+    samples, training, holdout = (rng.normal(size=(n, 30)) for n in (12, 12, 4))
+    assert ratio_check(points_apart(training, training, holdout), 0)[0].verdict == Verdict.FAIL
+    assert ratio_check(points_apart(training[:6], training, holdout), 0)[0].verdict == Verdict.FAIL
+    assert ratio_check(points_apart(samples, training, holdout), 0)[0].verdict == Verdict.PASS
+
+
+def test_where_few_patients_say_nothing_the_ratio_is_not_judged_and_not_passed():
+    rng = np.random.default_rng(0)
+    samples, training, holdout = (rng.normal(size=(n, 2)) for n in (6, 6, 2))  # in a plane distances vary widely
+    check, _ = ratio_check(points_apart(samples, training, holdout), 0)
+    assert check.verdict == Verdict.NONE
+    assert "too few" in check.reason
+    check, means = ratio_check(points_apart(samples, training[:4], holdout[:1]), 0)
+    assert check.verdict == Verdict.NONE
+    assert means is None
+    assert closer_check(points_apart(samples[:2], training[:3], holdout)).verdict == Verdict.NONE
+
+
+def test_copies_of_the_one_hold_out_case_are_not_nearer_to_training_and_break_no_json():
+    rng = np.random.default_rng(0)
+    training, holdout = (rng.normal(size=(n, 30)) for n in (12, 1))
+    check, means = ratio_check(points_apart(holdout.repeat(3, 0), training, holdout), 0)
+    assert check.verdict in (Verdict.PASS, Verdict.NONE)
+    assert check.interval is None
+    assert json.dumps(check.to_dict(), allow_nan=False)
+    assert json.dumps(ratio_table({"image": means}, 0).rows, allow_nan=False)
+    twin = points_apart(training[:1].repeat(3, 0), training, training[:1])  # held out and trained on
+    check, means = ratio_check(twin, 0)
+    assert check.verdict == Verdict.NONE
+    assert means is None
+
+
+def test_a_sample_that_is_there_many_times_counts_once():
+    rng = np.random.default_rng(0)
+    samples, training, holdout = (rng.normal(size=(n, 30)) for n in (3, 12, 4))
+    found = points_apart(samples.repeat(7, 0), training, holdout)
+    np.testing.assert_array_equal(found.different, [0, 7, 14])
+    assert closer_check(found).n["synthetic"] == 3
 
 
 def verdicts(found):
@@ -287,6 +406,24 @@ def test_features_are_a_level_where_all_cases_have_them(image_only, atlas, made)
     check = next(check for check in found.checks if check.id == "memorisation.features.copies")
     assert check.verdict == Verdict.FAIL
     assert check.cases == ("New",)
+
+
+def test_too_few_real_cases_leave_features_unjudged(image_only, atlas, made):
+    rng = np.random.default_rng(0)
+    records = [made(f"P\n{i}", brain(atlas, i), embedding=rng.normal(size=5)) for i in range(5)]
+    found = section(Sets(records[:2], records[2:], records[2:]))
+    for name in ("copies", "closer", "ratio"):
+        check = next(check for check in found.checks if check.id == f"memorisation.features.{name}")
+        assert check.verdict == Verdict.NONE
+        assert "takes 4" in check.reason
+    told = {check.id: check for check in repeats(Sets(records[:2], records[2:]), records[:2], records[2:])}
+    assert told["diversity.repeats.features"].verdict == Verdict.NONE
+    assert "4 real cases" in told["diversity.repeats.features"].reason
+    assert told["diversity.repeats.image"].verdict == Verdict.PASS
+    copies = section(Sets(records[:1], records, records))
+    reason = next(check.reason for check in copies.checks if check.id == "memorisation.image.copies")
+    assert "P\\n0" in reason
+    assert "\n" not in reason
 
 
 def test_nothing_to_compare_is_said(image_only, brains):

@@ -18,6 +18,7 @@ from itertools import product
 import numpy as np
 
 from synth.brats import GRID
+from synth.errors import SynthError
 from synth.layout.atlas import atlas_probabilities
 from synth.quality.records import Record
 from synth.quality.thumbnail import BLOCK, block_sums, decoded
@@ -33,6 +34,7 @@ COLUMNS = 512  # references whose vectors are in memory at a time: 50 MB whateve
 STEPS = tuple(product((0, 1), product(COARSE, repeat=3)))  # mirrored or not, shift in blocks
 _STILL = STEPS[0][0], (0, 0, 0)
 _MARGIN = 2 * POOL  # blocks around the compared cells, at least REACH and a whole number of cells
+FEATURE_CASES = 4  # real cases below which nobody knows how much features vary
 _SMALL = 1e-6
 
 
@@ -238,8 +240,16 @@ def feature_distances(queries: np.ndarray, references: np.ndarray, real: np.ndar
         queries: (n, features).
         references: (m, features).
         real: (k, features) the real cases.
+
+    Raises:
+        SynthError: there are fewer than `FEATURE_CASES` real cases, so that the unit is not known.
     """
-    spread = real.std(0, ddof=1) if len(real) > 1 else np.ones(real.shape[1])
+    if len(real) < FEATURE_CASES:
+        raise SynthError(
+            f"distances of features are told in units of what real cases differ by, which takes {FEATURE_CASES} of "
+            f"them; found {len(real)}. Give more real cases."
+        )
+    spread = real.std(0, ddof=1)
     kept = spread > _SMALL * max(float(spread.max()), _SMALL)
     a, b = (np.asarray(x, np.float64)[:, kept] / spread[kept] for x in (queries, references))
     middle = b.mean(0)  # far from 0 the differences of squares below would lose digits

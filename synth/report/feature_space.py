@@ -6,7 +6,8 @@ Features (probe `embedding`) are brought to real standard deviations, with a sof
   taken over all cases. It fails only where its whole interval (jackknife) lies beyond what real scans allow.
 - Over all levels the Frechet distance per feature, on the principal axes of both sets together, as many as a compared
   group has cases and 32 at most. A group of n cases shows n - 1 directions: with few cases a gross measure.
-- The share of samples that lie beyond the reach of real cases (1 - precision).
+- The share of samples that lie beyond the reach of real cases (1 - precision). A share is never more than 1: it is not
+  judged where so few cases are compared that real halves reach half of that (`share_check`).
 
 Measured on real against real, 160 random splits of 12 patients into 6 and 6 or of 16 into 4 and 12: no failure, 30
 with something to look at. On 4 altered scans against 12 real ones, times what real scans allow: shuffled modalities
@@ -24,7 +25,18 @@ from synth.quality import radiomics
 from synth.quality.distances import MOST_AXES, Space, bounded, frechet, manifolds, mmd, mmd_interval, principal_axes
 from synth.quality.embedding import NAME, PARTS
 from synth.quality.records import Record, stack
-from synth.report.judge import LEAST, Check, Figure, Verdict, compare, distance_check, not_judged, number
+from synth.report.judge import (
+    FAIL_AT,
+    LEAST,
+    Check,
+    Comparison,
+    Figure,
+    Verdict,
+    compare,
+    distance_check,
+    not_judged,
+    number,
+)
 from synth.report.sets import Sets
 
 GROUP = "Feature space"
@@ -101,7 +113,36 @@ def _frechet(ours: np.ndarray, theirs: np.ndarray, seed: int, id: str, what: str
 def _outside(ours: np.ndarray, theirs: np.ndarray, seed: int) -> Check:
     found = compare(ours, theirs, lambda a, b: 1 - manifolds(a, b).precision, seed)
     title = "samples beyond the reach of real cases (1 - precision)"
-    return distance_check("fidelity.features.outside", GROUP, title, "share", found, OUTSIDE_TOLERANCE)
+    return share_check("fidelity.features.outside", GROUP, title, found, OUTSIDE_TOLERANCE)
+
+
+def share_check(
+    id: str, group: str, title: str, found: Comparison | None, tolerance: float, most: float = np.inf
+) -> Check:
+    """A share of cases as a check; not judged where it cannot fail, or where it passes and the fault would too.
+
+    Args:
+        id: of the check.
+        group: its heading.
+        title: what the share is.
+        found: from `compare`.
+        tolerance: share that passes whatever the yardstick says.
+        most: the share that a set of one case over and over would have, where few cases keep it small.
+    """
+    check = distance_check(id, group, title, "share", found, tolerance)
+    if found is None:
+        return check
+    limit = max(found.yardstick.high, tolerance)
+    few = f"groups of {found.size} are too small: a share of {number(limit)} may be chance, and "
+    if limit >= most and found.value <= limit:
+        return replace(
+            not_judged(id, group, title, f"{few}one case over and over would have {number(most)}."), n=check.n
+        )
+    if FAIL_AT * limit >= 1:
+        return replace(
+            not_judged(id, group, title, f"{few}no share can be more than {FAIL_AT:g} times that."), n=check.n
+        )
+    return check
 
 
 def _radiomic(synthetic: Sequence[Record], real: Sequence[Record], seed: int) -> Check:

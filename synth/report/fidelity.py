@@ -34,7 +34,7 @@ NOTES = (
     "scanners' units do not matter and a difference in overall brightness or contrast of a whole scan cannot show.",
     f"Distances are Wasserstein's (the mean shift that turns one distribution into the other): of intensities in "
     f"units of the brain's standard deviation, of everything else in {UNIT}, averaged over the numbers that a check "
-    "holds; the tables give each number.",
+    "holds, or of a single one of them that is far off in most samples; the tables give each number.",
 )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure as Canvas
 
 from synth.brats import MODALITIES
+from synth.errors import printable
 from synth.quality.records import Record
 from synth.quality.thumbnail import ZERO
 from synth.report.judge import Figure
@@ -82,8 +83,9 @@ def _pairs_figure(pairs) -> bytes:
                 ax.set_axis_off()
                 ax.text(0.02, 0.02, name, transform=ax.transAxes, color="#9a9a9a", fontsize=7)
         text = f"{sample.id} (sample{', mirrored' if mirrored else ''})   {TITLES[level]}, distance {distance:.2f}"
-        row[0].set_title(text, color="white", fontsize=8, loc="left")
-        row[len(MODALITIES)].set_title(f"{real.id} (real)", color="white", fontsize=8, loc="left")
+        row[0].set_title(printable(text), color="white", fontsize=8, loc="left", parse_math=False)
+        name = printable(f"{real.id} (real)")
+        row[len(MODALITIES)].set_title(name, color="white", fontsize=8, loc="left", parse_math=False)
     return _png(canvas, "black")
 
 

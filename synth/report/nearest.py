@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from synth.lineage import ancestors, patient_of
-from synth.quality.neighbours import LEVELS, Level, Neighbours, feature_distances, neighbours
+from synth.quality.neighbours import FEATURE_CASES, LEVELS, Level, Neighbours, feature_distances, neighbours
 from synth.quality.records import Record, stack
 from synth.report.sets import Sets
 
@@ -19,7 +19,8 @@ from synth.report.sets import Sets
 COPY = {"image": 0.25, "tissue": 0.33, "tumour": 0.12, "features": 0.05}
 OWN_COPY = 0.02  # a reconstruction is 0.10 to 0.15 from its own scan, the scan with noise or blur below 0.01
 TITLES = {"image": "image", "tissue": "tissue map", "tumour": "tumour labels", "features": "segmenter's features"}
-YARDSTICK = 200  # real cases, drawn with the seed, that are compared with all others
+YARDSTICK = 200  # real cases, drawn with the seed, that are compared with all others; up to half of them hold-out
+REPEAT = 0.01  # samples whose distances to all real cases differ by less (root mean square) count as one sample
 FEATURES = Level("features", lambda record: record("embedding", "pooled"))
 
 Relation = Callable[[Record, Record], bool]
@@ -37,7 +38,9 @@ class Found:
         to_training: of the samples; None without training cases.
         to_holdout: of the samples; None without hold-out cases.
         real: (patients,) distance of real cases to the nearest other patient; infinite ones left out.
-        alike: ids of real cases that are copies of one another, left out of `real`.
+        drawn: (rows,) the real cases that were compared with all others, as they stand in `training` + `holdout`.
+        among: (rows, real cases) their distances, as `Neighbours.distances`; infinite for scans of one patient.
+        copied: (rows,) bool, which of them are copies of another real case; left out of `real`.
         explained: whether some pairs were left out, as they are alike by design.
     """
 
@@ -48,8 +51,33 @@ class Found:
     to_training: Neighbours | None
     to_holdout: Neighbours | None
     real: np.ndarray
-    alike: tuple[str, ...]
+    drawn: np.ndarray
+    among: np.ndarray
+    copied: np.ndarray
     explained: bool
+
+    @property
+    def alike(self) -> tuple[str, ...]:
+        """Ids of real cases that are copies of one another."""
+        real = [*self.training, *self.holdout]
+        return tuple(real[i].id for i in self.drawn[self.copied])
+
+    @property
+    def different(self) -> np.ndarray:
+        """(k,) the first of each group of samples that are copies of one another, by their distances to real cases."""
+        rows = np.concatenate([side.distances for _, _, side in self.sides], axis=1).astype(float)
+        return _different(rows)
+
+    @property
+    def patients(self) -> float:
+        """As how many patients the pairs of real cases count beside samples that are compared with training cases.
+
+        The nearest pair of real cases is the nearest of m (m - 1) / 2 pairs, a sample's of as many as there are
+        training cases: m real cases among which all are trained on count as (m - 1) / 2.
+        """
+        pairs = np.isfinite(self.among)
+        twice = pairs[:, self.drawn].sum() / 2
+        return float((pairs.sum() - twice) / np.isfinite(self.to_training.distances).sum(1).mean())
 
     @property
     def sides(self) -> list[tuple[str, Sequence[Record], Neighbours]]:
@@ -59,7 +87,7 @@ class Found:
 
 
 def levels(sets: Sets, training: Sequence[Record], holdout: Sequence[Record]) -> list[Found]:
-    """Every level that was measured on all cases.
+    """Every level that was measured on all cases; features only where their unit is known (`FEATURE_CASES`).
 
     Args:
         sets: of the report.
@@ -67,8 +95,13 @@ def levels(sets: Sets, training: Sequence[Record], holdout: Sequence[Record]) ->
         holdout: real cases that do not.
     """
     every = [*sets.synthetic, *training, *holdout]
-    chosen = [*LEVELS] + [FEATURES] * all(record.has("embedding") for record in every)
-    return [_found(level, sets, training, holdout) for level in chosen]
+    known = with_features(every) and len(training) + len(holdout) >= FEATURE_CASES
+    return [_found(level, sets, training, holdout) for level in [*LEVELS] + [FEATURES] * known]
+
+
+def with_features(records: Sequence[Record]) -> bool:
+    """Whether all of them have the segmenter's features."""
+    return all(record.has("embedding") for record in records)
 
 
 def ancestors_of(sets: Sets, record: Record) -> frozenset[str]:
@@ -111,18 +144,37 @@ def _found(level: Level, sets: Sets, training, holdout) -> Found:
         )
     ]
     explained = any(np.isinf(one.distances).any() for one in to if one is not None)
-    nearest, alike = _among_real(level, real, sets.seed)
-    return Found(level.name, sets.synthetic, training, holdout, *to, nearest, alike, explained)
+    patients = _among_real(level, real, len(training), sets.seed)
+    return Found(level.name, sets.synthetic, training, holdout, *to, *patients, explained)
 
 
-def _among_real(level: Level, real: Sequence[Record], seed: int) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Distances of real cases to the nearest other patient, and cases that are copies of others."""
-    drawn = np.sort(np.random.default_rng(seed).permutation(len(real))[:YARDSTICK])
+def _among_real(level: Level, real: Sequence[Record], training: int, seed: int) -> tuple[np.ndarray, ...]:
+    """`real`, `drawn`, `among` and `copied` of `Found`."""
+    drawn = _drawn(training, len(real) - training, seed)
     queries = [real[i] for i in drawn]
     found = _search(level, queries, [real], real, lambda a, b: patient_of(a.id) == patient_of(b.id))[0]
-    copies = found.nearest <= COPY[level.name]
-    alike = tuple(record.id for record, copy in zip(queries, copies, strict=True) if copy)
-    return found.nearest[np.isfinite(found.nearest) & ~copies], alike
+    copied = found.nearest <= COPY[level.name]
+    return found.nearest[np.isfinite(found.nearest) & ~copied], drawn, found.distances, copied
+
+
+def _drawn(training: int, holdout: int, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    rest = rng.permutation(holdout)[: max(YARDSTICK // 2, YARDSTICK - training)]
+    return np.sort(np.concatenate([rng.permutation(training)[: YARDSTICK - len(rest)], training + rest]))
+
+
+def _different(rows: np.ndarray) -> np.ndarray:
+    """(k,) rows of (n, m) that are not a repeat of an earlier one of them."""
+    rows = np.where(np.isfinite(rows), rows, 0)
+    rows = rows - rows.mean(0)
+    squares, kept, found = (rows**2).sum(1), np.empty_like(rows), []
+    for i, row in enumerate(rows):
+        earlier = kept[: len(found)]
+        apart = squares[found] + squares[i] - 2 * earlier @ row
+        if not found or apart.min() > rows.shape[1] * REPEAT**2:
+            kept[len(found)] = row
+            found.append(i)
+    return np.array(found, int)
 
 
 def _search(level: Level, queries, sides, real, skip: Relation) -> list[Neighbours]:
