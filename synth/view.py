@@ -124,6 +124,8 @@ def _from_files(files: CaseFiles) -> dict[str, bytes]:
 
 def _from_hdf5(cases, name: str) -> dict[str, bytes]:
     case: Case = cases.load(name).unpack()
+    if not case.brain.any():
+        raise DataError(f"{printable(case.id)}: is 0 everywhere; expected a brain: exclude the case.")
     return compact(case)
 
 

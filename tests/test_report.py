@@ -1,6 +1,7 @@
 """The whole report: on drawn cases, and on real scans spoilt in every way that it must notice."""
 
 import json
+import os
 import shutil
 
 import numpy as np
@@ -152,8 +153,19 @@ def test_a_set_without_one_usable_case_is_reported_not_refused(place, tmp_path):
     verdicts = {section.id: section.verdict for section in found.sections}
     assert verdicts.pop("validity") == Verdict.FAIL
     assert set(verdicts.values()) == {Verdict.NONE}
+    assert (tmp_path / "out/report.html").is_file()
     with pytest.raises(DataError, match="none of its 1 cases"):
         report(place / "real", tmp_path / "scaled", tmp_path / "other", cache=place / "out/features")
+
+
+def test_a_name_that_is_no_text_is_a_finding(place, tmp_path):
+    folder = os.fsencode(tmp_path / "set") + b"/raw\xff"
+    os.makedirs(folder)
+    with open(folder + b"/raw\xff_t1.nii.gz", "wb"):
+        pass
+    found = report(tmp_path / "set", place / "real", tmp_path / "out", cache=place / "out/features")
+    assert found.sections[0].verdict == Verdict.FAIL
+    assert "no readable" in (tmp_path / "out/report.html").read_text()
 
 
 def test_a_sample_is_chosen_by_the_seed(place):

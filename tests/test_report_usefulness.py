@@ -108,6 +108,41 @@ def test_reading_what_utility_wrote(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        (("gain", "WT"), {}),
+        (("gain", "WT", "interval"), None),
+        (("tstr_ratio", "ET", "estimate"), "much"),
+        (("summary", "real", "TC", "mean"), None),
+        (("summary", "both"), {}),
+        (("sizes", "real"), "many"),
+        (("settings", "synthetic"), 3),
+        (("notes",), [1]),
+        (("settings",), []),
+    ],
+)
+def test_a_damaged_result_of_utility(tmp_path, place, value):
+    made = json.loads(json.dumps(utility()))
+    inner = made
+    for key in place[:-1]:
+        inner = inner[key]
+    inner[place[-1]] = value
+    (tmp_path / "utility.json").write_text(json.dumps(made))
+    with pytest.raises(DataError, match=r"utility\.json"):
+        read_utility(tmp_path)
+
+
+def test_a_ratio_that_does_not_exist_is_not_judged(tmp_path):
+    made = json.loads(json.dumps(utility()))
+    made["tstr_ratio"]["ET"] = {"estimate": None, "interval": None}
+    (tmp_path / "utility.json").write_text(json.dumps(made))
+    ours, theirs = records(tmp_path, "s", [[0.8] * 3]), records(tmp_path, "r", [[0.8] * 3])
+    found = section(ours, theirs, True, "default", read_utility(tmp_path)[0])
+    (check,) = [one for one in found.checks if one.id == "usefulness.tstr.ET"]
+    assert check.verdict == Verdict.NONE
+
+
+@pytest.mark.parametrize(
     "text", ["", "[]", "{}", '{"schema": "other", "version": 1}', '{"schema":"synth.utility","version":1}']
 )
 def test_what_is_no_result_of_utility(tmp_path, text):

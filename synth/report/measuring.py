@@ -15,6 +15,7 @@ from synth.report import validity
 from synth.report.sources import CaseSet, Source, checksum
 
 _FACTS = f"case-{validity.VERSION}"
+_KEPT = {"findings", "digests", "law"}
 _PREPARED = f"prepared-{VERSION}"  # what all measurements rest on; raised in `layout.extract`
 
 
@@ -87,7 +88,7 @@ def _steps(sources: Iterable[Source], probes: Sequence[Probe], cache: Path) -> I
         files = source.checksums()
         folder = case_folder(cache / _PREPARED, checksum(files))
         facts, todo = kept_facts(folder, _FACTS), missing(folder, probes)
-        if facts is not None and not todo:
+        if facts is not None and facts.keys() >= _KEPT and not todo:
             yield _Step(source, files, folder, {**facts, "id": source.id}, None, [])
             continue
         facts, prepared = _examined(source)

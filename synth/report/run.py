@@ -142,9 +142,12 @@ def report(
     sections, viewer = sections_of(material)
     result = Report(tuple(sections), _about(material, split, config))
     page = render(result.to_dict(), sections, viewer)
-    for name, text in ((NUMBERS, json_text(result.to_dict(), what="the report", indent=1)), (PAGE, page)):
+    texts = {NUMBERS: json_text(result.to_dict(), what="the report", indent=1), PAGE: page}
+    # names of files may hold bytes that are no text
+    written = {name: text.encode("utf-8", "backslashreplace") for name, text in texts.items()}
+    for name, data in written.items():
         with atomic_write(out / name) as handle:
-            handle.write(text.encode())
+            handle.write(data)
     return result
 
 

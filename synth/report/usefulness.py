@@ -128,12 +128,15 @@ def _tstr_check(utility: dict, region: str, group: str) -> Check:
 
 def _gain_check(utility: dict, region: str, group: str) -> Check:
     found = utility["gain"][region]
-    value, (low, high) = found["estimate"], found["interval"]
+    id, title = f"usefulness.gain.{region}", f"real and synthetic together, less real alone, {region}"
+    value = found["estimate"]
+    if value is None:
+        return not_judged(id, group, title, "no gain could be measured there.")
+    low, high = found["interval"]
     verdict = Verdict.PASS if value >= 0 else Verdict.LOOK if high >= 0 else Verdict.FAIL
     real = utility["summary"]["real"][region]["mean"]
     reason = f"{value:+.3f} Dice beside {number(real)} of real scans alone (95 %: {low:+.3f} to {high:+.3f})."
-    title = f"real and synthetic together, less real alone, {region}"
-    return Check(f"usefulness.gain.{region}", group, title, value, "Dice", verdict, reason, _ZERO, (low, high))
+    return Check(id, group, title, value, "Dice", verdict, reason, _ZERO, (low, high))
 
 
 _ONE = Yardstick(1.0, 1.0, 1.0, "the same training on real scans")
@@ -182,14 +185,28 @@ def read_utility(path: str | Path) -> tuple[dict, bytes | None]:
         found = json.loads(path.read_bytes())
         if found["schema"] != SCHEMA or found["version"] != 1:
             raise ValueError(f"schema {found['schema']} {found['version']}")
-        for key in ("summary", "tstr_ratio", "gain"):
-            if set(REGIONS) - set(found[key]["real"] if key == "summary" else found[key]):
-                raise ValueError(f"{key} lacks a region")
-        if not isinstance(found["settings"], dict) or not isinstance(found["sizes"], dict):
-            raise ValueError("settings or sizes are no objects")
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        _check_result(found)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
             f"{printable(path)}: expected utility.json of `synth utility --out` ({error}); give that folder."
         ) from error
     plot = path.with_suffix(".png")
     return found, plot.read_bytes() if plot.is_file() else None
+
+
+def _check_result(found: dict) -> None:
+    """Raise on a result that lacks what the section reads."""
+    if not isinstance(found["settings"].get("synthetic", ""), str):
+        raise ValueError("settings.synthetic is no text")
+    if not all(isinstance(note, str) for note in found.get("notes", [])):
+        raise ValueError("notes are no texts")
+    {name: int(n) for name, n in found["sizes"].items()}
+    for name, regions in {**found["summary"], "tstr_ratio": found["tstr_ratio"], "gain": found["gain"]}.items():
+        for region in REGIONS:
+            one = regions[region]
+            undefined = name in ("tstr_ratio", "gain") and one["estimate"] is None
+            values = [] if undefined else [one["estimate"] if "estimate" in one else one["mean"], *one["interval"]]
+            if not undefined and (len(values) != 3 or not np.isfinite(np.array(values, float)).all()):
+                raise ValueError(f"{name} of {region} is no number with its interval")
+    for arm in ("real", "synthetic", "both"):
+        [float(found["summary"][arm][region]["median"]) for region in REGIONS]
