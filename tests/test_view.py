@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 import webbrowser
 
@@ -16,10 +17,11 @@ from PIL import Image
 from synth import viewer
 from synth.brats import MODALITIES
 from synth.case import Case
-from synth.errors import SynthError
+from synth.errors import OutputError, SynthError
 from synth.exporters import open_exporter
 from synth.layout.layout import save_layout
 from synth.report.page import render
+from synth.view import view
 from synth.viewer import ViewerCase, compact, compact_layout, policy, viewer_fragment, viewer_html
 
 EVIL = '</script><script>document.title="owned"</script><b>&amp;'
@@ -297,3 +299,14 @@ def test_real_case_is_small(real_data):
 
     small = compact(read_case(find_cases(real_data / "brats/val")[0]), spacing=1.5)
     assert sum(map(len, small.values())) * 4 / 3 < 3.5e6
+
+
+@pytest.mark.parametrize("name", ["scan.nii.gz", "link.html", "device.html"])
+def test_force_replaces_pages_and_nothing_else(tmp_path, name):
+    (tmp_path / "scan.nii.gz").write_bytes(b"a patient's")
+    (tmp_path / "link.html").symlink_to(tmp_path / "scan.nii.gz")
+    os.mkfifo(tmp_path / "device.html")
+    with pytest.raises(OutputError, match="HTML file of its own"):
+        view([tmp_path], tmp_path / name, force=True)
+    assert (tmp_path / "scan.nii.gz").read_bytes() == b"a patient's"
+    assert (tmp_path / "link.html").is_symlink()

@@ -5,6 +5,7 @@ Only one case is in memory while a set is measured, and afterwards none: compari
 
 import json
 import zipfile
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,8 @@ from synth.errors import DataError
 from synth.exporters.files import atomic_write
 from synth.quality.probes import Probe
 
-DAMAGED = (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError)
+# what a changed byte makes of an archive
+DAMAGED = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def array_path(folder: Path, probe: str, version: str) -> Path:
 
 def missing(folder: Path, probes: Iterable[Probe]) -> list[Probe]:
     """The probes that have not been measured yet, or whose file is damaged."""
-    return [probe for probe in probes if not _readable(array_path(folder, probe.name, probe.version))]
+    return [probe for probe in probes if not readable(array_path(folder, probe.name, probe.version))]
 
 
 def store(folder: Path, probe: Probe, arrays: dict[str, np.ndarray]) -> None:
@@ -95,7 +97,8 @@ def kept_facts(folder: Path, name: str) -> dict | None:
     return found if isinstance(found, dict) else None
 
 
-def _readable(path: Path) -> bool:
+def readable(path: Path) -> bool:
+    """Whether an archive is there and not cut off."""
     try:
         with zipfile.ZipFile(path) as archive:
             return bool(archive.namelist())

@@ -12,7 +12,7 @@ from synth.lineage import patient_of
 from synth.quality import anatomy, embedding, intensity, radiomics, slices, spectrum, texture, thumbnail
 from synth.quality import paired as pairs
 from synth.quality.probes import Probe
-from synth.quality.records import Record, array_path, stack, store
+from synth.quality.records import Record, array_path, readable, stack, store
 from synth.report import diversity, feature_space, fidelity, memorisation, paired, pictures, usefulness, validity
 from synth.report.config import ReportConfig
 from synth.report.judge import Figure, Section, not_judged
@@ -173,7 +173,7 @@ def _paired(material: Material) -> Section:
     for number, (first, second, record) in enumerate(material.progress("comparing pairs")(jobs)):
         own = number < len(sets.paired)
         path = array_path(record.folder, _PAIR, f"{pairs.VERSION}-{'o' if own else 'b'}-{_key(real[first])}")
-        if not path.is_file():
+        if not readable(path):
             two = read_prepared(sources[0][first]), read_prepared(sources[1 if own else 0][second])
             arrays = (pairs.measure_pair if own else pairs.measure_between)(*two)
             store(record.folder, Probe(_PAIR, path.stem.removeprefix(f"{_PAIR}-"), None), arrays)
