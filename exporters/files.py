@@ -93,6 +93,18 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
     sync_folder(path.parent)
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, if they are not there.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: the folder cannot be made ({error.strerror}).") from error
+
+
 def case_path(folder: Path, case_id: str, suffix: str = "") -> Path:
     """Where a case goes: `<folder>/<id><suffix>`.
 

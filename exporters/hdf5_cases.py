@@ -45,6 +45,11 @@ def open_cases(path: str | os.PathLike) -> "Hdf5Cases":
     return cases
 
 
+def is_hdf5(path: Path) -> bool:
+    """Whether a path is, by its name or by what lies in it, a set that the HDF5 exporter wrote."""
+    return path.suffix == ".h5" or (path.is_dir() and bool(shard_paths(path)))
+
+
 def shard_paths(folder: Path) -> list[Path]:
     """The finished HDF5 files of an output folder, in order."""
     return sorted(path for pattern in SHARDS for path in folder.glob(pattern))

@@ -111,20 +111,38 @@ def _generator_notes(folder, hidden, test, generator, named) -> list[str]:
         raise DataError(
             f"{root / RUN}: names no generator ({error}); give a set that `synth generate` wrote."
         ) from error
-    try:
-        card = read_card(name if generator is None else generator)
-    except ModelError:
-        if generator is not None:
-            raise
-        card = None
-    if card is None or model_hash(card) != expected:
-        if generator is not None:
-            raise ModelError(f"model {generator}: is not the one that painted {folder} ({name}, {expected}).")
+    card = painter_card(folder, name, expected, generator)
+    if card is None:
         return [
             f"the generator that painted {folder} ({name}, {expected}) is not at hand: whether it was trained on test "
             "patients is unknown; `synth utility --generator` takes its folder."
         ]
     return seen_by_generator(name, card, hidden, test, named=named)
+
+
+def painter_card(folder: str | Path, name: str, expected: str, generator: str | Path | None) -> dict | None:
+    """The card of the generator that painted a set; None where it is not at hand.
+
+    Args:
+        folder: the set, for the sentence.
+        name: of the generator, as the set's `run.json` has it.
+        expected: its hash, likewise.
+        generator: folder of its model, where it does not ship.
+
+    Raises:
+        ModelError: `generator` is no model, or not the one that painted the set.
+    """
+    try:
+        card = read_card(name if generator is None else generator)
+    except ModelError:
+        if generator is not None:
+            raise
+        return None
+    if model_hash(card) == expected:
+        return card
+    if generator is not None:
+        raise ModelError(f"model {generator}: is not the one that painted {folder} ({name}, {expected}).")
+    return None
 
 
 def seen_by_generator(

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from synth.errors import OutputError
-from synth.exporters.files import atomic_write, remove_partials
+from synth.exporters.files import atomic_write, make_folder, remove_partials
 from synth.lock import FolderLock
 
 MANIFEST = "manifest.jsonl"
@@ -46,10 +46,7 @@ class Manifest:
     def __init__(self, folder: str | os.PathLike, config: dict | None = None, *, free: Collection[str] = ()):
         self.folder = Path(folder)
         self.path = self.folder / MANIFEST
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{self.folder}: the folder cannot be made ({error.strerror}).") from error
+        make_folder(self.folder)
         self._lock = FolderLock(self.folder)
         try:
             remove_partials(self.folder)

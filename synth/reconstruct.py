@@ -19,7 +19,7 @@ from synth.exporters.files import atomic_write
 from synth.generate import to_case
 from synth.layout.layout import Layout
 from synth.layout.tissue import extract_layout
-from synth.quality.similarity import healthy_tissue, psnr, scaled, ssim_map, texture_level
+from synth.quality.similarity import healthy_tissue, painter_image, psnr, scaled, ssim_map, texture_level
 from synth.style import Style, measure_style
 
 RESULTS = "reconstruct.json"
@@ -42,14 +42,6 @@ class Comparison:
     psnr: float
     psnr_painter: float
     texture: float
-
-
-def painter_image(real: np.ndarray, classes: np.ndarray) -> np.ndarray:
-    """The yardstick: every voxel of a class gets the median of the real scan in that class; same units as `real`."""
-    out = np.zeros(real.shape, np.float32)
-    for k in np.unique(classes[classes > 0]):
-        out[classes == k] = np.median(real[classes == k])
-    return out
 
 
 def compare(real: Case, painted: Case, layout: Layout) -> list[Comparison]:

@@ -14,7 +14,7 @@ from synth.case import Case
 from synth.cases import find_cases, read_case
 from synth.errors import DataError, OutputError, printable
 from synth.exporters.files import atomic_folder, case_path, sha256_file
-from synth.exporters.hdf5_cases import open_cases, shard_paths
+from synth.exporters.hdf5_cases import is_hdf5, open_cases
 from synth.exporters.nifti import gzip_bytes, nifti_bytes
 
 _GEOMETRY = (
@@ -47,7 +47,7 @@ def find_scans(path: str | Path) -> list[Scan]:
         DataError: no such folder, no case in it, or one without all modalities.
     """
     path = Path(path)
-    if path.suffix == ".h5" or (path.is_dir() and shard_paths(path)):
+    if is_hdf5(path):
         cases = open_cases(path)
 
         def read(name: str) -> Case:

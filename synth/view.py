@@ -10,7 +10,7 @@ from synth.case_files import CaseFiles, scan_folder
 from synth.cases import read_case
 from synth.errors import DataError, OutputError, printable
 from synth.exporters.files import atomic_write
-from synth.exporters.hdf5_cases import open_cases, shard_paths
+from synth.exporters.hdf5_cases import is_hdf5, open_cases
 from synth.layout.inputs import find_inputs
 from synth.viewer import ViewerCase, compact, compact_layout, viewer_html
 
@@ -102,7 +102,7 @@ def find_shown(place: str | Path) -> list[Shown]:
         DataError: nothing is there, or nothing of the kind.
     """
     path = Path(place)
-    if path.suffix == ".h5" or (path.is_dir() and shard_paths(path)):
+    if is_hdf5(path):
         cases = open_cases(path)
         return [Shown(name, partial(_from_hdf5, cases, name)) for name in cases.ids]
     if path.is_dir() and (files := _case_files(path)):

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from synth import leaks
 from synth.case_files import hash_id
 from synth.errors import DataError, ModelError
 from synth.models.weights import model_hash, read_card
-from synth.report import roles
 from synth.report.roles import read_ids, split_real
 from synth.report.sources import CaseSet, Source
 
@@ -47,7 +47,7 @@ def painted(tmp_path, monkeypatch):
     (tmp_path / "run.json").write_text(json.dumps({"synth": "1", "model": model}))
     known = {"training": {"ids_sha256": [hash_id("a")], "begun from": {"training": {"ids_sha256": [hash_id("b")]}}}}
     card = {**card, **known, "validation": {"ids_sha256": [hash_id("c")]}}
-    monkeypatch.setattr(roles, "read_card", lambda name: card)
+    monkeypatch.setattr(leaks, "read_card", lambda name: card)
     return a_set(path=tmp_path)
 
 

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from synth.case import Case
 from synth.cases import find_cases, read_case
-from synth.errors import DataError, OutputError, printable
+from synth.errors import DataError, printable
+from synth.exporters.hdf5_cases import is_hdf5, open_cases
 from synth.layout.extract import source_signature
-from synth.lineage import ancestors, patient_of
-from synth.manifest import MANIFEST, read_entries
+from synth.lineage import ancestors, patient_of, records_of
+from synth.manifest import MANIFEST
 from synth.trainers.patches import LabelledCase, prepare_labelled
 
 
@@ -44,8 +45,8 @@ def find_annotated(folder: str | Path) -> list[Annotated]:
         DataError: no such folder or no case in it; a synthetic case that its manifest does not know.
     """
     folder = Path(folder)
-    records = _records(folder)
-    if _is_hdf5(folder):
+    records = records_of(folder)
+    if is_hdf5(folder):
         return _in_hdf5(folder, records)
     out = []
     for files in find_cases(folder):
@@ -68,15 +69,6 @@ def prepare(
     return prepare_labelled(cases, Path(cache), lambda case: case.read(), progress)
 
 
-def _records(folder: Path) -> dict[str, dict] | None:
-    if not (folder / MANIFEST).is_file():
-        return None
-    try:
-        return {record["id"]: record for record in read_entries(folder)}
-    except (OutputError, KeyError) as error:
-        raise DataError(f"{folder / MANIFEST}: cannot be read ({error}); the set's lineage is unknown.") from error
-
-
 def _lineage(case_id: str, records: dict[str, dict] | None, folder: Path) -> tuple[frozenset[str], bool]:
     if records is None:
         return frozenset({patient_of(case_id)}), False
@@ -88,18 +80,10 @@ def _lineage(case_id: str, records: dict[str, dict] | None, folder: Path) -> tup
     return ancestors(records[case_id]), True
 
 
-def _is_hdf5(folder: Path) -> bool:
-    from synth.exporters.hdf5_cases import shard_paths
-
-    return folder.suffix == ".h5" or (folder.is_dir() and bool(shard_paths(folder)))
-
-
 def _in_hdf5(path: Path, records: dict[str, dict] | None) -> list[Annotated]:
-    from synth.exporters.hdf5_cases import open_cases
-
     cases, out = open_cases(path), []
     if path.is_file() and records is None:  # a single shard: its manifest lies beside it
-        records = _records(path.parent)
+        records = records_of(path.parent)
     for index, case_id in enumerate(cases.ids):
         patients, synthetic = _lineage(case_id, records, path)
         record = (records or {}).get(case_id)

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from synth.contact_sheet import COLOURS, MAX_ROWS, upright
 from synth.errors import DataError, OutputError
-from synth.exporters.files import atomic_write
+from synth.exporters.files import atomic_write, make_folder
 from synth.layout.inputs import Input
 from synth.layout.layout import Layout, bounding_box
 from synth.layout.space import spacing
@@ -87,10 +87,7 @@ def show_layouts(
     rows = [_row(inputs[k], scale) for k in progress(chosen)]
     count = f"{len(rows)} of {len(inputs)}, evenly chosen" if len(rows) < len(inputs) else ""
     picture = _compose(rows, scale, count)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{path.parent}: the folder cannot be made ({error.strerror}).") from error
+    make_folder(path.parent)
     with atomic_write(path) as handle:
         picture.save(handle, format="PNG", compress_level=6)
     return path

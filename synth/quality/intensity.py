@@ -22,6 +22,7 @@ from synth.quality.probes import Probe
 
 LEAST = 200  # voxels of a class; a percentile of fewer says more about chance than about the scan
 CONTRASTS = (("GM", "CSF"), ("WM", "GM"), ("ED", "WM"), ("ET", "WM"), ("ET", "NCR"), ("ET", "ED"))
+CONTRAST_NAMES = tuple(f"{a} - {b}" for a, b in CONTRASTS)
 REACH = 6  # mm on either side of a border; shells further inside are empty in many tumours
 SHELL_LEAST = 50
 _PERCENTILES = np.arange(101)

@@ -20,6 +20,7 @@ import numpy as np
 from synth.brats import GRID
 from synth.errors import SynthError
 from synth.layout.atlas import atlas_probabilities
+from synth.quality.distances import squared_distances
 from synth.quality.records import Record
 from synth.quality.thumbnail import BLOCK, block_sums, decoded
 
@@ -252,10 +253,9 @@ def feature_distances(queries: np.ndarray, references: np.ndarray, real: np.ndar
     spread = real.std(0, ddof=1)
     kept = spread > _SMALL * max(float(spread.max()), _SMALL)
     a, b = (np.asarray(x, np.float64)[:, kept] / spread[kept] for x in (queries, references))
-    middle = b.mean(0)  # far from 0 the differences of squares below would lose digits
+    middle = b.mean(0)  # far from 0 differences of squares lose digits
     a, b = a - middle, b - middle
-    squares = (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T
-    return np.sqrt(squares.clip(0) / max(2 * kept.sum(), 1))
+    return np.sqrt(squared_distances(a, b) / max(2 * kept.sum(), 1))
 
 
 def expected_nearest(distances: np.ndarray, size: int) -> np.ndarray:

@@ -17,8 +17,7 @@ from synth.brats import MODALITIES
 from synth.contact_sheet import upright
 from synth.errors import DataError
 from synth.quality.prepared import Prepared
-from synth.quality.similarity import healthy_tissue, mae, ms_ssim_in, nmi, nmse, psnr, scaled, ssim_map
-from synth.reconstruct import painter_image
+from synth.quality.similarity import healthy_tissue, mae, ms_ssim_in, nmi, nmse, painter_image, psnr, scaled, ssim_map
 
 VERSION = "1"  # raise it when something is measured differently
 REGIONS = ("brain", "tumour", "healthy")

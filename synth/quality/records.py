@@ -7,7 +7,7 @@ import json
 import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -28,13 +28,11 @@ class Record:
         id: of the case.
         folder: where its arrays lie, a file per probe.
         versions: probe -> version.
-        facts: what else is known, JSON-able (`report.validity`).
     """
 
     id: str
     folder: Path
     versions: dict[str, str]
-    facts: dict = field(default_factory=dict)
 
     def __call__(self, probe: str, name: str) -> np.ndarray:
         """One array of a probe.
@@ -42,16 +40,29 @@ class Record:
         Raises:
             DataError: it is not there or damaged.
         """
+        return self.arrays(probe, (name,))[name]
+
+    def arrays(self, probe: str, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+        """Arrays of a probe by name; all of them by default.
+
+        Raises:
+            DataError: one is not there or damaged.
+        """
         path = array_path(self.folder, probe, self.versions.get(probe, ""))
         try:
             with np.load(path, allow_pickle=False) as arrays:
-                return arrays[name]
+                return {name: arrays[name] for name in (arrays.files if names is None else names)}
         except DAMAGED as error:
             raise DataError(f"{path}: cannot be read ({error}); delete the file and run again.") from error
 
     def has(self, probe: str) -> bool:
         """Whether a probe was measured."""
         return probe in self.versions
+
+
+def all_have(records: Iterable[Record], probe: str) -> bool:
+    """Whether a probe was measured on all of the records."""
+    return all(record.has(probe) for record in records)
 
 
 def stack(records: Sequence[Record], probe: str, name: str) -> np.ndarray:
@@ -71,7 +82,7 @@ def array_path(folder: Path, probe: str, version: str) -> Path:
 
 def missing(folder: Path, probes: Iterable[Probe]) -> list[Probe]:
     """The probes that have not been measured yet, or whose file is damaged."""
-    return [probe for probe in probes if not readable(array_path(folder, probe.name, probe.version))]
+    return [probe for probe in probes if not _readable(array_path(folder, probe.name, probe.version))]
 
 
 def store(folder: Path, probe: Probe, arrays: dict[str, np.ndarray]) -> None:
@@ -97,7 +108,7 @@ def kept_facts(folder: Path, name: str) -> dict | None:
     return found if isinstance(found, dict) else None
 
 
-def readable(path: Path) -> bool:
+def _readable(path: Path) -> bool:
     """Whether an archive is there and not cut off."""
     try:
         with zipfile.ZipFile(path) as archive:

@@ -150,6 +150,14 @@ def texture_level(image: np.ndarray, healthy: np.ndarray) -> float:
     return float(np.percentile(local_std(image)[healthy], 20)) if healthy.any() else 0.0
 
 
+def painter_image(real: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """The yardstick: every voxel of a class gets the median of the real scan in that class; same units as `real`."""
+    out = np.zeros(real.shape, np.float32)
+    for k in np.unique(classes[classes > 0]):
+        out[classes == k] = np.median(real[classes == k])
+    return out
+
+
 def scaled(image: np.ndarray, reference: np.ndarray, brain: np.ndarray) -> np.ndarray:
     """`image` in units where 0 and 1 are the 0.5 and 99.5 percentiles of `reference` in `brain`; 0 outside."""
     low, high = np.percentile(reference[brain], (0.5, 99.5))

@@ -22,6 +22,7 @@ from synth.quality.probes import Probe
 SIZE = 128  # voxels of 1 mm, an edge of the cube
 FREQUENCIES = (np.arange(SIZE // 2) + 0.5) / SIZE  # cycles per mm
 BANDS = ((0.02, 0.05), (0.05, 0.1), (0.1, 0.2), (0.2, 0.35), (0.35, 0.5))  # cycles per mm
+BAND_NAMES = tuple(f"{low:g} to {high:g} per mm" for low, high in BANDS)
 _CONE = np.cos(np.deg2rad(30))
 _FLOOR = 1e-12  # power of nothing at all: -120 dB
 

@@ -80,19 +80,17 @@ class Values:
         synthetic: (cases, numbers) without NaN, in standard deviations between patients about their mean.
         real: the same.
         ids: of the synthetic cases that have all of these numbers.
-        missing: names of the numbers that were left out.
     """
 
     names: tuple[str, ...]
     synthetic: np.ndarray
     real: np.ndarray
     ids: tuple[str, ...]
-    missing: tuple[str, ...]
 
     def clipped(self) -> "Values":
         """With no value more than `BEYOND` off."""
         sides = (side.clip(-BEYOND, BEYOND) for side in (self.synthetic, self.real))
-        return Values(self.names, *sides, self.ids, self.missing)
+        return Values(self.names, *sides, self.ids)
 
 
 def ordered_distance(a: np.ndarray, b: np.ndarray) -> float:
@@ -123,7 +121,7 @@ def values_of(aspect: Aspect, synthetic: Side, real: Side) -> Values:
         centre, scale = theirs.mean(0), np.maximum(theirs.std(0), least)
         ours, theirs = ((side - centre) / scale for side in (ours, theirs))
     names = np.array(aspect.names, object)
-    return Values(tuple(names[shared]), ours, theirs, ids, tuple(names[~shared]))
+    return Values(tuple(names[shared]), ours, theirs, ids)
 
 
 def aspect_check(aspect: Aspect, synthetic: Side, real: Side, seed: int) -> Check:

@@ -12,7 +12,7 @@ from synth.lineage import patient_of
 from synth.quality import anatomy, embedding, intensity, radiomics, slices, spectrum, texture, thumbnail
 from synth.quality import paired as pairs
 from synth.quality.probes import Probe
-from synth.quality.records import Record, array_path, readable, stack, store
+from synth.quality.records import Record, missing, store
 from synth.report import diversity, feature_space, fidelity, memorisation, paired, pictures, usefulness, validity
 from synth.report.config import ReportConfig
 from synth.report.judge import Figure, Section, not_judged
@@ -39,7 +39,6 @@ class Material:
         card: of the segmenter.
         utility: result of `synth utility`, or None.
         plot: its PNG, or None.
-        cache: folder of the measurements.
         config: of the report.
         progress: gives for a description a function that wraps an iterable.
     """
@@ -52,7 +51,6 @@ class Material:
     card: dict
     utility: dict | None
     plot: bytes | None
-    cache: Path
     config: ReportConfig
     progress: Callable[[str], Callable[[Iterable], Iterable]]
 
@@ -141,52 +139,49 @@ def _usefulness(material: Material) -> Section:
 
 def _dice(records: Sequence[Record]) -> dict[str, float]:
     """Whole-tumour Dice by id."""
-    values = stack(records, "embedding", "dice")[:, list(REGIONS).index("WT")]
+    values = usefulness.dice_of(records)[:, list(REGIONS).index("WT")]
     return {record.id: float(value) for record, value in zip(records, values, strict=True)}
 
 
 class _Pairs(Mapping):
-    """Measured pairs, read from the disk when asked for: memory stays flat."""
+    """Measured pairs by id, read from the disk when asked for: memory stays flat."""
 
-    def __init__(self, paths: dict[str, Path]):
-        self._paths = paths
+    def __init__(self, records: Iterable[Record]):
+        self._records = {record.id: record for record in records}
 
     def __getitem__(self, name: str) -> dict[str, np.ndarray]:
-        with np.load(self._paths[name], allow_pickle=False) as arrays:
-            return dict(arrays)
+        return self._records[name].arrays(_PAIR)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._paths)
+        return iter(self._records)
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self._records)
 
 
 def _paired(material: Material) -> Section:
-    sets = material.sets
+    sets, scans, painted = material.sets, material.scans, material.painted
     real = {record.id: record for record in sets.real}
     by_patient = {patient_of(name): name for name in sorted(real)}  # two visits of one patient are no strangers
     strange = pairs.strangers(list(by_patient.values()), seed=sets.seed)
-    jobs = [(one.id, one.id, one) for one in sets.paired] + [(a, b, real[b]) for a, b in strange]
-    sources = [{source.id: source for source in cases.sources} for cases in (material.scans, material.painted)]
-    paths = []
-    for number, (first, second, record) in enumerate(material.progress("comparing pairs")(jobs)):
-        own = number < len(sets.paired)
-        path = array_path(record.folder, _PAIR, f"{pairs.VERSION}-{'o' if own else 'b'}-{_key(real[first])}")
-        if not readable(path):
-            two = read_prepared(sources[0][first]), read_prepared(sources[1 if own else 0][second])
-            arrays = (pairs.measure_pair if own else pairs.measure_between)(*two)
-            store(record.folder, Probe(_PAIR, path.stem.removeprefix(f"{_PAIR}-"), None), arrays)
-        paths.append(path)
+    jobs = [(real[one.id], one, painted, "o", pairs.measure_pair) for one in sets.paired]
+    jobs += [(real[a], real[b], scans, "b", pairs.measure_between) for a, b in strange]
+    records = [_measured_pair(scans, *job) for job in material.progress("comparing pairs")(jobs)]
     count = len(sets.paired)
-    between = _Pairs({str(i): path for i, path in enumerate(paths[count:])})
-    own_pairs = _Pairs({record.id: path for record, path in zip(sets.paired, paths, strict=False)})
-    return paired.section(sets, own_pairs, list(between.values()))
+    return paired.section(sets, _Pairs(records[:count]), [record.arrays(_PAIR) for record in records[count:]])
 
 
-def _key(record: Record) -> str:
-    """Tells which bytes a case was."""
-    return sha256(str(record.folder.name).encode()).hexdigest()[:12]
+def _measured_pair(scans: CaseSet, first: Record, second: Record, cases: CaseSet, kind: str, measure) -> Record:
+    """A real case and another one of `cases`, compared once; the record has the probe `_PAIR`."""
+    key = sha256(first.folder.name.encode()).hexdigest()[:12]  # tells which bytes the first case was
+    probe = Probe(
+        _PAIR,
+        f"{pairs.VERSION}-{kind}-{key}",
+        lambda other: measure(read_prepared(scans.source(first.id)), other),
+    )
+    for one in missing(second.folder, [probe]):
+        store(second.folder, one, one.measure(read_prepared(cases.source(second.id))))
+    return Record(second.id, second.folder, {_PAIR: probe.version})
 
 
 def _viewer(material: Material) -> str:
@@ -202,6 +197,6 @@ def _viewer(material: Material) -> str:
     jobs += [(record.id, material.scans, "real") for record in sets.real[: material.config.viewer]]
     shown = []
     for name, cases, what in material.progress("preparing the viewer")(jobs):
-        case, _ = next(source for source in cases.sources if source.id == name).examine()
+        case, _ = cases.source(name).examine()
         shown.append(ViewerCase(f"{what.split(',')[0]}-{name}", f"{name} ({what})", compact(case, spacing=VIEWER_MM)))
     return viewer_fragment(shown)

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from synth.quality.distances import NEIGHBOURS, Space, manifolds, squared_distances
-from synth.quality.records import Record, stack
+from synth.quality.records import Record, all_have, stack
 from synth.report.diversity_plots import coverage_figure, pair_figure
 from synth.report.feature_space import drawn, scaled, share_check
 from synth.report.judge import (
@@ -94,7 +94,7 @@ def _coverage(synthetic: Sequence[Record], real: Sequence[Record], seed: int) ->
         ours, theirs = space(ours), space(theirs)
         checks.append(_uncovered(check, f"real cases not covered: {title}", ours, theirs, seed))
         rows.append(_row(title, ours, theirs))
-    if min(len(real) // 2, len(synthetic)) >= LEAST and all(r.has("embedding") for r in (*synthetic, *real)):
+    if min(len(real) // 2, len(synthetic)) >= LEAST and all_have((*synthetic, *real), "embedding"):
         ours, theirs = scaled(synthetic, real, "pooled")
         checks.append(_uncovered("diversity.coverage.features", "real cases not covered: features", ours, theirs, seed))
         checks.append(_unreached(ours, theirs, seed))
@@ -114,7 +114,7 @@ def _coverage(synthetic: Sequence[Record], real: Sequence[Record], seed: int) ->
 def _described(records: Sequence[Record], name: str) -> np.ndarray:
     """(n, d) of the cases that have it."""
     probe, array, transformed = _COVERED[name]
-    if not records or not all(record.has(probe) for record in records):
+    if not records or not all_have(records, probe):
         return np.empty((0, 1))
     values = stack(records, probe, array).astype(np.float64)
     values = (transformed(values) if transformed else values).reshape(len(values), -1)
@@ -158,7 +158,7 @@ def _row(title: str, ours: np.ndarray, theirs: np.ndarray) -> tuple:
 
 
 def _places(synthetic: Sequence[Record], real: Sequence[Record]) -> Figure | None:
-    if not synthetic or not real or not all(record.has("anatomy") for record in (*synthetic, *real)):
+    if not synthetic or not real or not all_have((*synthetic, *real), "anatomy"):
         return None
     sides = []
     for records in (real, synthetic):

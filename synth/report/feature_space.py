@@ -24,7 +24,7 @@ import numpy as np
 from synth.quality import radiomics
 from synth.quality.distances import MOST_AXES, Space, bounded, frechet, manifolds, mmd, mmd_interval, principal_axes
 from synth.quality.embedding import NAME, PARTS
-from synth.quality.records import Record, stack
+from synth.quality.records import Record, all_have, stack
 from synth.report.judge import (
     FAIL_AT,
     LEAST,
@@ -148,7 +148,7 @@ def share_check(
 def _radiomic(synthetic: Sequence[Record], real: Sequence[Record], seed: int) -> Check:
     """The Frechet distance of PyRadiomics's features, where they were measured."""
     id, title = "fidelity.features.radiomic", "radiomic Frechet distance"
-    if not all(record.has(radiomics.NAME) for record in (*synthetic, *real)):
+    if not all_have((*synthetic, *real), radiomics.NAME):
         reason = f"PyRadiomics was not installed when the cases were measured; to have it: {radiomics.INSTALL}"
         return not_judged(id, GROUP, title, reason)
     ours, theirs = (stack(records, radiomics.NAME, "features") for records in (synthetic, real))

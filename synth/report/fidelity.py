@@ -50,16 +50,12 @@ def section(sets: Sets, extra: Sequence[Check] = (), figures: Sequence[Figure] =
         The section; plain numbers of every feature are in its tables.
     """
     ours, theirs = Side(sets.synthetic), Side(sets.real)
-    checks = [
-        *_intensities(ours, theirs, sets.seed),
-        *(aspect_check(one, ours, theirs, sets.seed) for one in aspects()),
-    ]
     notes = [*NOTES, small_note(len(ours), len(theirs))]
     return Section(
         id="fidelity",
         title="Fidelity",
         question="Do the scans look like real ones, modality by modality and tissue by tissue?",
-        checks=(*checks, *extra),
+        checks=(*judged(ours, theirs, sets.seed), *extra),
         figures=(*figures, *plots.figures(ours, theirs)),
         tables=tables(ours, theirs),
         notes=tuple(note for note in notes if note),
@@ -77,10 +73,14 @@ def aspects() -> list[Aspect]:
 
 
 def _contrasts() -> list[Aspect]:
-    pairs, out = tuple(f"{a} - {b}" for a, b in intensity.CONTRASTS), []
+    out = []
     for m, modality in enumerate(MODALITIES):
         title, read = f"{modality}: differences of class medians", _reader("intensity", "contrast", _at(m))
-        out.append(Aspect(f"fidelity.contrast.{modality}", "Contrast between classes", title, pairs, read, 0.05))
+        out.append(
+            Aspect(
+                f"fidelity.contrast.{modality}", "Contrast between classes", title, intensity.CONTRAST_NAMES, read, 0.05
+            )
+        )
     for m, modality in enumerate(MODALITIES):
         title = f"{modality}: standard deviation within each class (logarithm)"
         read = _reader("intensity", "sd", lambda values, m=m: np.log(np.maximum(values[:, m], 1e-3)))
@@ -114,11 +114,10 @@ def _textures() -> list[Aspect]:
 
 def _spectra() -> list[Aspect]:
     group, out = "Spatial frequencies", []
-    names = tuple(f"{low:g} to {high:g} per mm" for low, high in spectrum.BANDS)
     for m, modality in enumerate(MODALITIES):
         title = f"{modality}: power in bands of spatial frequency (dB)"
         read = _reader("spectrum", "power", partial(_bands, m))
-        out.append(Aspect(f"fidelity.spectrum.{modality}", group, title, names, read, _LEAST_DB))
+        out.append(Aspect(f"fidelity.spectrum.{modality}", group, title, spectrum.BAND_NAMES, read, _LEAST_DB))
     for m, modality in enumerate(MODALITIES):
         title = f"{modality}: power above {FINE:g} per mm over that below 0.1 (dB)"
         read = _reader("spectrum", "power", partial(_sharpness, m))

@@ -41,7 +41,7 @@ def tables(synthetic: Side, real: Side) -> tuple[Table, ...]:
         _table(
             "fidelity.contrast",
             "Difference of class medians, in brain sd",
-            (MODALITIES, _pairs()),
+            (MODALITIES, intensity.CONTRAST_NAMES),
             sides,
             "intensity",
             "contrast",
@@ -60,20 +60,12 @@ def tables(synthetic: Side, real: Side) -> tuple[Table, ...]:
         _table(
             "fidelity.axes",
             "Power along the array's axes, dB",
-            (MODALITIES, "xyz", _bands()),
+            (MODALITIES, "xyz", spectrum.BAND_NAMES),
             sides,
             "spectrum",
             "axes",
         ),
     )
-
-
-def _pairs() -> list[str]:
-    return [f"{a} - {b}" for a, b in intensity.CONTRASTS]
-
-
-def _bands() -> list[str]:
-    return [f"{low:g} to {high:g} per mm" for low, high in spectrum.BANDS]
 
 
 def _table(id: str, title: str, axes: Sequence, sides, probe: str, name: str) -> Table:

@@ -6,7 +6,7 @@ the yardstick's 95th percentile (or the measure's tolerance, below which nobody 
 twice that, and fails beyond. No grand score is formed: a section is as good as its worst check.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from functools import cached_property
@@ -145,6 +145,11 @@ class Section:
         """The worst of its checks."""
         return worst(check.verdict for check in self.checks)
 
+    @property
+    def counts(self) -> dict[Verdict, int]:
+        """How many checks have each verdict."""
+        return {verdict: sum(check.verdict == verdict for check in self.checks) for verdict in ORDER}
+
     def to_dict(self) -> dict:
         """JSON-able; figures are on the page only."""
         return {
@@ -152,7 +157,7 @@ class Section:
             "title": self.title,
             "question": self.question,
             "verdict": self.verdict.value,
-            "counts": {v.value: sum(check.verdict == v for check in self.checks) for v in ORDER},
+            "counts": {verdict.value: count for verdict, count in self.counts.items()},
             "checks": [check.to_dict() for check in self.checks],
             "tables": [asdict(table) for table in self.tables],
             "notes": list(self.notes),
@@ -171,6 +176,11 @@ class Comparison:
 def worst(verdicts) -> Verdict:
     """The worst of several; `NONE` of none."""
     return max(verdicts, key=ORDER.index, default=Verdict.NONE)
+
+
+def told(counts: Mapping[Verdict, int]) -> str:
+    """Counts of verdicts in words, the worst first: "1 fail, 3 pass"; empty where there is none."""
+    return ", ".join(f"{counts[verdict]} {verdict.value}" for verdict in reversed(ORDER) if counts[verdict])
 
 
 def compare(

@@ -66,7 +66,7 @@ def measure_set(
         facts.append(known)
         files[step.source.id] = step.files
         if "digests" in known:
-            records.append(Record(step.source.id, step.folder, versions, known))
+            records.append(Record(step.source.id, step.folder, versions))
         del step  # the next case is in memory already
     return Measured(tuple(records), tuple(facts), files)
 

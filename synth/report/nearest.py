@@ -7,7 +7,7 @@ import numpy as np
 
 from synth.lineage import ancestors, patient_of
 from synth.quality.neighbours import FEATURE_CASES, LEVELS, Level, Neighbours, feature_distances, neighbours
-from synth.quality.records import Record, stack
+from synth.quality.records import Record, all_have, stack
 from synth.report.sets import Sets
 
 # Below this distance a sample is a copy. Measured on 16 patients, and for thumbnails on 50 samples of the default
@@ -101,7 +101,7 @@ def levels(sets: Sets, training: Sequence[Record], holdout: Sequence[Record]) ->
 
 def with_features(records: Sequence[Record]) -> bool:
     """Whether all of them have the segmenter's features."""
-    return all(record.has("embedding") for record in records)
+    return all_have(records, "embedding")
 
 
 def ancestors_of(sets: Sets, record: Record) -> frozenset[str]:

@@ -17,13 +17,13 @@ import numpy as np
 from PIL import Image
 
 from synth.report.check_table import CLASSES, MARKS, badge, group, groups, shown, slug
-from synth.report.judge import FAIL_AT, ORDER, SPLITS, Figure, Section, Table, Verdict, Yardstick
+from synth.report.judge import FAIL_AT, ORDER, SPLITS, Figure, Section, Table, Verdict, Yardstick, told
 from synth.report.strip import draw
 from synth.viewer import policy
 
 NUMBERS = "report.json"
 _KINDS = {"png": "image/png", "svg": "image/svg+xml", "jpeg": "image/jpeg", "webp": "image/webp"}
-_PICTURE, _DARK, _WIDE = "picture", 64, 1.7  # class; level of a black corner; width over height of a wide chart
+_PICTURE, _WIDE = "picture", 1.7  # class of pictures of scans; width over height of a wide chart
 _FIRST = 8  # failing checks listed at the top
 _CLOSED = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 
@@ -152,8 +152,7 @@ def _run(report: Mapping) -> str:
 
 def _headline(sections: Sequence[Section]) -> str:
     count = Counter(section.verdict for section in sections)
-    told = [f"{count[v]} {v.value}" for v in reversed(ORDER) if count[v]]
-    return f"Of {len(sections)} sections: {', '.join(told)}." if told else "Nothing was compared."
+    return f"Of {len(sections)} sections: {told(count)}." if sections else "Nothing was compared."
 
 
 def _link(section: Section) -> str:
@@ -163,14 +162,15 @@ def _link(section: Section) -> str:
 
 
 def _card(section: Section) -> str:
-    count = Counter(check.verdict for check in section.checks)
-    present = [verdict for verdict in reversed(ORDER) if count[verdict]]
-    told = ", ".join(f"{count[verdict]} {verdict.value}" for verdict in present)
-    bars = "".join(f'<span class="edge-{CLASSES[v]}" style="flex:{count[v]}"></span>' for v in present)
+    count = section.counts
+    bars = "".join(
+        f'<span class="edge-{CLASSES[v]}" style="flex:{count[v]}"></span>' for v in reversed(ORDER) if count[v]
+    )
     return (
         f'<li class="edge-{CLASSES[section.verdict]}"><a href="#{slug(section.id)}">'
         f'<span class="name">{escape(section.title)}</span>{badge(section.verdict)}'
-        f'<span class="counts">{told or "no checks"}</span><span class="bars" aria-hidden="true">{bars}</span></a></li>'
+        f'<span class="counts">{told(count) or "no checks"}</span>'
+        f'<span class="bars" aria-hidden="true">{bars}</span></a></li>'
     )
 
 
@@ -240,8 +240,7 @@ def _place(figure: Figure) -> tuple[str, str]:
         return "across", ""
     with Image.open(BytesIO(figure.data)) as image:
         width, height = image.size
-        dark = max(image.convert("RGB").getpixel((0, 0))) < _DARK
-    style = f"across {_PICTURE}" if dark else "across" if width > _WIDE * height else ""
+    style = f"across {_PICTURE}" if figure.scans else "across" if width > _WIDE * height else ""
     return style, f' width="{width}" height="{height}"'
 
 

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synth.case_files import hash_id
-from synth.errors import DataError, ModelError, OutputError, printable
-from synth.leaks import ids_in, listed
+from synth.errors import DataError, OutputError, printable
+from synth.leaks import ids_in, listed, painter_card
 from synth.lineage import patient_of
 from synth.manifest import RUN, read_run
-from synth.models.weights import model_hash, read_card
+from synth.models.weights import read_card
 from synth.report.sources import CaseSet
 
 
@@ -119,14 +119,7 @@ def _card(synthetic: CaseSet, generator: str | Path | None) -> tuple[dict | None
         if generator is not None:
             return read_card(generator), ""
         return None, f"{printable(root / RUN)} names no generator ({type(error).__name__})"
-    try:
-        card = read_card(name if generator is None else generator)
-    except ModelError:
-        if generator is not None:
-            raise
-        return None, f"its generator {printable(str(name))} is not at hand (--generator takes its folder)"
-    if model_hash(card) == expected:
+    card = painter_card(root, name, expected, generator)
+    if card is not None:
         return card, ""
-    if generator is not None:
-        raise ModelError(f"model {generator}: is not the one that painted {root} ({name}, {expected}).")
     return None, f"its generator {printable(str(name))} ({expected}) is not at hand (--generator takes its folder)"

@@ -9,20 +9,21 @@ import numpy as np
 
 from synth import __version__
 from synth.errors import DataError, OutputError, printable
-from synth.exporters.files import atomic_write, remove_partials
+from synth.exporters.files import atomic_write, make_folder, remove_partials
 from synth.manifest import json_text
 from synth.models.weights import SEGMENTER, read_card
 from synth.report.build import Material, probes_of, sections_of
 from synth.report.config import ReportConfig
-from synth.report.judge import ORDER, Section, Verdict
+from synth.report.judge import ORDER, Section, Verdict, told
 from synth.report.measuring import Measured, measure_set
+from synth.report.page import NUMBERS, render
 from synth.report.roles import Split, split_real
 from synth.report.sets import Sets
 from synth.report.sources import CaseSet, checksum, open_set
 from synth.report.usefulness import read_utility
 
 SCHEMA, VERSION = "synth.report", 1
-PAGE, NUMBERS = "report.html", "report.json"
+PAGE = "report.html"
 CACHE = "features"  # in the report's folder, where no other is given
 RECONSTRUCTED = "reconstruct.json"
 Progress = Callable[[str], Callable[[Iterable], Iterable]]
@@ -55,9 +56,7 @@ class Report:
         """For the terminal: a line per section, and below it the worst of its checks."""
         out = []
         for section in self.sections:
-            counts = {v: sum(check.verdict == v for check in section.checks) for v in ORDER}
-            told = ", ".join(f"{n} {v.value}" for v, n in reversed(counts.items()) if n)
-            out.append(f"{section.title:<20}{section.verdict.value.upper():<12}{told}")
+            out.append(f"{section.title:<20}{section.verdict.value.upper():<12}{told(section.counts)}")
             if section.verdict in (Verdict.LOOK, Verdict.FAIL):
                 bad = [check for check in section.checks if check.verdict == section.verdict]
                 out += [f"  {check.title}: {check.reason}" for check in bad[:_SHOWN]]
@@ -116,8 +115,6 @@ def report(
         >>> report("set", "BraTS2021_TrainingData", "checked").below({"": Verdict.LOOK})  # doctest: +SKIP
         []
     """
-    from synth.report.page import render
-
     config, out = config or ReportConfig(), Path(out)
     cache = Path(cache) if cache is not None else out / CACHE
     _claim(out, cache, force)
@@ -130,19 +127,19 @@ def report(
     scans = sampled(scans, config, keep=painted.ids if paired else (), apart=split.holdout)
     card = read_card(config.segmenter, SEGMENTER)
     probes = probes_of(config.segmenter)
-    _make(out)
+    make_folder(out)
     remove_partials(out)
-    _make(cache)
+    make_folder(cache)
     ours = measure_set(painted, probes, cache, progress("measuring the synthetic set"))
     theirs = measure_set(scans, probes, cache, progress("measuring the real scans"))
     if not theirs.records:
         raise DataError(f"{scans.path}: none of its {len(theirs.facts)} cases can be used; {_first_problem(theirs)}")
     sets = _sets(ours, theirs, split, painted, paired, config.seed)
-    material = Material(sets, ours, theirs, painted, scans, card, *worth, cache, config, progress)
+    material = Material(sets, ours, theirs, painted, scans, card, *worth, config, progress)
     sections, viewer = sections_of(material)
     result = Report(tuple(sections), _about(material, split, config))
-    page = render(result.to_dict(), sections, viewer)
-    texts = {NUMBERS: json_text(result.to_dict(), what="the report", indent=1), PAGE: page}
+    numbers = result.to_dict()
+    texts = {NUMBERS: json_text(numbers, what="the report", indent=1), PAGE: render(numbers, sections, viewer)}
     # names of files may hold bytes that are no text
     written = {name: text.encode("utf-8", "backslashreplace") for name, text in texts.items()}
     for name, data in written.items():
@@ -165,13 +162,6 @@ def _claim(out: Path, cache: Path, force: bool) -> None:
         )
     if (PAGE in present or NUMBERS in present) and not force:
         raise OutputError(f"{out}: holds a report; give --force to replace it, or another --out.")
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: the folder cannot be made ({error.strerror}).") from error
 
 
 def _pooled(scans: CaseSet, held: CaseSet | None) -> CaseSet:

@@ -12,12 +12,12 @@ from synth.brats import AFFINE, GRID
 from synth.case import Case
 from synth.case_files import CaseFiles, scan_folder
 from synth.cases import examine_case
-from synth.errors import DataError, OutputError, SynthError, printable
+from synth.errors import SynthError, printable
 from synth.exporters.files import sha256_file
-from synth.exporters.hdf5_cases import open_cases, shard_paths
+from synth.exporters.hdf5_cases import is_hdf5, open_cases
 from synth.findings import Findings
 from synth.labels import keep_inside
-from synth.manifest import MANIFEST, read_entries
+from synth.lineage import records_of
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,10 @@ class CaseSet:
     problems: tuple[str, ...] = ()
     records: dict[str, dict] | None = field(default=None, repr=False)
 
+    def source(self, case_id: str) -> Source:
+        """The case of this id, which must be there."""
+        return next(source for source in self.sources if source.id == case_id)
+
     @property
     def ids(self) -> set[str]:
         """Ids of all cases."""
@@ -68,9 +72,8 @@ def open_set(path: str | Path, *, synthetic: bool = False) -> CaseSet:
         DataError: no such folder, no case in it, or a damaged manifest.
     """
     path = Path(path)
-    hdf5 = path.suffix == ".h5" or (path.is_dir() and bool(shard_paths(path)))
-    sources, problems = _hdf5(path) if hdf5 else _nifti(path)
-    records = _records(path) if synthetic and path.is_dir() else None  # a file's neighbours may be another set's
+    sources, problems = _hdf5(path) if is_hdf5(path) else _nifti(path)
+    records = records_of(path) if synthetic and path.is_dir() else None  # a file's neighbours may be another set's
     return CaseSet(path, sources, problems, records)
 
 
@@ -135,15 +138,6 @@ def _check_arrays(case: Case, path: Path, notes: Findings) -> None:
         notes.error(path, f"case {name}: has no labels; a report compares scans with labels.")
     elif not notes.errors:
         keep_inside(path, case.labels, case.brain, notes)
-
-
-def _records(folder: Path) -> dict[str, dict] | None:
-    if not (folder / MANIFEST).is_file():
-        return None
-    try:
-        return {record["id"]: record for record in read_entries(folder)}
-    except (OutputError, KeyError, TypeError) as error:
-        raise DataError(f"{folder / MANIFEST}: cannot be read ({error}); the set's lineage is unknown.") from error
 
 
 def checksum(files: dict[str, str]) -> str:

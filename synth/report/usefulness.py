@@ -11,10 +11,10 @@ from synth.errors import DataError, printable
 from synth.quality.bootstrap import mean_of_first, paired_bootstrap
 from synth.quality.records import Record, stack
 from synth.report.judge import SMALL, Check, Figure, Section, Table, Verdict, Yardstick, not_judged, number
+from synth.utility_result import ARMS, SCHEMA, VERSION
 
 LOSS_LOOK, LOSS_FAIL = 0.10, 0.25  # of Dice, below the real scans' mean; the segmenter's cases differ by 0.1 (sd)
 TSTR_LEAST = 0.85  # of the Dice that training on real scans gives
-SCHEMA = "synth.utility"
 
 
 def section(
@@ -35,7 +35,8 @@ def section(
         utility: what `synth utility` wrote (`read_utility`), None where it was not run.
         plot: its PNG.
     """
-    checks = [_dice_check(i, region, synthetic, real, unseen) for i, region in enumerate(REGIONS)]
+    ours, theirs = (dice_of(records) for records in (synthetic, real))
+    checks = [_dice_check(region, synthetic, ours[:, i], theirs[:, i], unseen) for i, region in enumerate(REGIONS)]
     checks += _utility_checks(utility)
     notes = [
         f"Dice: the segmenter {segmenter} finds the tumour in each scan; its labels are compared with those that come "
@@ -51,7 +52,7 @@ def section(
             "The real cases beside it are (also) those that the segmenter learnt from: their Dice is too high, and "
             "the synthetic set looks worse for it. Give hold-out cases for a fair yardstick."
         )
-    tables = [_case_table(synthetic)] if synthetic else []
+    tables = [_case_table(synthetic, ours)] if synthetic else []
     if utility is not None:
         tables.append(_utility_table(utility))
         notes += list(utility.get("notes", ()))
@@ -72,11 +73,15 @@ def section(
 _CAPTION = "Dice on real test cases: every line is one case, dots are means with their 95 % interval over cases."
 
 
-def _dice_check(index: int, region: str, synthetic: Sequence[Record], real: Sequence[Record], unseen: bool) -> Check:
+def dice_of(records: Sequence[Record]) -> np.ndarray:
+    """(cases, 3) Dice of WT, TC and ET between a case's labels and those that the segmenter finds."""
+    return stack(records, "embedding", "dice") if records else np.empty((0, len(REGIONS)))
+
+
+def _dice_check(region: str, synthetic: Sequence[Record], ours: np.ndarray, theirs: np.ndarray, unseen: bool) -> Check:
     id, group, title = f"usefulness.dice.{region}", "Labels fit the scans", f"Dice of the segmenter, {region}"
-    if not synthetic or not real:
+    if not len(ours) or not len(theirs):
         return not_judged(id, group, title, "no case that could be measured.")
-    ours, theirs = (stack(records, "embedding", "dice")[:, index] for records in (synthetic, real))
     mean, low, high = paired_bootstrap(ours, ours, mean_of_first)
     p5, p95 = np.percentile(theirs, (5, 95))
     what = f"single real cases{'' if unseen else ', learnt from'}; their mean in the middle"
@@ -147,8 +152,7 @@ def _sizes(utility: dict) -> dict[str, int]:
     return {name: int(n) for name, n in utility["sizes"].items()}
 
 
-def _case_table(synthetic: Sequence[Record]) -> Table:
-    dice = stack(synthetic, "embedding", "dice")
+def _case_table(synthetic: Sequence[Record], dice: np.ndarray) -> Table:
     order = np.argsort(dice[:, 0], kind="stable")[:20]
     rows = tuple((synthetic[i].id, *(round(float(v), 3) for v in dice[i])) for i in order)
     return Table("usefulness.cases", "Lowest Dice of whole tumour", ("case", *REGIONS), rows, "At most 20 cases.")
@@ -183,7 +187,7 @@ def read_utility(path: str | Path) -> tuple[dict, bytes | None]:
         path = results[0] if results else path / "utility.json"
     try:
         found = json.loads(path.read_bytes())
-        if found["schema"] != SCHEMA or found["version"] != 1:
+        if found["schema"] != SCHEMA or found["version"] != VERSION:
             raise ValueError(f"schema {found['schema']} {found['version']}")
         _check_result(found)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -208,5 +212,5 @@ def _check_result(found: dict) -> None:
             values = [] if undefined else [one["estimate"] if "estimate" in one else one["mean"], *one["interval"]]
             if not undefined and (len(values) != 3 or not np.isfinite(np.array(values, float)).all()):
                 raise ValueError(f"{name} of {region} is no number with its interval")
-    for arm in ("real", "synthetic", "both"):
+    for arm in ARMS:
         [float(found["summary"][arm][region]["median"]) for region in REGIONS]

@@ -193,9 +193,10 @@ def _law_check(usable: Sequence[dict], real: Sequence[dict]) -> Check:
         return not_judged(id, "Anatomy", title, "no case in which tissue could be found.")
     bad = {facts["id"]: facts["law"][0] for facts in judged if facts["law"]}
     share = len(bad) / len(judged)
-    usual = float(np.mean([bool(facts["law"]) for facts in real])) if real else 0.0
+    real_bad = sum(bool(facts["law"]) for facts in real)
+    usual = real_bad / len(real) if real else 0.0
     verdict = Verdict.PASS
-    chance = _chance(len(bad), len(judged), round(usual * len(real)), len(real))
+    chance = _chance(len(bad), len(judged), real_bad, len(real))
     for worse, (margin, unlikely) in ((Verdict.LOOK, LAW_LOOK), (Verdict.FAIL, LAW_FAIL)):
         if share > usual + margin and chance < unlikely:
             verdict = worse

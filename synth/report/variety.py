@@ -17,7 +17,7 @@ from synth.layout.space import box_of
 from synth.lineage import patient_of
 from synth.quality.distances import effective_number, squared_distances
 from synth.quality.neighbours import FEATURE_CASES, LEVELS, feature_distances, neighbours
-from synth.quality.records import Record, stack
+from synth.quality.records import Record, all_have, stack
 from synth.quality.similarity import MS_WINDOW, ms_scales, ms_ssim
 from synth.quality.thumbnail import HIGH, LOW, decoded
 from synth.report.feature_space import scaled
@@ -94,14 +94,14 @@ def repeats(sets: Sets, synthetic: Sequence[Record], real: Sequence[Record]) -> 
     """
     every, count = (*synthetic, *real), len(synthetic)
     features = None
-    if count > 1 and len(real) >= FEATURE_CASES and all(record.has("embedding") for record in every):
+    if count > 1 and len(real) >= FEATURE_CASES and all_have(every, "embedding"):
         ours, theirs = (stack(records, "embedding", "pooled") for records in (synthetic, real))
         features = _Screened.by(count, lambda rows: feature_distances(ours[rows], ours, theirs), COPY["features"])
     few = f"fewer than {FEATURE_CASES} real cases, whose features tell how far apart samples are."
     checks = []
     for level in ("image", "features"):
         id, title = f"diversity.repeats.{level}", f"samples that have a twin in the set, {TITLES[level]}"
-        if count > 1 and level == "image" and all(record.has("thumbnail") for record in every):
+        if count > 1 and level == "image" and all_have(every, "thumbnail"):
             checks.append(_repeats_check(id, title, synthetic, *_image_twins(synthetic, real, features), COPY[level]))
         elif features is not None and level == "features":
             checks.append(_repeats_check(id, title, synthetic, features.near, "all were compared", COPY[level]))
@@ -190,7 +190,7 @@ def _repeats_check(id: str, title: str, synthetic: Sequence[Record], near: np.nd
 
 def image_pairs(synthetic: Sequence[Record], real: Sequence[Record], seed: int) -> tuple[PairValues, PairValues]:
     """1 - MS-SSIM of pairs of thumbnails, mean of `SHOWN`, in the union of two brains; pairs drawn with the seed."""
-    if not all(record.has("thumbnail") for record in (*synthetic, *real)):
+    if not all_have((*synthetic, *real), "thumbnail"):
         return _none(synthetic), _none(real)
     return _unlike(synthetic, seed), _unlike(real, seed)
 
@@ -237,7 +237,7 @@ def _drawn_pairs(patients: Sequence[str], rng: np.random.Generator) -> np.ndarra
 
 def feature_pairs(synthetic: Sequence[Record], real: Sequence[Record], seed: int) -> tuple[PairValues, PairValues]:
     """Distance of all pairs in the segmenter's features, root mean square over these, in real standard deviations."""
-    if not synthetic or len(real) < LEAST or not all(record.has("embedding") for record in (*synthetic, *real)):
+    if not synthetic or len(real) < LEAST or not all_have((*synthetic, *real), "embedding"):
         return _none(synthetic), _none(real)
     sides = []
     for rows in scaled(synthetic, real, "pooled"):
@@ -266,7 +266,7 @@ def number_check(synthetic: Sequence[Record], real: Sequence[Record], seed: int)
     """The Vendi score in the segmenter's features, of as many samples as half the real set has cases."""
     id, title = "diversity.variety.number", "how many different cases a group of samples amounts to (Vendi score)"
     size = min(len(real) // 2, len(synthetic))
-    if size < LEAST or not all(record.has("embedding") for record in (*synthetic, *real)):
+    if size < LEAST or not all_have((*synthetic, *real), "embedding"):
         return not_judged(id, "Variety", title, "too few cases, or the embedding was not measured.")
     ours, theirs = scaled(synthetic, real, "pooled")
     width = float(np.sqrt(np.median(squared_distances(theirs, theirs)[np.triu_indices(len(theirs), 1)]))) / 2
