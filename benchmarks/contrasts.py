@@ -12,8 +12,8 @@ import nibabel as nib
 import numpy as np
 
 from synth.brats import MODALITIES
+from synth.disk.manifest import read_entries
 from synth.layout.sampler import LayoutRecipe, LayoutSampler
-from synth.manifest import read_entries
 from synth.sources import data_sources, embedded_sources
 
 RULES = {

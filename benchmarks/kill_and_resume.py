@@ -22,7 +22,7 @@ import nibabel as nib
 import numpy as np
 from PIL import Image
 
-from synth.manifest import MANIFEST
+from synth.disk.manifest import MANIFEST
 
 SYNTH = [sys.executable, "-c", "from synth.cli import main; main()"]
 

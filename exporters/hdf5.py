@@ -25,8 +25,8 @@ import h5py
 from synth import __version__
 from synth.brats import NAMINGS, Naming, Tumour
 from synth.case import Case
+from synth.disk.files import atomic_path, atomic_write, case_path, remove_partials
 from synth.errors import DataError, OutputError
-from synth.exporters.files import atomic_path, atomic_write, case_path, remove_partials
 from synth.exporters.hdf5_cases import STAGING, Hdf5Cases, open_cases, shard_paths
 from synth.exporters.hdf5_packed import COMPRESSIONS, PackedCase, pack
 

@@ -21,9 +21,9 @@ import numpy as np
 
 from synth.brats import MODALITIES, NAMINGS, Naming
 from synth.case import Case
+from synth.disk.manifest import json_text
 from synth.errors import DataError
 from synth.exporters.nifti import to_int16
-from synth.manifest import json_text
 
 try:
     from isal import isal_zlib as _deflate

@@ -17,8 +17,8 @@ import numpy as np
 
 from synth.brats import MODALITIES, NAMINGS, Naming
 from synth.case import Case
+from synth.disk.files import atomic_folder, atomic_write, case_path, changed_files
 from synth.errors import OutputError
-from synth.exporters.files import atomic_folder, atomic_write, case_path, changed_files
 
 try:
     from isal import isal_zlib as _deflate

@@ -1,6 +1,5 @@
 """Where the cases of a dataset folder are: by file name alone, in whatever folders people keep them."""
 
-import hashlib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -173,8 +172,3 @@ def _no_case(root: Path, others: Counter, paths: list[Path]) -> str:
     counts = " and ".join(f"{n} {kind}{'s' if n > 1 else ''}" for kind, n in sorted(others.items()))
     found = f"{counts} ({listing([str(path.relative_to(root)) for path in paths])})" if paths else "no file at all"
     return f"{printable(root)}: no BraTS case found; looked for {wanted} in it and all folders below, found {found}."
-
-
-def hash_id(case_id: str) -> str:
-    """An id that tells whether a case was used, to those who know its name, and nothing to others."""
-    return hashlib.sha256(case_id.encode()).hexdigest()[:16]

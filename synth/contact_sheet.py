@@ -20,8 +20,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from synth.brats import MODALITIES, REGIONS
 from synth.case import Case
+from synth.disk.files import atomic_write
 from synth.errors import DataError
-from synth.exporters.files import atomic_write
 from synth.exporters.nifti import to_int16
 
 TILE = (168, 200)  # width and height in mm: a BraTS brain and a margin

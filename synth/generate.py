@@ -18,16 +18,16 @@ from synth.ahead import ahead
 from synth.brats import NAMINGS
 from synth.case import Case
 from synth.contact_sheet import ContactSheet
+from synth.disk.files import atomic_write
+from synth.disk.manifest import Manifest, json_text
 from synth.errors import OutputError, SynthError
 from synth.exporters import EXPORTERS, open_exporter
-from synth.exporters.files import atomic_write
 from synth.gate import Gate, GateReport, painted
 from synth.layout.coverage import Coverage, coverage, survey
 from synth.layout.edits.recipe import Recipe, is_preset
 from synth.layout.layout import Layout
 from synth.layout.plan import Plan
 from synth.layout.sampler import LayoutRecipe, LayoutSampler, attempt_branch
-from synth.manifest import Manifest, json_text
 from synth.run_folder import COVERAGE, RECIPES, SHEET, Quarantine, claim, scores_note
 from synth.sources import Sources
 from synth.style import Style

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from synth.case_files import hash_id
+from synth.disk.manifest import RUN, read_run
 from synth.errors import DataError, ModelError, OutputError, printable
-from synth.manifest import RUN, read_run
+from synth.lineage import hash_id
 from synth.models.weights import model_hash, read_card
 from synth.trainers.annotated import Annotated
 from synth.trainers.patches import LabelledCase

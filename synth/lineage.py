@@ -1,10 +1,7 @@
 """Whose anatomy is in a case: the patient behind an id, and the patients that a synthetic case descends from."""
 
+import hashlib
 import re
-from pathlib import Path
-
-from synth.errors import DataError, OutputError
-from synth.manifest import MANIFEST, read_entries
 
 _TIMEPOINT = re.compile(r"^(brats1[789]_.+)_\d{1,2}$|^(BraTS-[A-Z]+-\d+)-\d{3}$", re.IGNORECASE)
 _ATLAS = "atlas-"
@@ -26,15 +23,6 @@ def ancestors(record: dict) -> frozenset[str]:
     return frozenset(patient_of(name) for name in names if name and not name.startswith(_ATLAS))
 
 
-def records_of(folder: Path) -> dict[str, dict] | None:
-    """The manifest's records of a set by case id; None where it has no manifest.
-
-    Raises:
-        DataError: the manifest is damaged.
-    """
-    if not (folder / MANIFEST).is_file():
-        return None
-    try:
-        return {record["id"]: record for record in read_entries(folder)}
-    except (OutputError, KeyError, TypeError) as error:
-        raise DataError(f"{folder / MANIFEST}: cannot be read ({error}); the set's lineage is unknown.") from error
+def hash_id(case_id: str) -> str:
+    """An id that tells whether a case was used, to those who know its name, and nothing to others."""
+    return hashlib.sha256(case_id.encode()).hexdigest()[:16]

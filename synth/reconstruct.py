@@ -13,9 +13,9 @@ from synth.brats import MODALITIES
 from synth.case import Case
 from synth.cases import find_cases, read_case
 from synth.contact_sheet import ContactSheet
+from synth.disk.files import atomic_write
 from synth.errors import OutputError, SynthError
 from synth.exporters import open_exporter
-from synth.exporters.files import atomic_write
 from synth.generate import to_case
 from synth.layout.layout import Layout
 from synth.layout.tissue import extract_layout

@@ -13,13 +13,13 @@ from pathlib import Path
 from synth import __version__
 from synth.brats import NAMINGS
 from synth.case_files import QUARANTINE
+from synth.disk.manifest import MANIFEST, read_entries, read_run
 from synth.errors import DataError, ModelError, OutputError, SynthError
 from synth.exporters.nifti import gzip_bytes, nifti_bytes
 from synth.generate import GenerateConfig, Generation, SampleRecipe, repeatable
 from synth.layout.inputs import Input, extracted, find_inputs
 from synth.layout.sampler import LayoutRecipe, LayoutSampler
 from synth.layout_sets import FORMAT, write_layout
-from synth.manifest import MANIFEST, read_entries, read_run
 from synth.sources import Sources, embedded_sources
 from synth.style import Style
 from synth.style_prior import shipped_style_prior

@@ -19,9 +19,9 @@ from synth.ahead import ahead
 from synth.brats import NAMINGS, REGIONS
 from synth.case import Case
 from synth.contact_sheet import MAX_ROWS, ContactSheet
+from synth.disk.files import atomic_write, changed_files
+from synth.disk.manifest import Manifest, json_text, read_run, recorded_files, remove_run
 from synth.errors import OutputError, SynthError, printable
-from synth.exporters.files import atomic_write, changed_files
-from synth.manifest import Manifest, json_text, read_run, recorded_files, remove_run
 from synth.postprocess import Postprocess
 from synth.scans import Scan, find_scans, read_segmentation, write_segmentation
 from synth.segmenters import load_model, median_postprocess, trained_on

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from synth.case_files import hash_id
 from synth.errors import ModelError
+from synth.lineage import hash_id
 from synth.postprocess import Postprocess
 
 if TYPE_CHECKING:

@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
-from synth.case_files import hash_id
+from synth.disk.files import atomic_write
+from synth.disk.lock import FolderLock
+from synth.disk.manifest import json_text
 from synth.errors import DataError, ModelError, OutputError
-from synth.exporters.files import atomic_write
 from synth.leaks import lineage_notes, refuse_copies, refuse_leaks
-from synth.lock import FolderLock
-from synth.manifest import json_text
+from synth.lineage import hash_id
 from synth.models.segmenting import Segmenter
 from synth.models.weights import save_segmenter
 from synth.quality.segmentation import region_dice

@@ -8,8 +8,8 @@ import numpy as np
 
 from synth import __version__
 from synth.brats import REGIONS
-from synth.exporters.files import atomic_write
-from synth.manifest import json_text
+from synth.disk.files import atomic_write
+from synth.disk.manifest import json_text
 from synth.quality.bootstrap import difference, mean_of_first, paired_bootstrap, ratio
 
 SCHEMA, VERSION = "synth.utility", 1

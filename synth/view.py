@@ -8,8 +8,8 @@ from pathlib import Path
 from synth.case import Case
 from synth.case_files import CaseFiles, scan_folder
 from synth.cases import read_case
+from synth.disk.files import atomic_write
 from synth.errors import DataError, OutputError, printable
-from synth.exporters.files import atomic_write
 from synth.exporters.hdf5_cases import is_hdf5, open_cases
 from synth.layout.inputs import find_inputs
 from synth.viewer import ViewerCase, compact, compact_layout, viewer_html

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from phantoms import phantom_case, phantom_sources
 
+from synth.disk.manifest import Manifest
 from synth.errors import DataError
 from synth.exporters import open_exporter
 from synth.lineage import ancestors, patient_of
-from synth.manifest import Manifest
 from synth.trainers.annotated import Annotated, find_annotated
 from synth.trainers.folds import refuse_relatives, sources_without, split
 

@@ -7,8 +7,8 @@ from commands import invoke
 from phantoms import embed, phantom_case, write_case
 
 from synth.cli.segmenter_options import training_of
+from synth.disk.manifest import Manifest
 from synth.exporters import open_exporter
-from synth.manifest import Manifest
 
 TINY = "--width 4 --patch 32 --steps 2 --batch 1 --quiet"
 OPTIONS = {

@@ -22,10 +22,11 @@ import SimpleITK
 
 from synth.brats import AFFINE, MODALITIES, NAMINGS
 from synth.case import Case
+from synth.disk import files
+from synth.disk.manifest import Manifest
 from synth.errors import DataError, OutputError
-from synth.exporters import EXPORTERS, files, hdf5_packed, nifti, open_exporter
+from synth.exporters import EXPORTERS, hdf5_packed, nifti, open_exporter
 from synth.exporters.hdf5 import open_cases
-from synth.manifest import Manifest
 
 SHAPE = (37, 45, 34)  # no two axes alike, none a multiple of the block
 SKEWED = np.array([[-0.9, 0.1, 0.05, 31.5], [0.12, -1.1, 0.02, 90.25], [0.03, -0.02, 1.3, -7.75], [0, 0, 0, 1]])

@@ -24,12 +24,12 @@ from phantoms import phantom_sources
 
 import synth.models.weights
 from synth.brats import MODALITIES, NAMINGS
+from synth.disk.manifest import MANIFEST, RUN, Manifest, read_entries
 from synth.errors import LayoutError, ModelError, OutputError, SynthError
 from synth.exporters.hdf5 import Hdf5Exporter, open_cases
 from synth.exporters.nifti import NiftiExporter
 from synth.generate import SHEET, GenerateConfig, Generation, generate, write_recipes
 from synth.layout.sampler import LayoutRecipe
-from synth.manifest import MANIFEST, RUN, Manifest, read_entries
 from synth.models.generator import GeneratorConfig, build_generator
 from synth.models.weights import save_generator
 
@@ -410,7 +410,7 @@ def test_folders_of_others_are_never_touched(name, mode, make, tmp_path):
 
 
 def test_two_runs_into_one_folder_are_refused(make, run):
-    from synth.lock import FolderLock
+    from synth.disk.lock import FolderLock
 
     lock = FolderLock(run)
     try:

@@ -9,9 +9,9 @@ import sys
 import numpy as np
 import pytest
 
-from synth import lock, manifest
+from synth.disk import lock, manifest
+from synth.disk.manifest import MANIFEST, RUN, Manifest, read_entries, read_run
 from synth.errors import OutputError
-from synth.manifest import MANIFEST, RUN, Manifest, read_entries, read_run
 
 CONFIG = {"n": 5, "seed": 1, "model": {"name": "vox2vox", "sha256": "ab"}, "size": (1, 2)}
 
@@ -185,7 +185,7 @@ def test_what_a_killed_run_left_is_cleared_and_nothing_else(tmp_path):
 
 HOLD = """
 import sys, time
-from synth.lock import FolderLock
+from synth.disk.lock import FolderLock
 lock = FolderLock(sys.argv[1])
 print("held", flush=True)
 time.sleep(60)

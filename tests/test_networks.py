@@ -154,7 +154,7 @@ def test_damaged_or_missing_models_are_told(model, tmp_path):
 
 
 def test_weights_of_another_network_are_refused(model):
-    from synth.exporters.files import sha256_file
+    from synth.disk.files import sha256_file
 
     _, folder = model
     path = folder / "generator.weights.h5"

@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from synth.disk.settings import MAX_BYTES
 from synth.errors import LayoutError
 from synth.layout.edits import EDITS
 from synth.layout.edits.presets import HEALTHY_PRESETS, PRESETS
 from synth.layout.edits.recipe import Choice, Recipe, options_of, pick, step
-from synth.layout.settings import MAX_BYTES
 
 TEXT = """
 # every sample goes through these steps in order

@@ -4,8 +4,8 @@ from pathlib import Path
 import pytest
 
 from synth import leaks
-from synth.case_files import hash_id
 from synth.errors import DataError, ModelError
+from synth.lineage import hash_id
 from synth.models.weights import model_hash, read_card
 from synth.report.roles import read_ids, split_real
 from synth.report.sources import CaseSet, Source

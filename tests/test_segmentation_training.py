@@ -421,7 +421,7 @@ def test_folds_predict_every_case_by_a_model_that_never_saw_it(tmp_path):
 
 def test_a_generator_that_knows_held_out_cases_is_told_of(tmp_path):
     """The shipped generator's card has hashed ids: a case of that name, held out, must be spoken of."""
-    from synth.case_files import hash_id
+    from synth.lineage import hash_id
     from synth.models.weights import model_hash, read_card
 
     card = read_card("default")

@@ -8,10 +8,10 @@ import pytest
 from click.testing import CliRunner
 from phantoms import embed, phantom_case, write_case
 
-from synth.case_files import hash_id
 from synth.cli import COMMANDS, main
 from synth.errors import DataError, ModelError, OutputError
 from synth.leaks import lineage_notes, refuse_copies, refuse_leaks
+from synth.lineage import hash_id
 from synth.models.generator import GeneratorConfig
 from synth.models.weights import load_segmenter, model_hash, read_card
 from synth.trainers import segmenter as segmenter_training

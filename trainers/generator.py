@@ -9,9 +9,9 @@ import keras
 import numpy as np
 
 from synth.brats import MODALITIES
-from synth.case_files import hash_id
 from synth.cases import find_cases
 from synth.errors import ModelError
+from synth.lineage import hash_id
 from synth.models.discriminator import build_discriminator
 from synth.models.generator import GeneratorConfig, build_generator
 from synth.models.inference import LayoutPainter

@@ -15,8 +15,8 @@ import numpy as np
 import tensorflow as tf
 
 from synth.case import Case, zscored
+from synth.disk.files import atomic_folder
 from synth.errors import DataError
-from synth.exporters.files import atomic_folder
 from synth.layout.layout import bounding_box
 from synth.trainers.augment import SegmentationAugment
 from synth.trainers.data import PatchConfig, crop, patch_centre, patch_start

@@ -9,11 +9,11 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from synth.case_files import hash_id
+from synth.disk.files import atomic_write
 from synth.errors import DataError, ModelError
-from synth.exporters.files import atomic_write
 from synth.generate import GenerateConfig, Generation
 from synth.leaks import lineage_notes, refuse_copies, seen_by_generator
+from synth.lineage import hash_id
 from synth.models.segmenter import SegmenterConfig, build_patchgan, build_segmenter
 from synth.models.segmenting import Segmenter
 from synth.models.weights import CARD, SEGMENTER, load_segmenter, read_card, save_segmenter

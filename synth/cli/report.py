@@ -52,7 +52,7 @@ def command(synthetic, real, out, holdout, train_ids, utility, cache, fail_under
       synth report --synthetic set --real train --out checked --fail-under memorisation=pass --fail-under 0.8
     """  # noqa: D301 (click needs the real backspace)
     from synth.cli.progress import bar
-    from synth.manifest import json_text
+    from synth.disk.manifest import json_text
     from synth.report.bars import read_bars
     from synth.report.config import ReportConfig
     from synth.report.roles import read_ids

@@ -128,7 +128,7 @@ def save_layout(layout: Layout, folder: str | os.PathLike, style=None, source: s
     target.mkdir(parents=True, exist_ok=True)
     write_nifti(target / f"{layout.id}_tumour.nii.gz", layout.tumour, layout.affine)
     if style is not None:
-        from synth.exporters.files import atomic_write
+        from synth.disk.files import atomic_write
 
         with atomic_write(target / f"{layout.id}_style.json") as handle:
             handle.write((json.dumps({**style.to_dict(), "source": source}, indent=1) + "\n").encode())

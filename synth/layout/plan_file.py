@@ -29,6 +29,7 @@ from math import lcm
 from pathlib import Path
 from typing import Any
 
+from synth.disk.settings import is_number, read_settings, short
 from synth.errors import LayoutError, printable
 from synth.layout.facts import describe
 from synth.layout.law import MIN_VOLUME_ML
@@ -46,7 +47,6 @@ from synth.layout.plan import (
     matched,
     reduced,
 )
-from synth.layout.settings import is_number, read_settings, short
 
 MAX_VOLUME_ML = 1000.0  # more than any head has room for; what a brain can hold, the law says
 

@@ -14,8 +14,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from synth.contact_sheet import COLOURS, MAX_ROWS, upright
+from synth.disk.files import atomic_write, make_folder
 from synth.errors import DataError, OutputError
-from synth.exporters.files import atomic_write, make_folder
 from synth.layout.inputs import Input
 from synth.layout.layout import Layout, bounding_box
 from synth.layout.space import spacing

@@ -14,8 +14,8 @@ import h5py
 import keras
 import numpy as np
 
+from synth.disk.files import atomic_write, sha256_file
 from synth.errors import ModelError
-from synth.exporters.files import atomic_write, sha256_file
 from synth.models.generator import GeneratorConfig, build_generator
 from synth.models.inference import LayoutPainter
 from synth.models.segmenter import SegmenterConfig, build_segmenter

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
+from synth.disk.files import atomic_write
 from synth.errors import DataError
-from synth.exporters.files import atomic_write
 from synth.quality.probes import Probe
 
 # what a changed byte makes of an archive

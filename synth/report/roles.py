@@ -4,11 +4,10 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from synth.case_files import hash_id
+from synth.disk.manifest import RUN, read_run
 from synth.errors import DataError, OutputError, printable
 from synth.leaks import ids_in, listed, painter_card
-from synth.lineage import patient_of
-from synth.manifest import RUN, read_run
+from synth.lineage import hash_id, patient_of
 from synth.models.weights import read_card
 from synth.report.sources import CaseSet
 

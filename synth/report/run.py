@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from synth import __version__
+from synth.disk.files import atomic_write, make_folder, remove_partials
+from synth.disk.manifest import json_text
 from synth.errors import DataError, OutputError, printable
-from synth.exporters.files import atomic_write, make_folder, remove_partials
-from synth.manifest import json_text
 from synth.models.weights import SEGMENTER, read_card
 from synth.report.build import Material, probes_of, sections_of
 from synth.report.config import ReportConfig

@@ -12,12 +12,12 @@ from synth.brats import AFFINE, GRID
 from synth.case import Case
 from synth.case_files import CaseFiles, scan_folder
 from synth.cases import examine_case
+from synth.disk.files import sha256_file
+from synth.disk.manifest import records_of
 from synth.errors import SynthError, printable
-from synth.exporters.files import sha256_file
 from synth.exporters.hdf5_cases import is_hdf5, open_cases
 from synth.findings import Findings
 from synth.labels import keep_inside
-from synth.lineage import records_of
 
 
 @dataclass(frozen=True)

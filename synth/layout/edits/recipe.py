@@ -21,9 +21,9 @@ from typing import Any
 
 import numpy as np
 
+from synth.disk.settings import is_number, read_settings, short
 from synth.errors import LayoutError, printable
 from synth.layout.edits.edit import EDITS, Edit, edit_class, parse_edit
-from synth.layout.settings import is_number, read_settings, short
 
 _GIVEN = ("target", "donor", "wish")  # keywords of `draw` that the sampler fills
 _SUFFIXES = (".yaml", ".yml", ".json")

@@ -124,7 +124,7 @@ def partial_name(path: Path, role: str = "") -> Path:
 def remove_partials(folder: str | os.PathLike, names: str = "*") -> int:
     """Delete what killed writers left behind in `folder`, for final names of this glob pattern; return how many.
 
-    Only for a folder that no other process writes to at the moment (`synth.manifest` holds the lock).
+    Only for a folder that no other process writes to at the moment (`synth.disk.manifest` holds the lock).
     """
     left = [path for path in Path(folder).glob(f".{names}.*{PARTIAL}") if _LEFT.search(path.name)]
     for path in left:

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from synth.errors import OutputError
-from synth.exporters.files import atomic_write, make_folder, remove_partials
-from synth.lock import FolderLock
+from synth.disk.files import atomic_write, make_folder, remove_partials
+from synth.disk.lock import FolderLock
+from synth.errors import DataError, OutputError
 
 MANIFEST = "manifest.jsonl"
 RUN = "run.json"
@@ -185,6 +185,20 @@ def read_entries(folder: str | os.PathLike) -> list[dict]:
         raise OutputError(f"{path}: expected the manifest of a run, found no such file.")
     lines, _ = _read_lines(path)
     return [json.loads(line) for line in lines.values()]
+
+
+def records_of(folder: Path) -> dict[str, dict] | None:
+    """The manifest's records of a set by case id; None where it has no manifest.
+
+    Raises:
+        DataError: the manifest is damaged.
+    """
+    if not (folder / MANIFEST).is_file():
+        return None
+    try:
+        return {record["id"]: record for record in read_entries(folder)}
+    except (OutputError, KeyError, TypeError) as error:
+        raise DataError(f"{folder / MANIFEST}: cannot be read ({error}); the set's lineage is unknown.") from error
 
 
 def read_run(folder: str | os.PathLike) -> dict:
