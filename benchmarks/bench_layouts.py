@@ -12,8 +12,10 @@ from collections import Counter
 
 import numpy as np
 
-from synth.layout import AtlasAnatomies, LayoutSampler, folder_sources
+from synth.datasets.layout_files import folder_sources
+from synth.layout.anatomy import AtlasAnatomies
 from synth.layout.edits import EDITS
+from synth.layout.sampler import LayoutSampler
 
 
 def timed(action, *args, **options):

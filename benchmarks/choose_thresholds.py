@@ -9,7 +9,7 @@ labels, descend from the training cases alone, and were not trained on.
 
 import argparse
 
-from synth.cases import find_cases, read_case
+from synth.datasets.cases import find_cases, read_case
 from synth.models.weights import load_segmenter, save_segmenter
 from synth.postprocess import choose
 from synth.quality.segmentation import measure, summary, table

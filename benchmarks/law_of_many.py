@@ -16,8 +16,10 @@ from collections import Counter
 import numpy as np
 from scipy.ndimage import binary_fill_holes, label
 
-from synth.layout import AtlasAnatomies, LayoutSampler, folder_sources
+from synth.datasets.layout_files import folder_sources
+from synth.layout.anatomy import AtlasAnatomies
 from synth.layout.layout import Layout
+from synth.layout.sampler import LayoutSampler
 from synth.layout.space import box_of
 
 PRESETS = ("standard", "gentle", "wild")

@@ -13,10 +13,12 @@ from collections import Counter
 
 import numpy as np
 
-from synth.layout import AtlasAnatomies, LayoutRecipe, LayoutSampler, folder_sources
+from synth.datasets.layout_files import folder_sources
+from synth.layout.anatomy import AtlasAnatomies
 from synth.layout.coverage import coverage, survey
 from synth.layout.facts import describe
 from synth.layout.plan import level_name
+from synth.layout.sampler import LayoutRecipe, LayoutSampler
 
 
 def main():

@@ -19,9 +19,10 @@ from scipy.stats import ks_2samp
 from tqdm import tqdm
 
 from synth.brats import AFFINE
-from synth.layout import AtlasAnatomies, LayoutSampler
+from synth.layout.anatomy import AtlasAnatomies
 from synth.layout.facts import describe
 from synth.layout.layout import Layout
+from synth.layout.sampler import LayoutSampler
 from synth.layout.space import MIDLINE, ball_radius, box_of
 
 HALVINGS = 200

@@ -15,7 +15,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from synth.brats import MODALITIES
-from synth.cases import find_cases, read_case
+from synth.datasets.cases import find_cases, read_case
 from synth.layout.tissue import extract_layout
 from synth.quality.similarity import healthy_tissue, scaled, texture_level
 from synth.reconstruct import painter_image

@@ -15,13 +15,14 @@ from pathlib import Path
 
 from synth import __version__
 from synth.ahead import ahead
+from synth.datasets.layout_files import save_layout
 from synth.disk.files import changed_files, sha256_file
 from synth.disk.manifest import Manifest, json_text, read_entries, read_run, recorded_files, remove_run
 from synth.errors import LayoutError, OutputError, SynthError
 from synth.generate import COVERAGE, Generation, write_coverage
 from synth.layout.coverage import Coverage
 from synth.layout.inputs import Input
-from synth.layout.layout import Layout, save_layout
+from synth.layout.layout import Layout
 from synth.layout.sampler import LayoutSampler
 from synth.style import Style
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from synth.brats import MODALITIES
 from synth.case import Case
-from synth.cases import find_cases, read_case
 from synth.contact_sheet import ContactSheet
+from synth.datasets.cases import find_cases, read_case
 from synth.disk.files import atomic_write
 from synth.errors import OutputError, SynthError
 from synth.exporters import open_exporter

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from synth import __version__
 from synth.brats import NAMINGS
-from synth.case_files import QUARANTINE
+from synth.datasets.case_files import QUARANTINE
 from synth.disk.manifest import MANIFEST, read_entries, read_run
 from synth.errors import DataError, ModelError, OutputError, SynthError
 from synth.exporters.nifti import gzip_bytes, nifti_bytes

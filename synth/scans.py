@@ -11,7 +11,7 @@ import numpy as np
 
 from synth.brats import MODALITIES, NAMINGS
 from synth.case import Case
-from synth.cases import find_cases, read_case
+from synth.datasets.cases import find_cases, read_case
 from synth.disk.files import atomic_folder, case_path, sha256_file
 from synth.errors import DataError, OutputError, printable
 from synth.exporters.hdf5_cases import is_hdf5, open_cases

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from synth.datasets.layout_files import folder_sources, list_layouts, load_style
 from synth.errors import LayoutError, SynthError
-from synth.layout.extract import extract_layouts, load_style
-from synth.layout.layout import list_layouts
-from synth.layout.sampler import LayoutSource, folder_sources
+from synth.layout.extract import extract_layouts
+from synth.layout.sampler import LayoutSource
 from synth.style import Style
 from synth.style_prior import StylePrior, shipped_style_prior
 

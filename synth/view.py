@@ -6,8 +6,8 @@ from functools import partial
 from pathlib import Path
 
 from synth.case import Case
-from synth.case_files import CaseFiles, scan_folder
-from synth.cases import read_case
+from synth.datasets.case_files import CaseFiles, scan_folder
+from synth.datasets.cases import read_case
 from synth.disk.files import atomic_write
 from synth.errors import DataError, OutputError, printable
 from synth.exporters.hdf5_cases import is_hdf5, open_cases

@@ -11,7 +11,7 @@ from scipy.ndimage import affine_transform, gaussian_filter
 
 from synth.brats import NAMINGS
 from synth.case import Case
-from synth.cases import CaseFiles, read_case
+from synth.datasets.cases import CaseFiles, read_case
 from synth.exporters import open_exporter
 from synth.layout.tissue import extract_layout
 from synth.reconstruct import painter_image

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from phantoms import SHAPE, phantom_case, write_case
 
-import synth.volume
+import synth.datasets.volume
 from synth.brats import AFFINE, MODALITIES, NAMINGS, Tumour
-from synth.cases import check_dataset, find_cases, read_case
+from synth.datasets.cases import check_dataset, find_cases, read_case
 from synth.errors import DataError, SynthError
 
 
@@ -302,8 +302,8 @@ def test_any_header_is_read_or_refused(tmp_path, case):
 
 
 def test_the_standard_library_stands_in_for_isal(tmp_path, case, monkeypatch):
-    monkeypatch.setattr(synth.volume, "_gzip", gzip)
-    monkeypatch.setattr(synth.volume, "_inflate", zlib)
+    monkeypatch.setattr(synth.datasets.volume, "_gzip", gzip)
+    monkeypatch.setattr(synth.datasets.volume, "_inflate", zlib)
     folder = write_case(tmp_path, case)
     np.testing.assert_array_equal(only(tmp_path).images, case.images)
     path = folder / "Phantom_001_t1.nii.gz"

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 from phantoms import embed, phantom_case, write_case
 
-import synth.volume
+import synth.datasets.volume
 from synth.brats import AFFINE, NAMINGS
 from synth.cli import main
 
@@ -317,7 +317,9 @@ def test_a_file_without_permission(folder, monkeypatch):
     def denied(*args):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(synth.volume, "open", denied, raising=False)  # root may read everything: chmod tests nothing
+    monkeypatch.setattr(
+        synth.datasets.volume, "open", denied, raising=False
+    )  # root may read everything: chmod tests nothing
     result = check(folder.parent, "--quiet")
     assert result.exit_code == 1
     assert result.output.count("cannot be read (Permission denied); check the file, its permissions") == 5

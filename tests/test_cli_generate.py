@@ -15,9 +15,9 @@ import synth.layout.extract
 import synth.models.weights
 import synth.reconstruct
 import synth.sources
+from synth.datasets.layout_files import save_layout
 from synth.disk.manifest import read_entries, read_run
 from synth.errors import DataError, LayoutError
-from synth.layout.layout import save_layout
 from synth.models.generator import GeneratorConfig, build_generator
 from synth.models.weights import save_generator
 from synth.reconstruct import Comparison

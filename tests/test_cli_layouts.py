@@ -13,11 +13,10 @@ from commands import files, invoke
 from phantoms import head_layout, phantom_sources
 
 from synth.cli import main
+from synth.datasets.layout_files import load_layout, load_style, save_layout
 from synth.disk.manifest import read_entries, read_run
 from synth.errors import LayoutError
 from synth.generate import GenerateConfig, Generation
-from synth.layout.extract import load_style
-from synth.layout.layout import load_layout, save_layout
 from synth.layout_sets import STRIDE, edit_layouts
 from synth.sources import data_sources
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from synth.cases import find_cases, read_case
+from synth.datasets.cases import find_cases, read_case
 from synth.generate import GenerateConfig, Generation
 from synth.models.weights import load_generator
 from synth.quality.similarity import healthy_tissue, texture_level

@@ -8,7 +8,7 @@ from skimage.feature import graycomatrix, graycoprops
 
 from synth.brats import CLASSES, MODALITIES
 from synth.case import Case
-from synth.cases import find_cases, read_case
+from synth.datasets.cases import find_cases, read_case
 from synth.layout.layout import Layout
 from synth.layout.space import box_of
 from synth.quality import anatomy, intensity, spectrum, texture

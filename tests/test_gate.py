@@ -15,13 +15,13 @@ from phantoms import phantom_case, phantom_layout, phantom_sources
 import synth.models.weights
 import synth.segmenters
 from synth.brats import REGIONS, Tumour
-from synth.cases import find_cases
+from synth.datasets.cases import find_cases
+from synth.datasets.layout_files import save_layout
 from synth.disk.manifest import MANIFEST, RUN, Manifest, read_entries, read_run
 from synth.errors import DataError, LayoutError, ModelError, OutputError, SynthError
 from synth.exporters.hdf5 import open_cases
 from synth.gate import Gate, Verdict, thresholds_of
 from synth.generate import GenerateConfig, Generation, generate
-from synth.layout.layout import save_layout
 from synth.layout.sampler import LayoutSampler
 from synth.models.generator import GeneratorConfig, build_generator
 from synth.models.segmenter import SegmenterConfig, build_segmenter

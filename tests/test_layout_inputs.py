@@ -3,10 +3,10 @@ import pytest
 from phantoms import embed, head_layout, phantom_case, write_case
 
 from synth.brats import GRID, NAMINGS, Tissue
+from synth.datasets.layout_files import save_layout
 from synth.errors import DataError
 from synth.exporters import open_exporter
 from synth.layout.inputs import extracted, find_inputs, on_stand_in, only_layouts
-from synth.layout.layout import save_layout
 
 
 @pytest.fixture(scope="module")

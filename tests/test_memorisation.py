@@ -436,7 +436,7 @@ def test_nothing_to_compare_is_said(image_only, brains):
 
 def test_a_real_scan_mirrored_shifted_and_noisy_is_a_copy_and_another_patient_is_not(image_only, real_data, tmp_path):
     from synth.case import Case
-    from synth.cases import find_cases, read_case
+    from synth.datasets.cases import find_cases, read_case
 
     def record(case):
         store(tmp_path / case.id, PROBE, measure_thumbnail(prepare(case)))

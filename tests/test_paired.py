@@ -266,7 +266,7 @@ def test_the_difference_is_red_where_brighter_blue_where_darker_and_outlined():
 @pytest.mark.usefixtures("without_pictures")
 def test_real_scans(real_data):
     """The scan with noise is near, its painter's image no nearer than itself, another patient far."""
-    from synth.cases import find_cases, read_case
+    from synth.datasets.cases import find_cases, read_case
     from synth.layout.tissue import extract_layout
 
     def thin(case: Case) -> Case:  # every second voxel is enough

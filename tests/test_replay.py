@@ -10,11 +10,11 @@ from phantoms import head_layout, phantom_sources
 
 import synth.generate
 import synth.replay
+from synth.datasets.layout_files import load_layout, save_layout
 from synth.disk.manifest import MANIFEST, RUN, read_entries
 from synth.errors import DataError
 from synth.exporters.hdf5_cases import open_cases
 from synth.generate import GenerateConfig, Generation, generate
-from synth.layout.layout import load_layout, save_layout
 from synth.models.generator import GeneratorConfig, build_generator
 from synth.models.weights import save_generator
 from synth.replay import replay

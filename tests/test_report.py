@@ -12,7 +12,7 @@ from corrupted import REPEATS, SPOILT, write_copies, write_scaled_labels, write_
 import synth
 from synth.brats import AFFINE, NAMINGS
 from synth.case import Case
-from synth.cases import find_cases
+from synth.datasets.cases import find_cases
 from synth.errors import DataError, OutputError
 from synth.exporters import open_exporter
 from synth.report import measuring

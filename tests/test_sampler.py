@@ -9,21 +9,14 @@ from hypothesis import strategies as st
 from phantoms import head_layout
 
 from synth.brats import AFFINE, Tumour
+from synth.datasets.layout_files import FolderSource, folder_sources, save_layout
 from synth.errors import LayoutError
 from synth.layout.anatomy import AtlasAnatomies
 from synth.layout.edits import EDITS, Elastic, Mirror, Outcome
 from synth.layout.edits.recipe import options_of
 from synth.layout.law import measure, violations
-from synth.layout.layout import Layout, save_layout
-from synth.layout.sampler import (
-    MAX_REDRAWS,
-    TRIES_PER_PAIR,
-    FolderSource,
-    LayoutRecipe,
-    LayoutSampler,
-    MemorySource,
-    folder_sources,
-)
+from synth.layout.layout import Layout
+from synth.layout.sampler import MAX_REDRAWS, TRIES_PER_PAIR, LayoutRecipe, LayoutSampler, MemorySource
 
 HEADS = [head_layout(seed=seed, case_id=f"head{seed}") for seed in range(4)]
 HOSTS = [MemorySource(head) for head in HEADS]

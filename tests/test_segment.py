@@ -23,7 +23,7 @@ from phantoms import SHAPE, phantom_case, write_case
 
 import synth.scans
 from synth.brats import NAMINGS
-from synth.cases import find_cases, read_case
+from synth.datasets.cases import find_cases, read_case
 from synth.disk.manifest import read_entries
 from synth.errors import DataError, ModelError, OutputError, SynthError
 from synth.exporters import open_exporter

@@ -9,9 +9,9 @@ import pytest
 from phantoms import phantom_case, phantom_layout, phantom_sources, write_case
 
 import synth.layout.extract
+from synth.datasets.layout_files import load_layout, load_style, save_layout
 from synth.errors import DataError, LayoutError, OutputError, SynthError
-from synth.layout.extract import extract_layouts, load_style
-from synth.layout.layout import load_layout, save_layout
+from synth.layout.extract import extract_layouts
 from synth.sources import data_sources, embedded_sources
 from synth.style_prior import style_problems
 

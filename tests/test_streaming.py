@@ -14,9 +14,9 @@ import tensorflow as tf
 from phantoms import head_layout, phantom_sources
 
 import synth
+from synth.datasets.layout_files import save_layout
 from synth.errors import SynthError
 from synth.generate import GenerateConfig, Generation
-from synth.layout.layout import save_layout
 from synth.layout.sampler import LayoutSampler
 from synth.models.generator import GeneratorConfig, build_generator
 from synth.models.weights import save_generator

@@ -4,7 +4,7 @@ from phantoms import atlas_case, embed, phantom_case
 
 from synth.brats import GRID
 from synth.case import Case
-from synth.cases import find_cases, read_case
+from synth.datasets.cases import find_cases, read_case
 from synth.errors import LayoutError
 from synth.layout.tissue import extract_layout
 from synth.shading import fit_shading, grid_coordinates, shading_field, shading_terms

@@ -275,7 +275,7 @@ def test_seeds_and_sizes_reach_the_training():
 
 
 def test_scores_are_those_of_the_weights_kept(done):
-    from synth.cases import find_cases, read_case
+    from synth.datasets.cases import find_cases, read_case
     from synth.models.segmenting import Segmenter
     from synth.quality.segmentation import region_dice
 

@@ -17,9 +17,9 @@ from PIL import Image
 from synth import viewer
 from synth.brats import MODALITIES
 from synth.case import Case
+from synth.datasets.layout_files import save_layout
 from synth.errors import OutputError, SynthError
 from synth.exporters import open_exporter
-from synth.layout.layout import save_layout
 from synth.report.page import render
 from synth.view import view
 from synth.viewer import ViewerCase, compact, compact_layout, policy, viewer_fragment, viewer_html
@@ -295,7 +295,7 @@ def test_command_refuses(places, tmp_path, arguments, sentence):
 
 
 def test_real_case_is_small(real_data):
-    from synth.cases import find_cases, read_case
+    from synth.datasets.cases import find_cases, read_case
 
     small = compact(read_case(find_cases(real_data / "brats/val")[0]), spacing=1.5)
     assert sum(map(len, small.values())) * 4 / 3 < 3.5e6

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synth.case import Case
-from synth.cases import find_cases, read_case
+from synth.datasets.cases import find_cases, read_case
 from synth.disk.manifest import MANIFEST, records_of
 from synth.errors import DataError, printable
 from synth.exporters.hdf5_cases import is_hdf5, open_cases

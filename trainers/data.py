@@ -14,7 +14,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from synth.case import Case
-from synth.cases import find_cases, read_case
+from synth.datasets.cases import find_cases, read_case
 from synth.errors import DataError
 from synth.layout.extract import source_signature
 from synth.layout.layout import Layout

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 
 from synth.brats import MODALITIES
-from synth.cases import find_cases
+from synth.datasets.cases import find_cases
 from synth.errors import ModelError
 from synth.lineage import hash_id
 from synth.models.discriminator import build_discriminator

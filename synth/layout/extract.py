@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from synth.case_files import CaseFiles
-from synth.cases import find_cases, read_case
-from synth.errors import LayoutError, OutputError, SynthError
-from synth.layout.layout import Layout, save_layout
+from synth.datasets.case_files import CaseFiles
+from synth.datasets.cases import find_cases, read_case
+from synth.datasets.layout_files import save_layout
+from synth.errors import OutputError, SynthError
+from synth.layout.layout import Layout
 from synth.layout.tissue import extract_layout
 from synth.style import Style, measure_style
 
@@ -102,16 +103,3 @@ def _stored_signature(folder: Path) -> str | None:
 def _file_names(case_id: str) -> list[str]:
     """What `save_layout` writes for a case."""
     return [f"{case_id}_tissue.nii.gz", f"{case_id}_tumour.nii.gz", f"{case_id}_style.json"]
-
-
-def load_style(folder: str | Path) -> Style:
-    """The style stored beside a layout.
-
-    Raises:
-        LayoutError: there is none, or it is damaged.
-    """
-    path = Path(folder) / f"{Path(folder).name}_style.json"
-    try:
-        return Style.from_dict(json.loads(path.read_text()))
-    except (OSError, ValueError, SynthError) as error:
-        raise LayoutError(f"{path}: expected the style of this layout ({error}); extract it again.") from error

@@ -14,14 +14,15 @@ from pathlib import Path
 import numpy as np
 
 from synth.brats import GRID, NAMINGS, Naming, Tissue
-from synth.case_files import CaseFiles, find_cases, scan_folder
+from synth.datasets.case_files import CaseFiles, find_cases, scan_folder
+from synth.datasets.findings import Findings
+from synth.datasets.labels import label_classes
+from synth.datasets.layout_files import list_layouts, load_layout
+from synth.datasets.volume import geometry_problems, read_volume
 from synth.errors import DataError, printable
-from synth.findings import Findings
-from synth.labels import label_classes
-from synth.layout.layout import Layout, list_layouts, load_layout
+from synth.layout.layout import Layout
 from synth.layout.space import box_of
 from synth.style import Style
-from synth.volume import geometry_problems, read_volume
 
 KINDS = ("layout", "case", "segmentation", "hdf5")
 _PLURAL = {"layout": "layouts", "case": "cases", "segmentation": "segmentations", "hdf5": "HDF5 cases"}
@@ -154,7 +155,7 @@ def _as_layouts(path: Path) -> list[Input]:
 
 
 def _layout(folder: Path) -> Input:
-    from synth.layout.extract import load_style
+    from synth.datasets.layout_files import load_style
 
     styled = (folder / f"{folder.name}_style.json").is_file()
     measured = (lambda: load_style(folder)) if styled else None

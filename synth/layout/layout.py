@@ -1,14 +1,10 @@
 """The Layout: what is to be painted, as two label maps on one grid."""
 
-import json
-import os
 from dataclasses import dataclass, replace
-from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 
-from synth.brats import AFFINE, Tissue, Tumour
+from synth.brats import Tissue, Tumour
 from synth.errors import LayoutError
 
 
@@ -114,49 +110,3 @@ def bounding_box(mask: np.ndarray, margin: int = 0) -> tuple[slice, slice, slice
             raise LayoutError("the mask is empty: there is nothing to put a box around.")
         box.append(slice(max(int(hit[0]) - margin, 0), min(int(hit[-1]) + 1 + margin, mask.shape[axis])))
     return tuple(box)
-
-
-def save_layout(layout: Layout, folder: str | os.PathLike, style=None, source: str = "") -> Path:
-    """Write `<id>_tissue.nii.gz`, `<id>_tumour.nii.gz` (and `<id>_style.json`) into `folder/<id>/`; return it.
-
-    Both maps are uint8 NIfTI that any viewer opens; each file appears under its name only when complete. `source`
-    is kept beside the style: what the layout was made from.
-    """
-    from synth.exporters.nifti import write_nifti
-
-    target = Path(folder) / layout.id
-    target.mkdir(parents=True, exist_ok=True)
-    write_nifti(target / f"{layout.id}_tumour.nii.gz", layout.tumour, layout.affine)
-    if style is not None:
-        from synth.disk.files import atomic_write
-
-        with atomic_write(target / f"{layout.id}_style.json") as handle:
-            handle.write((json.dumps({**style.to_dict(), "source": source}, indent=1) + "\n").encode())
-    write_nifti(target / f"{layout.id}_tissue.nii.gz", layout.tissue, layout.affine)  # last: its presence vouches
-    return target
-
-
-def load_layout(folder: str | os.PathLike) -> Layout:
-    """Read a layout written by `save_layout` from its folder.
-
-    Raises:
-        LayoutError: a file is missing or not lawful.
-    """
-    folder = Path(folder)
-    maps = {}
-    for name in ("tissue", "tumour"):
-        path = folder / f"{folder.name}_{name}.nii.gz"
-        if not path.is_file():
-            raise LayoutError(f"{path}: expected this file of the layout {folder.name}, found none; extract it again.")
-        try:
-            image = nib.load(path)
-            maps[name] = np.asanyarray(image.dataobj).astype(np.uint8, copy=False)
-        except Exception as error:
-            raise LayoutError(f"{path}: cannot be read as NIfTI ({error}); extract the layout again.") from error
-    affine = image.affine if image.affine is not None else AFFINE
-    return Layout(maps["tissue"], maps["tumour"], affine, folder.name)
-
-
-def list_layouts(folder: str | os.PathLike) -> list[Path]:
-    """Folders below `folder` that hold a layout written by `save_layout`, sorted by id."""
-    return sorted(path.parent for path in Path(folder).glob("*/*_tissue.nii.gz") if path.parent.name in path.name)

@@ -15,7 +15,7 @@ from synth.layout.edits import Edit, Largest, Remove, Satellites, edit_from_dict
 from synth.layout.edits.recipe import Choice, Recipe, Step
 from synth.layout.facts import describe
 from synth.layout.law import MAX_BRAIN_SHARE, LayoutFacts, measure, most_pieces, violations
-from synth.layout.layout import Layout, list_layouts, load_layout
+from synth.layout.layout import Layout
 from synth.layout.plan import Plan, Wish
 from synth.layout.steering import steer
 
@@ -39,22 +39,6 @@ class LayoutSource(Protocol):
 
 
 @dataclass(frozen=True)
-class FolderSource:
-    """A layout in a folder written by `save_layout`."""
-
-    path: Path
-
-    @property
-    def id(self) -> str:
-        """The layout's id: the folder's name."""
-        return self.path.name
-
-    def load(self) -> Layout:
-        """Read the layout."""
-        return load_layout(self.path)
-
-
-@dataclass(frozen=True)
 class MemorySource:
     """A layout that is in memory already."""
 
@@ -68,18 +52,6 @@ class MemorySource:
     def load(self) -> Layout:
         """The layout."""
         return self.layout
-
-
-def folder_sources(folder: str | Path) -> list[FolderSource]:
-    """The layouts below `folder`, sorted by id, as sources; nothing is read yet.
-
-    Raises:
-        LayoutError: there are none.
-    """
-    found = [FolderSource(path) for path in list_layouts(folder)]
-    if not found:
-        raise LayoutError(f"{folder}: expected folders with layouts, found none; run `synth layouts extract` first.")
-    return found
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synth.ahead import ahead
+from synth.datasets.findings import ERROR
 from synth.errors import SynthError
-from synth.findings import ERROR
 from synth.layout.extract import VERSION
 from synth.quality.prepared import Prepared, prepare
 from synth.quality.probes import Probe

@@ -10,14 +10,14 @@ import numpy as np
 
 from synth.brats import AFFINE, GRID
 from synth.case import Case
-from synth.case_files import CaseFiles, scan_folder
-from synth.cases import examine_case
+from synth.datasets.case_files import CaseFiles, scan_folder
+from synth.datasets.cases import examine_case
+from synth.datasets.findings import Findings
+from synth.datasets.labels import keep_inside
 from synth.disk.files import sha256_file
 from synth.disk.manifest import records_of
 from synth.errors import SynthError, printable
 from synth.exporters.hdf5_cases import is_hdf5, open_cases
-from synth.findings import Findings
-from synth.labels import keep_inside
 
 
 @dataclass(frozen=True)

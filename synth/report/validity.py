@@ -10,8 +10,8 @@ from scipy.stats import fisher_exact
 
 from synth.brats import MODALITIES
 from synth.case import Case
+from synth.datasets.findings import ERROR, Finding
 from synth.errors import printable
-from synth.findings import ERROR, Finding
 from synth.layout.law import MAX_PIECES, violations
 from synth.layout.layout import Layout
 from synth.report.judge import Check, Section, Table, Verdict, Yardstick, not_judged

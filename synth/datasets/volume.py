@@ -29,6 +29,7 @@ except ImportError:  # no wheel for this machine: the standard library does the 
     import zlib as _inflate
 
 _GZIP_MAGIC = b"\x1f\x8b"
+LONGEST = 512  # voxels along an axis where any grid will do: twice what a head at 1 mm needs
 _LONGEST_HEADER = 1 << 24  # bytes before the voxels; real ones have up to 11 kB of processing history
 _TOLERANCE = 1e-3  # mm; headers hold float32 and rotations that went through a quaternion
 _AGAIN = "copy or download it again"
@@ -56,8 +57,8 @@ class _UnfitError(Exception):
     """Why a file is refused; `read_volume` adds which file."""
 
 
-def read_volume(path: str | os.PathLike, grid: tuple[int, int, int] = GRID) -> Volume:
-    """Read a `.nii` or `.nii.gz` volume whose shape is `grid`.
+def read_volume(path: str | os.PathLike, grid: tuple[int, int, int] | None = GRID) -> Volume:
+    """Read a `.nii` or `.nii.gz` volume whose shape is `grid`; None: any three axes that a head scan may have.
 
     Raises:
         FileError: the file cannot be opened, is no NIfTI, is cut off or damaged, holds something else than one real
@@ -67,9 +68,9 @@ def read_volume(path: str | os.PathLike, grid: tuple[int, int, int] = GRID) -> V
     try:
         with _opened(path) as stream:
             header, used = _header(stream)
-            dtype, start = _claims(header, tuple(grid))
+            dtype, start, shape = _claims(header, grid and tuple(grid))
             stream.read(start - used)
-            array = _voxels(stream, dtype, tuple(grid))
+            array = _voxels(stream, dtype, shape)
         return Volume(_scaled(array, header), *_placement(header))
     except _UnfitError as problem:
         raise FileError(path, str(problem)) from None
@@ -161,8 +162,8 @@ def _header(stream: BinaryIO) -> tuple[nib.Nifti1Header, int]:
     return header, len(block)
 
 
-def _claims(header: nib.Nifti1Header, grid: tuple[int, int, int]) -> tuple[np.dtype, int]:
-    """Type of the voxels and the byte they start at, after judging all that the header claims about size."""
+def _claims(header: nib.Nifti1Header, grid: tuple[int, int, int] | None) -> tuple[np.dtype, int, tuple]:
+    """Type of the voxels, the byte they start at and their shape, after judging all that the header claims of size."""
     try:
         dtype = header.get_data_dtype()
     except (KeyError, nib.spatialimages.HeaderDataError):
@@ -176,18 +177,19 @@ def _claims(header: nib.Nifti1Header, grid: tuple[int, int, int]) -> tuple[np.dt
     shape = tuple(int(n) for n in header["dim"][1 : dimensions + 1])
     while len(shape) > 3 and shape[-1] == 1:  # some programs write one volume as a series of one
         shape = shape[:-1]
-    if shape != grid:
+    if shape != grid if grid else len(shape) != 3 or not 1 <= min(shape) <= max(shape) <= LONGEST:
         found = "x".join(map(str, shape))
         size = math.prod(shape) * dtype.itemsize
         bulk = f" ({size / 1e9:.3g} GB; nothing was read)" if size > 1e9 else ""
         advice = "split it into one file per modality" if len(shape) > 3 else "register the case to the BraTS grid"
         if bulk or min(shape) < 1:
             advice = _DAMAGED
-        raise _UnfitError(f"expected {'x'.join(map(str, grid))} voxels, the header says {found}{bulk}; {advice}.")
+        wanted = f"{'x'.join(map(str, grid))} voxels" if grid else f"three axes of at most {LONGEST} voxels"
+        raise _UnfitError(f"expected {wanted}, the header says {found}{bulk}; {advice}.")
     start = float(header["vox_offset"]) or header.single_vox_offset
     if not header.sizeof_hdr <= start <= _LONGEST_HEADER or start != int(start):  # NaN fails too
         raise _UnfitError(f"the header says that the voxels begin at byte {start:g}, which cannot be; {_DAMAGED}.")
-    return dtype, int(start)
+    return dtype, int(start), shape
 
 
 def _voxels(stream: BinaryIO, dtype: np.dtype, grid: tuple[int, int, int]) -> np.ndarray:

@@ -1,7 +1,7 @@
 """A folder of BraTS cases: found, read, and checked, with a sentence for everything that is wrong.
 
 Nothing is repaired in silence. What is certainly harmless (a handful of stray voxels) is put right and noted as a
-warning; everything else is refused, a label map of another year's convention too (`synth.labels` says why).
+warning; everything else is refused, a label map of another year's convention too (`synth.datasets.labels` says why).
 
 Negative intensities come from z-scoring or from interpolation. BraTS itself has none, its background is exactly 0,
 and "0 means outside the brain" is what every step here rests on; z-scored scans are refused, since they have lost
@@ -18,11 +18,11 @@ import numpy as np
 
 from synth.brats import AFFINE, GRID, MODALITIES, Tumour
 from synth.case import Case
-from synth.case_files import CaseFiles, find_cases, listing, scan_folder, unrecognised
+from synth.datasets.case_files import CaseFiles, find_cases, listing, scan_folder, unrecognised
+from synth.datasets.findings import STRAY_FRACTION, STRAY_VOXELS, CaseSummary, DatasetReport, Findings
+from synth.datasets.labels import keep_inside, label_classes
+from synth.datasets.volume import Volume, geometry_problems, read_volume, same_place
 from synth.errors import DataError, FileError, SynthError, printable
-from synth.findings import STRAY_FRACTION, STRAY_VOXELS, CaseSummary, DatasetReport, Findings
-from synth.labels import keep_inside, label_classes
-from synth.volume import Volume, geometry_problems, read_volume, same_place
 
 __all__ = ["CaseFiles", "check_dataset", "find_cases", "read_case"]
 

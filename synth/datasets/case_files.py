@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synth.brats import MODALITIES, NAMINGS, Naming
+from synth.datasets.findings import Findings
 from synth.errors import DataError, printable
-from synth.findings import Findings
 
 QUARANTINE = "quarantine"  # in a run's folder: what its gate refused, not to be mistaken for its cases
 _PASSED_OVER = {"__MACOSX", "lost+found", QUARANTINE}  # left behind by zip programs and file systems, never data

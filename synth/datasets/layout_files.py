@@ -1,0 +1,147 @@
+"""Layouts on the disk: `<id>/<id>_{tissue,tumour}.nii.gz` and, where it was measured, `<id>_style.json`."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from synth.brats import AFFINE, Tissue, Tumour
+from synth.datasets.volume import Volume, read_volume, same_place
+from synth.disk.files import atomic_write
+from synth.errors import FileError, LayoutError, SynthError
+from synth.exporters.nifti import write_nifti
+from synth.layout.layout import Layout
+from synth.style import Style
+
+MAPS = {"tissue": Tissue, "tumour": Tumour}
+_AXES = "".join(nib.aff2axcodes(AFFINE))
+
+
+@dataclass(frozen=True)
+class FolderSource:
+    """A layout in a folder written by `save_layout`."""
+
+    path: Path
+
+    @property
+    def id(self) -> str:
+        """The layout's id: the folder's name."""
+        return self.path.name
+
+    def load(self) -> Layout:
+        """Read the layout."""
+        return load_layout(self.path)
+
+
+def save_layout(layout: Layout, folder: str | os.PathLike, style: Style | None = None, source: str = "") -> Path:
+    """Write `<id>_tissue.nii.gz`, `<id>_tumour.nii.gz` (and `<id>_style.json`) into `folder/<id>/`; return it.
+
+    Both maps are uint8 NIfTI that any viewer opens; each file appears under its name only when complete. `source`
+    is kept beside the style: what the layout was made from.
+    """
+    target = Path(folder) / layout.id
+    target.mkdir(parents=True, exist_ok=True)
+    write_nifti(map_path(target, "tumour"), layout.tumour, layout.affine)
+    if style is not None:
+        with atomic_write(style_path(target)) as handle:
+            handle.write((json.dumps({**style.to_dict(), "source": source}, indent=1) + "\n").encode())
+    write_nifti(map_path(target, "tissue"), layout.tissue, layout.affine)  # last: its presence vouches
+    return target
+
+
+def load_layout(folder: str | os.PathLike) -> Layout:
+    """Read a layout written by `save_layout` from its folder.
+
+    Nothing is rounded or cast: a map of other values than the classes, two maps in different places or axes other
+    than BraTS's are refused. Voxels need not be of 1 mm.
+
+    Raises:
+        LayoutError: a file is missing, damaged or not lawful.
+    """
+    folder = Path(folder)
+    volumes = {name: _read_map(map_path(folder, name), folder.name) for name in MAPS}
+    tissue, tumour = volumes.values()
+    if tissue.array.shape != tumour.array.shape or not same_place(tissue, tumour):
+        raise LayoutError(
+            f"{map_path(folder, 'tumour')}: its grid or affine differs from that of {map_path(folder, 'tissue').name}; "
+            "both maps of a layout lie in one place: make the layout again."
+        )
+    return Layout(
+        *(_classes(volumes[name].array, map_path(folder, name), MAPS[name]) for name in MAPS),
+        tissue.affine,
+        folder.name,
+    )
+
+
+def load_style(folder: str | Path) -> Style:
+    """The style stored beside a layout.
+
+    Raises:
+        LayoutError: there is none, or it is damaged.
+    """
+    path = style_path(Path(folder))
+    try:
+        return Style.from_dict(json.loads(path.read_text()))
+    except (OSError, ValueError, SynthError) as error:
+        raise LayoutError(f"{path}: expected the style of this layout ({error}); extract it again.") from error
+
+
+def list_layouts(folder: str | os.PathLike) -> list[Path]:
+    """Folders below `folder` that hold a layout written by `save_layout`, sorted by id."""
+    return sorted(path.parent for path in Path(folder).glob("*/*_tissue.nii.gz") if path.parent.name in path.name)
+
+
+def folder_sources(folder: str | Path) -> list[FolderSource]:
+    """The layouts below `folder`, sorted by id, as sources; nothing is read yet.
+
+    Raises:
+        LayoutError: there are none.
+    """
+    sources = [FolderSource(path) for path in list_layouts(folder)]
+    if not sources:
+        raise LayoutError(f"{folder}: expected folders with layouts, found none; run `synth layouts extract` first.")
+    return sources
+
+
+def map_path(folder: Path, name: str) -> Path:
+    """The file of a map ("tissue" or "tumour") in a layout's folder."""
+    return folder / f"{folder.name}_{name}.nii.gz"
+
+
+def style_path(folder: Path) -> Path:
+    """The file of the style in a layout's folder."""
+    return folder / f"{folder.name}_style.json"
+
+
+def _read_map(path: Path, layout_id: str) -> Volume:
+    """One map, whose place in the world must be sound."""
+    if not path.is_file():
+        raise LayoutError(f"{path}: expected this file of the layout {layout_id}, found none; extract it again.")
+    try:
+        volume = read_volume(path, None)
+    except FileError as error:
+        raise LayoutError(str(error)) from error
+    sound = volume.placed and np.isfinite(volume.affine).all() and np.linalg.det(volume.affine[:3, :3])
+    axes = "".join(code or "?" for code in nib.aff2axcodes(volume.affine)) if sound else "none"
+    if axes != _AXES:
+        raise LayoutError(
+            f"{path}: expected voxel axes {_AXES} in the header's affine (as BraTS has them), found {axes}; reorient "
+            "the layout, or make it again."
+        )
+    return volume
+
+
+def _classes(values: np.ndarray, path: Path, classes: type) -> np.ndarray:
+    """The map as uint8, refused where a value is no class."""
+    limit = int(max(classes))
+    kept = values.astype(np.uint8) if np.isfinite(values).all() else None
+    if kept is None or not np.array_equal(kept, values) or (kept.size and kept.max() > limit):
+        wrong = values[~np.isin(values, list(map(int, classes)))]
+        raise LayoutError(
+            f"{path}: expected whole numbers 0 to {limit} ({', '.join(c.name for c in classes if c)}), found "
+            f"{wrong.size} other values such as {wrong[0]:.6g}; make the layout again."
+        )
+    return kept
