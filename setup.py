@@ -23,7 +23,7 @@ setup(
     package_data={
         "synth": ["viewer_assets/*"],
         "synth.models": ["weights/*", "weights/*/*"],
-        "synth.layout": ["weights/*"],
+        "synth.layout.priors": ["weights/*"],
         "synth.report": ["assets/*"],
     },
     install_requires=[

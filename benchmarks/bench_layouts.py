@@ -15,7 +15,7 @@ import numpy as np
 from synth.datasets.layout_files import folder_sources
 from synth.layout.anatomy import AtlasAnatomies
 from synth.layout.edits import EDITS
-from synth.layout.sampler import LayoutSampler
+from synth.layout.sampling.sampler import LayoutSampler
 
 
 def timed(action, *args, **options):

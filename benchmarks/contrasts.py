@@ -13,7 +13,7 @@ import numpy as np
 
 from synth.brats import MODALITIES
 from synth.disk.manifest import read_entries
-from synth.layout.sampler import LayoutRecipe, LayoutSampler
+from synth.layout.sampling.sampler import LayoutRecipe, LayoutSampler
 from synth.sources import data_sources, embedded_sources
 
 RULES = {

@@ -1,6 +1,6 @@
 """Fit the tumour prior on real label maps and store its statistics.
 
-Usage: python benchmarks/fit_tumour_prior.py DATA [--out synth/layout/weights/tumour_prior.npz] [--modes 48]
+Usage: python benchmarks/fit_tumour_prior.py DATA [--out synth/layout/priors/weights/tumour_prior.npz] [--modes 48]
 
 DATA has labels/full, labels/brats20_128.npz, brats/train and brats/val (the development data). Maps of one patient in
 several of them are used once; those of validation patients are left out (Dice above 0.95 on the coarse grid).
@@ -18,7 +18,7 @@ from sklearn.mixture import GaussianMixture
 from sklearn.model_selection import KFold
 
 from synth.brats import GRID, Tumour
-from synth.layout.prior import REACH, SHIPPED, TumourPrior
+from synth.layout.priors.tumour import REACH, SHIPPED, TumourPrior
 from synth.layout.space import MIDLINE, ball_radius
 
 COARSE = (128, 128, 128)

@@ -19,7 +19,7 @@ from scipy.ndimage import binary_fill_holes, label
 from synth.datasets.layout_files import folder_sources
 from synth.layout.anatomy import AtlasAnatomies
 from synth.layout.layout import Layout
-from synth.layout.sampler import LayoutSampler
+from synth.layout.sampling.sampler import LayoutSampler
 from synth.layout.space import box_of
 
 PRESETS = ("standard", "gentle", "wild")

@@ -15,10 +15,10 @@ import numpy as np
 
 from synth.datasets.layout_files import folder_sources
 from synth.layout.anatomy import AtlasAnatomies
-from synth.layout.coverage import coverage, survey
 from synth.layout.facts import describe
-from synth.layout.plan import level_name
-from synth.layout.sampler import LayoutRecipe, LayoutSampler
+from synth.layout.plans.plan import level_name
+from synth.layout.sampling.coverage import coverage, survey
+from synth.layout.sampling.sampler import LayoutRecipe, LayoutSampler
 
 
 def main():

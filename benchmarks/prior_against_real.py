@@ -22,7 +22,7 @@ from synth.brats import AFFINE
 from synth.layout.anatomy import AtlasAnatomies
 from synth.layout.facts import describe
 from synth.layout.layout import Layout
-from synth.layout.sampler import LayoutSampler
+from synth.layout.sampling.sampler import LayoutSampler
 from synth.layout.space import MIDLINE, ball_radius, box_of
 
 HALVINGS = 200

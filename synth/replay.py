@@ -18,7 +18,7 @@ from synth.errors import DataError, ModelError, OutputError, SynthError
 from synth.exporters.nifti import gzip_bytes, nifti_bytes
 from synth.generate import GenerateConfig, Generation, SampleRecipe, repeatable
 from synth.layout.inputs import Input, extracted, find_inputs
-from synth.layout.sampler import LayoutRecipe, LayoutSampler
+from synth.layout.sampling.sampler import LayoutRecipe, LayoutSampler
 from synth.layout_sets import FORMAT, write_layout
 from synth.sources import Sources, embedded_sources
 from synth.style import Style

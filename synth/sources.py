@@ -11,7 +11,7 @@ import numpy as np
 from synth.datasets.layout_files import folder_sources, list_layouts, load_style
 from synth.errors import LayoutError, SynthError
 from synth.layout.extract import extract_layouts
-from synth.layout.sampler import LayoutSource
+from synth.layout.sampling.sampler import LayoutSource
 from synth.style import Style
 from synth.style_prior import StylePrior, shipped_style_prior
 

@@ -20,7 +20,7 @@ from synth.case import Case
 from synth.errors import SynthError
 from synth.generate import GenerateConfig, Generation
 from synth.layout.layout import Layout, bounding_box
-from synth.layout.sampler import LayoutRecipe, LayoutSampler
+from synth.layout.sampling.sampler import LayoutRecipe, LayoutSampler
 from synth.sources import Sources, data_sources, embedded_sources
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from synth.brats import AFFINE, CLASSES, GRID, MODALITIES, NAMINGS, Naming, Tiss
 from synth.case import Case
 from synth.layout.atlas import atlas_probabilities
 from synth.layout.layout import Layout
-from synth.layout.sampler import MemorySource
+from synth.layout.sampling.sampler import MemorySource
 from synth.shading import shading_field
 from synth.sources import Sources
 from synth.style import measure_style

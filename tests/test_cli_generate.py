@@ -261,7 +261,7 @@ def test_bad_input_to_generate_is_told_in_a_sentence(spoil, line, code, sentence
 
 
 def test_a_hopeless_layout_is_told(place, monkeypatch):
-    monkeypatch.setattr("synth.layout.sampler.violations", lambda *args, **kwargs: ["the tumour has 0.1 ml"])
+    monkeypatch.setattr("synth.layout.sampling.sampler.violations", lambda *args, **kwargs: ["the tumour has 0.1 ml"])
     told(invoke(place, f"{GOOD} --edits scale"), 1, "none of 25 attempts gave a lawful layout")
 
 

@@ -22,7 +22,7 @@ from synth.errors import DataError, LayoutError, ModelError, OutputError, SynthE
 from synth.exporters.hdf5 import open_cases
 from synth.gate import Gate, Verdict, thresholds_of
 from synth.generate import GenerateConfig, Generation, generate
-from synth.layout.sampler import LayoutSampler
+from synth.layout.sampling.sampler import LayoutSampler
 from synth.models.generator import GeneratorConfig, build_generator
 from synth.models.segmenter import SegmenterConfig, build_segmenter
 from synth.models.weights import save_generator, save_segmenter

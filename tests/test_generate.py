@@ -29,7 +29,7 @@ from synth.errors import LayoutError, ModelError, OutputError, SynthError
 from synth.exporters.hdf5 import Hdf5Exporter, open_cases
 from synth.exporters.nifti import NiftiExporter
 from synth.generate import SHEET, GenerateConfig, Generation, generate, write_recipes
-from synth.layout.sampler import LayoutRecipe
+from synth.layout.sampling.sampler import LayoutRecipe
 from synth.models.generator import GeneratorConfig, build_generator
 from synth.models.weights import save_generator
 
@@ -477,6 +477,6 @@ def test_own_style_needs_scans(sources, model):
 
 
 def test_a_hopeless_layout_ends_the_run_with_its_reasons(make, tmp_path, monkeypatch):
-    monkeypatch.setattr("synth.layout.sampler.violations", lambda *args, **kwargs: ["the tumour has 0.1 ml"])
+    monkeypatch.setattr("synth.layout.sampling.sampler.violations", lambda *args, **kwargs: ["the tumour has 0.1 ml"])
     with pytest.raises(LayoutError, match=r"sample 0: none of 25 attempts .*\(25 times the tumour has ml\)"):
         generate(make(), 1, tmp_path / "out")

@@ -29,8 +29,9 @@ def at(value):
 
 def test_what_is_saved_is_loaded_on_its_own_grid(folder):
     layout, given = load_layout(folder), head_layout(case_id="Head")
-    assert np.array_equal(layout.tissue, given.tissue) and np.array_equal(layout.tumour, given.tumour)
-    assert np.array_equal(layout.affine, given.affine) and layout.id == "Head"
+    assert layout.id == "Head"
+    for name in ("tissue", "tumour", "affine"):
+        assert np.array_equal(getattr(layout, name), getattr(given, name))
 
 
 def test_maps_of_other_types_are_read_as_what_they_say(folder):

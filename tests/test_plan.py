@@ -11,13 +11,13 @@ from phantoms import head_layout
 from synth.brats import AFFINE, GRID, Tumour
 from synth.datasets.layout_files import save_layout
 from synth.errors import DataError, LayoutError
-from synth.layout.coverage import coverage, survey
 from synth.layout.edits.edit import edit_from_dict
 from synth.layout.facts import TumourFacts, describe, surface_mm2
 from synth.layout.layout import Layout
 from synth.layout.lobes import LOBES, lobe_index, lobe_of_mni, mni
-from synth.layout.plan import AXES, PLANS, VOLUME_EDGES, Factor, Plan, Wish, balanced, matched
-from synth.layout.sampler import LayoutSampler, MemorySource
+from synth.layout.plans.plan import AXES, PLANS, VOLUME_EDGES, Factor, Plan, Wish, balanced, matched
+from synth.layout.sampling.coverage import coverage, survey
+from synth.layout.sampling.sampler import LayoutSampler, MemorySource
 
 HEADS = [head_layout(seed=seed, case_id=f"head{seed}") for seed in range(3)]
 HOSTS = [MemorySource(head) for head in HEADS]

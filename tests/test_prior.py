@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from synth.errors import LayoutError
-from synth.layout.prior import SHIPPED, TumourPrior, shipped_prior
+from synth.layout.priors.tumour import SHIPPED, TumourPrior, shipped_prior
 
 
 @pytest.fixture(scope="module")

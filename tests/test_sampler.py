@@ -16,7 +16,7 @@ from synth.layout.edits import EDITS, Elastic, Mirror, Outcome
 from synth.layout.edits.recipe import options_of
 from synth.layout.law import measure, violations
 from synth.layout.layout import Layout
-from synth.layout.sampler import MAX_REDRAWS, TRIES_PER_PAIR, LayoutRecipe, LayoutSampler, MemorySource
+from synth.layout.sampling.sampler import MAX_REDRAWS, TRIES_PER_PAIR, LayoutRecipe, LayoutSampler, MemorySource
 
 HEADS = [head_layout(seed=seed, case_id=f"head{seed}") for seed in range(4)]
 HOSTS = [MemorySource(head) for head in HEADS]
@@ -314,7 +314,7 @@ def test_what_edits_break_off_is_taken_out_and_recorded(monkeypatch):
     layout, recipe = sampler.draw(0)
     assert [edit["name"] for edit in recipe.edits] == ["mirror", "largest"]
     assert (measure(layout).pieces, recipe.redraws) == (1, ())
-    monkeypatch.setattr("synth.layout.sampler.MAX_BROKEN", 0.0)
+    monkeypatch.setattr("synth.layout.sampling.sampler.MAX_BROKEN", 0.0)
     with pytest.raises(LayoutError, match="times the tumour has pieces"):
         sampler.draw(0)
 

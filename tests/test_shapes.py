@@ -12,7 +12,7 @@ from synth.layout.edits.edit import edit_from_dict
 from synth.layout.edits.new import New
 from synth.layout.facts import describe
 from synth.layout.layout import Layout
-from synth.layout.plan import Wish
+from synth.layout.plans.plan import Wish
 from synth.layout.space import components, spacing, ventricles
 
 HEAD = head_layout((60, 72, 54), tumour=False, zooms=(2.7, 2.4, 2.9))

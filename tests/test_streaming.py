@@ -17,7 +17,7 @@ import synth
 from synth.datasets.layout_files import save_layout
 from synth.errors import SynthError
 from synth.generate import GenerateConfig, Generation
-from synth.layout.sampler import LayoutSampler
+from synth.layout.sampling.sampler import LayoutSampler
 from synth.models.generator import GeneratorConfig, build_generator
 from synth.models.weights import save_generator
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from synth.brats import AFFINE, GRID
 from synth.errors import LayoutError
-from synth.layout.anatomy_prior import LATTICE, Draw, refined, shipped_prior
 from synth.layout.atlas import RIM_MM, SoftAtlas, soft_atlas
 from synth.layout.layout import Layout
+from synth.layout.priors.anatomy import LATTICE, Draw, refined, shipped_prior
 from synth.layout.space import MIDLINE
 from synth.layout.warp import MIN_JACOBIAN, SplineField, Warp, checked
 

@@ -15,7 +15,7 @@ from synth.layout.edits.edit import Outcome
 from synth.layout.edits.placing import settled
 from synth.layout.law import PIECE_MM3
 from synth.layout.layout import Layout
-from synth.layout.prior import REACH, TumourPrior
+from synth.layout.priors.tumour import REACH, TumourPrior
 from synth.layout.space import Box, ball_radius, components, midline, spacing, ventricles
 from synth.layout.warp import SplineField, random_field
 

@@ -12,7 +12,7 @@ from synth.layout.facts import side_of
 from synth.layout.law import MAX_BRAIN_SHARE
 from synth.layout.layout import Layout
 from synth.layout.lobes import LOBES, lobe_index
-from synth.layout.prior import TumourDraw, on_grid, shipped_prior
+from synth.layout.priors.tumour import TumourDraw, on_grid, shipped_prior
 from synth.layout.shapes import grow_tumour, shape_points
 from synth.layout.space import MIDLINE, ball_radius, spacing
 

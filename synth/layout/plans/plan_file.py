@@ -34,7 +34,7 @@ from synth.errors import LayoutError, printable
 from synth.layout.facts import describe
 from synth.layout.law import MIN_VOLUME_ML
 from synth.layout.lobes import LOBES
-from synth.layout.plan import (
+from synth.layout.plans.plan import (
     AXES,
     LEVELS,
     MATCH_EDGES,

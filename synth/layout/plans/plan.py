@@ -175,7 +175,7 @@ class Plan:
         Raises:
             LayoutError: something in it is not as expected.
         """
-        from synth.layout.plan_file import plan_from
+        from synth.layout.plans.plan_file import plan_from
 
         return plan_from(record, where)
 
@@ -197,7 +197,7 @@ class Plan:
         Raises:
             LayoutError: it is none of these.
         """
-        from synth.layout.plan_file import load_plan
+        from synth.layout.plans.plan_file import load_plan
 
         if isinstance(plan, Plan):
             return plan

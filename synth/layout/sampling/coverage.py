@@ -7,8 +7,8 @@ from typing import Any
 
 from synth.errors import LayoutError
 from synth.layout.facts import TumourFacts, describe
-from synth.layout.plan import Plan, cell_of, level_name
-from synth.layout.sampler import LayoutSampler
+from synth.layout.plans.plan import Plan, cell_of, level_name
+from synth.layout.sampling.sampler import LayoutSampler
 
 SURVEYED = 40  # unplanned samples are enough to see what is rare; they cost as much as planned ones
 OTHER = "other"  # none of the plan's levels

@@ -18,7 +18,7 @@ from synth.layout.facts import ENHANCING_ML, TumourFacts, describe, side_of
 from synth.layout.law import MAX_BRAIN_SHARE, MAX_LOST
 from synth.layout.layout import Layout
 from synth.layout.lobes import LOBES, lobe_index
-from synth.layout.plan import Wish
+from synth.layout.plans.plan import Wish
 from synth.layout.space import box_of, spacing
 
 MAX_EDITS = 8  # then another draw is cheaper

@@ -16,8 +16,8 @@ from synth.layout.edits.recipe import Choice, Recipe, Step
 from synth.layout.facts import describe
 from synth.layout.law import MAX_BRAIN_SHARE, LayoutFacts, measure, most_pieces, violations
 from synth.layout.layout import Layout
-from synth.layout.plan import Plan, Wish
-from synth.layout.steering import steer
+from synth.layout.plans.plan import Plan, Wish
+from synth.layout.plans.steering import steer
 
 MAX_REDRAWS = 24
 MAX_PLANNED_REDRAWS = 96  # a plan asks for rare tumours too: 200 ml in the depth takes ten tries, and all must come

@@ -1,0 +1,1 @@
+"""What a set of samples is to cover, and how single samples are brought there."""
