@@ -24,6 +24,7 @@ setup(
         "synth": ["viewer_assets/*"],
         "synth.models": ["weights/*", "weights/*/*"],
         "synth.layout.priors": ["weights/*"],
+        "synth.style": ["weights/*"],
         "synth.report": ["assets/*"],
     },
     install_requires=[

@@ -30,7 +30,7 @@ from synth.layout.sampling.coverage import Coverage, coverage, survey
 from synth.layout.sampling.sampler import LayoutRecipe, LayoutSampler, attempt_branch
 from synth.run_folder import COVERAGE, RECIPES, SHEET, Quarantine, claim, scores_note
 from synth.sources import Sources
-from synth.style import Style
+from synth.style.style import Style
 
 _DRAWS = {"noise": 1, "style": 2}  # branches of a sample's seed sequence; the layout has the trunk
 

@@ -24,7 +24,7 @@ from synth.layout.inputs import Input
 from synth.layout.layout import Layout
 from synth.layout.sampling.coverage import Coverage
 from synth.layout.sampling.sampler import LayoutSampler
-from synth.style import Style
+from synth.style.style import Style
 
 FORMAT = "layouts"  # what `run.json` of such a set says where a set of cases has its file format
 PATTERN = "Layout_{:06d}"

@@ -20,7 +20,7 @@ from synth.generate import to_case
 from synth.layout.layout import Layout
 from synth.layout.tissue import extract_layout
 from synth.quality.similarity import healthy_tissue, painter_image, psnr, scaled, ssim_map, texture_level
-from synth.style import Style, measure_style
+from synth.style.style import Style, measure_style
 
 RESULTS = "reconstruct.json"
 SHEET = "contact_sheet.png"

@@ -21,8 +21,8 @@ from synth.layout.inputs import Input, extracted, find_inputs
 from synth.layout.sampling.sampler import LayoutRecipe, LayoutSampler
 from synth.layout_sets import FORMAT, write_layout
 from synth.sources import Sources, embedded_sources
-from synth.style import Style
-from synth.style_prior import shipped_style_prior
+from synth.style.style import Style
+from synth.style.prior import shipped_style_prior
 
 EMBEDDED = "embedded"
 

@@ -12,8 +12,8 @@ from synth.datasets.layout_files import folder_sources, list_layouts, load_style
 from synth.errors import LayoutError, SynthError
 from synth.layout.extract import extract_layouts
 from synth.layout.sampling.sampler import LayoutSource
-from synth.style import Style
-from synth.style_prior import StylePrior, shipped_style_prior
+from synth.style.style import Style
+from synth.style.prior import StylePrior, shipped_style_prior
 
 STYLES = ("own", "sampled")
 

@@ -12,8 +12,8 @@ from synth.layout.layout import Layout
 from synth.layout.sampling.sampler import MemorySource
 from synth.shading import shading_field
 from synth.sources import Sources
-from synth.style import measure_style
-from synth.style_prior import shipped_style_prior
+from synth.style.style import measure_style
+from synth.style.prior import shipped_style_prior
 
 SHAPE = (40, 48, 36)
 MEANS = {  # t1, t1ce, t2, flair of each class on a scanner-like scale: the order of contrasts is that of real scans

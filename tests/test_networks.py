@@ -14,7 +14,7 @@ from synth.models.generator import GeneratorConfig, build_generator
 from synth.models.inference import LayoutPainter
 from synth.models.painter import box_coordinates, paint, style_tensors
 from synth.models.weights import load_generator, model_hash, read_card, save_generator
-from synth.style import local_std, measure_style
+from synth.style.style import local_std, measure_style
 
 TINY = GeneratorConfig(width=8, bottleneck=1)
 

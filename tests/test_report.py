@@ -20,7 +20,7 @@ from synth.report.config import ReportConfig
 from synth.report.judge import Verdict
 from synth.report.run import report, sampled
 from synth.report.sources import open_set
-from synth.style_prior import shipped_style_prior
+from synth.style.prior import shipped_style_prior
 
 COMMAND = "report --synthetic synthetic --real real --out out --train-ids Drawn_000,Drawn_001 --viewer 1 --force "
 SECTIONS = ["validity", "fidelity", "diversity", "memorisation", "usefulness"]

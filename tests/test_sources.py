@@ -13,7 +13,7 @@ from synth.datasets.layout_files import load_layout, load_style, save_layout
 from synth.errors import DataError, LayoutError, OutputError, SynthError
 from synth.layout.extract import extract_layouts
 from synth.sources import data_sources, embedded_sources
-from synth.style_prior import style_problems
+from synth.style.prior import style_problems
 
 IDS = ["Phantom_000", "Phantom_001", "Phantom_002"]
 

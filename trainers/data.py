@@ -20,7 +20,7 @@ from synth.layout.extract import source_signature
 from synth.layout.layout import Layout
 from synth.layout.tissue import extract_layout
 from synth.models.painter import box_coordinates, style_tensors
-from synth.style import Style, measure_style
+from synth.style.style import Style, measure_style
 from synth.trainers.augment import AugmentConfig, draw_augmentation, warp_patch
 
 

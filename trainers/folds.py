@@ -10,7 +10,7 @@ from synth.errors import DataError
 from synth.layout.anatomy import AtlasAnatomies
 from synth.lineage import patient_of
 from synth.sources import Sources
-from synth.style_prior import StylePrior
+from synth.style.prior import StylePrior
 from synth.trainers.annotated import Annotated
 
 

@@ -14,7 +14,7 @@ from synth.disk.files import atomic_write
 from synth.errors import FileError, LayoutError, SynthError
 from synth.exporters.nifti import write_nifti
 from synth.layout.layout import Layout
-from synth.style import Style
+from synth.style.style import Style
 
 MAPS = {"tissue": Tissue, "tumour": Tumour}
 _AXES = "".join(nib.aff2axcodes(AFFINE))

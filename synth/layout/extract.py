@@ -12,7 +12,7 @@ from synth.datasets.layout_files import save_layout
 from synth.errors import OutputError, SynthError
 from synth.layout.layout import Layout
 from synth.layout.tissue import extract_layout
-from synth.style import Style, measure_style
+from synth.style.style import Style, measure_style
 
 VERSION = "1"  # of tissue and style: raise it when either measures differently, and kept layouts are made anew
 

@@ -22,7 +22,7 @@ from synth.datasets.volume import geometry_problems, read_volume
 from synth.errors import DataError, printable
 from synth.layout.layout import Layout
 from synth.layout.space import box_of
-from synth.style import Style
+from synth.style.style import Style
 
 KINDS = ("layout", "case", "segmentation", "hdf5")
 _PLURAL = {"layout": "layouts", "case": "cases", "segmentation": "segmentations", "hdf5": "HDF5 cases"}

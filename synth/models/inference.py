@@ -6,7 +6,7 @@ import tensorflow as tf
 from synth.layout.layout import Layout
 from synth.models.generator import DIVISOR
 from synth.models.painter import box_coordinates, paint, style_tensors
-from synth.style import Style
+from synth.style.style import Style
 
 MARGIN = 2  # voxels around the brain: what the painter's blur reaches
 

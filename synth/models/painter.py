@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from synth.brats import CLASSES, MODALITIES
-from synth.style import Style
+from synth.style.style import Style
 
 CONDITION_CHANNELS = len(CLASSES) + len(MODALITIES)
 _RADIUS = 2  # taps on either side; grains above about 1.2 voxels are cut there

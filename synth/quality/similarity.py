@@ -6,7 +6,7 @@ import numpy as np
 from scipy.ndimage import binary_erosion, gaussian_filter, uniform_filter
 
 from synth.errors import SynthError
-from synth.style import local_std
+from synth.style.style import local_std
 
 SSIM_WINDOW = 7
 MS_WINDOW = 11  # voxels of the Gaussian window of MS-SSIM

@@ -10,9 +10,9 @@ import numpy as np
 
 from synth.brats import CLASSES, MODALITIES
 from synth.errors import SynthError
-from synth.style import Style
+from synth.style.style import Style
 
-SHIPPED = Path(__file__).parent / "models" / "weights" / "style_prior.json"
+SHIPPED = Path(__file__).parent / "weights" / "style_prior.json"
 MINIMUM_STYLES = 3
 MAX_REDRAWS = 50
 _REACH = 1.8  # standard deviations of each factor: beyond, a style fitted on few scans is made up

@@ -1,0 +1,1 @@
+"""How a scanner renders each tissue: measured on a scan, or drawn from what many scans are like."""
