@@ -15,8 +15,8 @@ import numpy as np
 from synth.brats import AFFINE, GRID
 from synth.datasets.case_files import find_cases
 from synth.datasets.layout_files import list_layouts, load_layout
-from synth.layout.anatomy import AtlasAnatomies, draw_anatomy
-from synth.layout.extract import extract_case
+from synth.hosts.anatomies import AtlasAnatomies, draw_anatomy
+from synth.hosts.extract import extract_case
 from synth.layout.space import spacing, ventricles
 
 NAMES = ("CSF share", "GM share", "WM share", "brain ml", "ventricle ml")

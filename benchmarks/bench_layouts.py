@@ -13,7 +13,7 @@ from collections import Counter
 import numpy as np
 
 from synth.datasets.layout_files import folder_sources
-from synth.layout.anatomy import AtlasAnatomies
+from synth.hosts.anatomies import AtlasAnatomies
 from synth.layout.edits import EDITS
 from synth.layout.sampling.sampler import LayoutSampler
 

@@ -15,7 +15,7 @@ from scipy.optimize import minimize
 
 from synth.brats import AFFINE, GRID, Tissue
 from synth.datasets.layout_files import list_layouts, load_layout
-from synth.layout.anatomy import CENTRE, gather_tissue
+from synth.hosts.anatomies import CENTRE, gather_tissue
 from synth.layout.atlas import BIAS_STEP, SoftAtlas, soft_atlas
 from synth.layout.priors.anatomy import LATTICE, SHIPPED, AnatomyPrior, mirrored_field
 from synth.layout.space import spacing, ventricles

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from synth.style.style import Style
 from synth.style.prior import SHIPPED, StylePrior, style_problems
+from synth.style.style import Style
 
 
 def main(folder: str) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from scipy.ndimage import binary_fill_holes, label
 
 from synth.datasets.layout_files import folder_sources
-from synth.layout.anatomy import AtlasAnatomies
+from synth.hosts.anatomies import AtlasAnatomies
 from synth.layout.layout import Layout
 from synth.layout.sampling.sampler import LayoutSampler
 from synth.layout.space import box_of

@@ -14,7 +14,7 @@ from collections import Counter
 import numpy as np
 
 from synth.datasets.layout_files import folder_sources
-from synth.layout.anatomy import AtlasAnatomies
+from synth.hosts.anatomies import AtlasAnatomies
 from synth.layout.facts import describe
 from synth.layout.plans.plan import level_name
 from synth.layout.sampling.coverage import coverage, survey

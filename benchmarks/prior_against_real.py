@@ -19,7 +19,7 @@ from scipy.stats import ks_2samp
 from tqdm import tqdm
 
 from synth.brats import AFFINE
-from synth.layout.anatomy import AtlasAnatomies
+from synth.hosts.anatomies import AtlasAnatomies
 from synth.layout.facts import describe
 from synth.layout.layout import Layout
 from synth.layout.sampling.sampler import LayoutSampler

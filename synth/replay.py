@@ -17,12 +17,12 @@ from synth.disk.manifest import MANIFEST, read_entries, read_run
 from synth.errors import DataError, ModelError, OutputError, SynthError
 from synth.exporters.nifti import gzip_bytes, nifti_bytes
 from synth.generate import GenerateConfig, Generation, SampleRecipe, repeatable
-from synth.layout.inputs import Input, extracted, find_inputs
+from synth.hosts.inputs import Input, extracted, find_inputs
+from synth.hosts.sources import Sources, embedded_sources
 from synth.layout.sampling.sampler import LayoutRecipe, LayoutSampler
 from synth.layout_sets import FORMAT, write_layout
-from synth.sources import Sources, embedded_sources
-from synth.style.style import Style
 from synth.style.prior import shipped_style_prior
+from synth.style.style import Style
 
 EMBEDDED = "embedded"
 
@@ -168,7 +168,7 @@ def _usable(one: Input) -> Input:
 
 def _name(paths: list[Path]) -> str:
     """What a run of these sources would call them, if that can be told without extracting anything."""
-    from synth.sources import data_sources
+    from synth.hosts.sources import data_sources
 
     try:
         is_layouts = find_inputs(paths[0])[0].kind == "layout"

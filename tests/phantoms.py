@@ -7,13 +7,13 @@ import numpy as np
 
 from synth.brats import AFFINE, CLASSES, GRID, MODALITIES, NAMINGS, Naming, Tissue, Tumour
 from synth.case import Case
+from synth.hosts.sources import Sources
 from synth.layout.atlas import atlas_probabilities
 from synth.layout.layout import Layout
 from synth.layout.sampling.sampler import MemorySource
 from synth.shading import shading_field
-from synth.sources import Sources
-from synth.style.style import measure_style
 from synth.style.prior import shipped_style_prior
+from synth.style.style import measure_style
 
 SHAPE = (40, 48, 36)
 MEANS = {  # t1, t1ce, t2, flair of each class on a scanner-like scale: the order of contrasts is that of real scans

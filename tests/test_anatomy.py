@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from synth.brats import AFFINE, GRID, Tissue
 from synth.errors import LayoutError
-from synth.layout.anatomy import Anatomy, AtlasAnatomies, AtlasSource, draw_anatomy
+from synth.hosts.anatomies import Anatomy, AtlasAnatomies, AtlasSource, draw_anatomy
 from synth.layout.law import violations
 from synth.layout.priors.anatomy import LATTICE, AnatomyPrior, mirrored_field, refined, shipped_prior, with_still_middle
 from synth.layout.space import MIDLINE, components, spacing, ventricles

@@ -11,10 +11,10 @@ import pytest
 from commands import files, invoke
 from phantoms import phantom_case, phantom_layout, phantom_sources, write_case
 
-import synth.layout.extract
+import synth.hosts.extract
+import synth.hosts.sources
 import synth.models.weights
 import synth.reconstruct
-import synth.sources
 from synth.datasets.layout_files import save_layout
 from synth.disk.manifest import read_entries, read_run
 from synth.errors import DataError, LayoutError
@@ -49,7 +49,7 @@ def extraction(monkeypatch):
         seed = int(files.id[-1])
         return phantom_layout(seed=seed, case_id=files.id), phantom_sources(seed + 1).own_style(files.id)
 
-    monkeypatch.setattr(synth.layout.extract, "extract_case", extract)
+    monkeypatch.setattr(synth.hosts.extract, "extract_case", extract)
 
 
 # --- generate -----------------------------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ def test_generate_by_a_recipe_file_and_a_plan(place):
 
 
 def test_generate_needs_no_data(place, monkeypatch):
-    monkeypatch.setattr(synth.sources, "embedded_sources", lambda: phantom_sources(1))
+    monkeypatch.setattr(synth.hosts.sources, "embedded_sources", lambda: phantom_sources(1))
     result = invoke(
         place, "generate -n 1 -o out --naming brats2023 --format hdf5 --seed 4 --model model --no-scores --edits none"
     )
@@ -398,5 +398,5 @@ def test_an_error_of_the_library_reaches_the_user_whole(place, monkeypatch):
     def fail(*args, **kwargs):
         raise LayoutError("a sentence.")
 
-    monkeypatch.setattr(synth.sources, "data_sources", fail)
+    monkeypatch.setattr(synth.hosts.sources, "data_sources", fail)
     told(invoke(place, GOOD), 1, "Error: a sentence.")

@@ -17,8 +17,8 @@ from synth.datasets.layout_files import load_layout, load_style, save_layout
 from synth.disk.manifest import read_entries, read_run
 from synth.errors import LayoutError
 from synth.generate import GenerateConfig, Generation
+from synth.hosts.sources import data_sources
 from synth.layout_sets import STRIDE, edit_layouts
-from synth.sources import data_sources
 
 COMMANDS = ("extract", "sample", "edit", "show", "stats")
 SAMPLE = "layouts sample --n 3 --data layouts --seed 5"
@@ -170,7 +170,7 @@ def test_one_layout_takes_tumours_from_donors_alone(place):
 
 
 def test_two_layouts_of_one_id_are_refused(place, tmp_path):
-    from synth.layout.inputs import find_inputs
+    from synth.hosts.inputs import find_inputs
 
     inputs, others = find_inputs(place / "layouts"), find_inputs(place / "bare")
     with pytest.raises(LayoutError, match="two layouts have the id 'Phantom_000'"):

@@ -5,10 +5,10 @@ import pytest
 
 from synth.datasets.cases import find_cases, read_case
 from synth.generate import GenerateConfig, Generation
+from synth.hosts.sources import embedded_sources
 from synth.models.weights import load_generator
 from synth.quality.similarity import healthy_tissue, texture_level
 from synth.reconstruct import compare, reconstruct_case
-from synth.sources import embedded_sources
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ from PIL import Image
 
 from synth.contact_sheet import COLOURS
 from synth.errors import DataError, OutputError
-from synth.layout.inputs import Input, find_inputs
+from synth.hosts.inputs import Input, find_inputs
 from synth.layout.layout import Layout
 from synth.layout.show import _GAP, _HEAD, _TEXT, TILES, TISSUES, show_layouts
 

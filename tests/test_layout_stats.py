@@ -6,8 +6,8 @@ from phantoms import head_layout
 from scipy.stats import ks_2samp
 
 from synth.errors import DataError, OutputError
+from synth.hosts.inputs import Input
 from synth.layout.facts import describe
-from synth.layout.inputs import Input
 from synth.layout.layout import Layout
 from synth.layout.stats import UNITS, _kolmogorov, distances, layout_statistics, table_lines, write_json
 

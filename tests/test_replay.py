@@ -15,10 +15,10 @@ from synth.disk.manifest import MANIFEST, RUN, read_entries
 from synth.errors import DataError
 from synth.exporters.hdf5_cases import open_cases
 from synth.generate import GenerateConfig, Generation, generate
+from synth.hosts.sources import data_sources
 from synth.models.generator import GeneratorConfig, build_generator
 from synth.models.weights import save_generator
 from synth.replay import replay
-from synth.sources import data_sources
 
 TINY = GeneratorConfig(width=8, bottleneck=1)
 
@@ -97,7 +97,7 @@ def test_sampled_and_edited_layouts_are_replayed(place):
 
 
 def test_the_embedded_anatomies_need_no_data(place, monkeypatch):
-    for module in ("synth.sources", "synth.replay"):
+    for module in ("synth.hosts.sources", "synth.replay"):
         monkeypatch.setattr(f"{module}.embedded_sources", lambda: embedded(place))
     assert invoke(place, "layouts sample --n 1 --out s").exit_code == 0
     assert invoke(place, "replay s --id 0 --out r").exit_code == 0

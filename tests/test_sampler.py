@@ -11,7 +11,7 @@ from phantoms import head_layout
 from synth.brats import AFFINE, Tumour
 from synth.datasets.layout_files import FolderSource, folder_sources, save_layout
 from synth.errors import LayoutError
-from synth.layout.anatomy import AtlasAnatomies
+from synth.hosts.anatomies import AtlasAnatomies
 from synth.layout.edits import EDITS, Elastic, Mirror, Outcome
 from synth.layout.edits.recipe import options_of
 from synth.layout.law import measure, violations

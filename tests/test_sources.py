@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from phantoms import phantom_case, phantom_layout, phantom_sources, write_case
 
-import synth.layout.extract
+import synth.hosts.extract
 from synth.datasets.layout_files import load_layout, load_style, save_layout
 from synth.errors import DataError, LayoutError, OutputError, SynthError
-from synth.layout.extract import extract_layouts
-from synth.sources import data_sources, embedded_sources
+from synth.hosts.extract import extract_layouts
+from synth.hosts.sources import data_sources, embedded_sources
 from synth.style.prior import style_problems
 
 IDS = ["Phantom_000", "Phantom_001", "Phantom_002"]
@@ -50,7 +50,7 @@ def extraction(sources, monkeypatch):
             raise DataError(f"{files.id}: is all zero; repair or exclude it.")
         return phantom_layout(seed=int(files.id[-1]), case_id=files.id), sources.own_style(files.id)
 
-    monkeypatch.setattr(synth.layout.extract, "extract_case", extract)
+    monkeypatch.setattr(synth.hosts.extract, "extract_case", extract)
     return asked, bad
 
 

@@ -6,8 +6,8 @@ from scipy.ndimage import gaussian_filter1d
 from synth.brats import CLASSES, MODALITIES
 from synth.case import Case
 from synth.errors import SynthError
-from synth.style.style import TUMOUR_MINUS_WM, Style, measure_style
 from synth.style.prior import StylePrior, shipped_style_prior, style_problems
+from synth.style.style import TUMOUR_MINUS_WM, Style, measure_style
 
 SHAPE = (56, 64, 52)
 

@@ -14,7 +14,7 @@ from synth.datasets.cases import find_cases, read_case
 from synth.disk.manifest import MANIFEST, records_of
 from synth.errors import DataError, printable
 from synth.exporters.hdf5_cases import is_hdf5, open_cases
-from synth.layout.extract import source_signature
+from synth.hosts.extract import source_signature
 from synth.lineage import ancestors, patient_of
 from synth.trainers.patches import LabelledCase, prepare_labelled
 

@@ -16,7 +16,7 @@ from tqdm import tqdm
 from synth.case import Case
 from synth.datasets.cases import find_cases, read_case
 from synth.errors import DataError
-from synth.layout.extract import source_signature
+from synth.hosts.extract import source_signature
 from synth.layout.layout import Layout
 from synth.layout.tissue import extract_layout
 from synth.models.painter import box_coordinates, style_tensors

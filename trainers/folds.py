@@ -7,9 +7,9 @@ from functools import lru_cache
 import numpy as np
 
 from synth.errors import DataError
-from synth.layout.anatomy import AtlasAnatomies
+from synth.hosts.anatomies import AtlasAnatomies
+from synth.hosts.sources import Sources
 from synth.lineage import patient_of
-from synth.sources import Sources
 from synth.style.prior import StylePrior
 from synth.trainers.annotated import Annotated
 

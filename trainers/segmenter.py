@@ -12,6 +12,7 @@ import numpy as np
 from synth.disk.files import atomic_write
 from synth.errors import DataError, ModelError
 from synth.generate import GenerateConfig, Generation
+from synth.hosts.sources import Sources
 from synth.leaks import lineage_notes, refuse_copies, seen_by_generator
 from synth.lineage import hash_id
 from synth.models.segmenter import SegmenterConfig, build_patchgan, build_segmenter
@@ -20,7 +21,6 @@ from synth.models.weights import CARD, SEGMENTER, load_segmenter, read_card, sav
 from synth.postprocess import Postprocess, choose
 from synth.quality.segmentation import region_dice
 from synth.segmenters import FOLDS
-from synth.sources import Sources
 from synth.trainers.annotated import Annotated, find_annotated, prepare
 from synth.trainers.augment import SegmentationAugment
 from synth.trainers.data import PatchConfig

@@ -41,7 +41,7 @@ def extract(ctx, data, out, force, quiet):
       synth layouts extract BraTS2021_TrainingData layouts
     """  # noqa: D301 (click needs the real backspace)
     from synth.cli.progress import bar
-    from synth.layout.extract import extract_layouts
+    from synth.hosts.extract import extract_layouts
 
     results = extract_layouts(data, out, force=force, progress=bar("extracting layouts", "case", quiet))
     failed = [result for result in results if result.problem]
@@ -125,7 +125,7 @@ def edit(source, out, edits, n, seed, donors, resume, force, quiet):
       synth layouts edit layouts/BraTS2021_00002 edited --edits recipe.yaml --donors layouts
     """  # noqa: D301 (click needs the real backspace)
     from synth.cli.progress import bar
-    from synth.layout.inputs import only_layouts
+    from synth.hosts.inputs import only_layouts
     from synth.layout_sets import edit_layouts
 
     outcome = edit_layouts(
@@ -161,7 +161,7 @@ def show(layouts, out, rows, scale, force, quiet):
       synth layouts show sampled BraTS2021_TrainingData --rows 12 --out both.png
     """  # noqa: D301 (click needs the real backspace)
     from synth.cli.progress import bar
-    from synth.layout.inputs import find_inputs
+    from synth.hosts.inputs import find_inputs
     from synth.layout.show import show_layouts
 
     inputs = [one for path in layouts for one in find_inputs(path)]
@@ -193,7 +193,7 @@ def stats(layouts, against, json_file, force, quiet):
 
     from synth.cli.progress import bar
     from synth.errors import OutputError
-    from synth.layout.inputs import find_inputs
+    from synth.hosts.inputs import find_inputs
     from synth.layout.stats import distances, layout_statistics, table_lines, write_json
 
     if json_file and (Path(json_file).is_dir() or (Path(json_file).exists() and not force)):

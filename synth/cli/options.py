@@ -19,7 +19,7 @@ def chosen_sources(data: str | None, layouts: str | None, out: str, quiet: bool)
     from pathlib import Path
 
     from synth.cli.progress import bar
-    from synth.sources import data_sources, embedded_sources
+    from synth.hosts.sources import data_sources, embedded_sources
 
     if data is None:
         return embedded_sources()

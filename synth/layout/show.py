@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 from synth.contact_sheet import COLOURS, MAX_ROWS, upright
 from synth.disk.files import atomic_write, make_folder
 from synth.errors import DataError, OutputError
-from synth.layout.inputs import Input
+from synth.hosts.inputs import Input
 from synth.layout.layout import Layout, bounding_box
 from synth.layout.space import spacing
 

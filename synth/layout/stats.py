@@ -13,8 +13,8 @@ import numpy as np
 from synth.disk.files import atomic_write
 from synth.disk.manifest import json_text
 from synth.errors import DataError
+from synth.hosts.inputs import Input
 from synth.layout.facts import SIDES, describe
-from synth.layout.inputs import Input
 from synth.layout.lobes import LOBES, mni
 
 SPLITS = 50  # random halves that the yardstick is averaged over; its own error is then below a tenth of it

@@ -7,7 +7,7 @@ from pathlib import Path
 from synth.ahead import ahead
 from synth.datasets.findings import ERROR
 from synth.errors import SynthError
-from synth.layout.extract import VERSION
+from synth.hosts.extract import VERSION
 from synth.quality.prepared import Prepared, prepare
 from synth.quality.probes import Probe
 from synth.quality.records import Record, case_folder, kept_facts, missing, store, store_facts

@@ -177,7 +177,7 @@ def _whole(weights: list, where: str) -> tuple[int, ...]:
 
 
 def _matched(record: Mapping[str, Any], path: Path, where: str) -> Plan:
-    from synth.layout.inputs import find_inputs
+    from synth.hosts.inputs import find_inputs
 
     _check_keys(record, ("match", "axes", "joint", "edges"), where)
     axes, joint, edges = record.get("axes", list(AXES)), record.get("joint", False), record.get("edges", MATCH_EDGES)

@@ -10,10 +10,10 @@ import numpy as np
 
 from synth.datasets.layout_files import folder_sources, list_layouts, load_style
 from synth.errors import LayoutError, SynthError
-from synth.layout.extract import extract_layouts
+from synth.hosts.extract import extract_layouts
 from synth.layout.sampling.sampler import LayoutSource
-from synth.style.style import Style
 from synth.style.prior import StylePrior, shipped_style_prior
+from synth.style.style import Style
 
 STYLES = ("own", "sampled")
 
@@ -51,7 +51,7 @@ class Sources:
 
 def embedded_sources() -> Sources:
     """The atlas anatomies with drawn tumours, and the shipped styles: no data needed."""
-    from synth.layout.anatomy import AtlasAnatomies
+    from synth.hosts.anatomies import AtlasAnatomies
 
     return Sources(AtlasAnatomies(), None, shipped_style_prior, "embedded")
 

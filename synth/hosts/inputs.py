@@ -115,7 +115,7 @@ def only_layouts(path: str | Path) -> list[Input]:
 
 def extracted(one: Input) -> Input:
     """A case as an input whose tissue is found (in about 3 s) when it is loaded."""
-    from synth.layout.extract import extract_case
+    from synth.hosts.extract import extract_case
 
     styles = []  # small, and wanted after the layout: the layout itself is not kept
 
