@@ -39,8 +39,8 @@ def main() -> None:
     from synth.exporters.nifti import NiftiExporter
     from synth.generate import GenerateConfig, Generation, generate
     from synth.hosts.sources import data_sources, embedded_sources
-    from synth.models import tf
     from synth.models.painter import box_coordinates, paint, style_tensors
+    from synth.models.runtime import tf
 
     with tempfile.TemporaryDirectory() as folder:
         sources = data_sources(options.data, Path(folder) / "layouts")[0] if options.data else embedded_sources()

@@ -10,10 +10,10 @@ labels, descend from the training cases alone, and were not trained on.
 import argparse
 
 from synth.datasets.cases import find_cases, read_case
+from synth.models.ensembles import load_model
+from synth.models.postprocess import choose
 from synth.models.weights import load_segmenter, save_segmenter
-from synth.postprocess import choose
 from synth.quality.segmentation import measure, summary, table
-from synth.segmenters import load_model
 
 
 def main():

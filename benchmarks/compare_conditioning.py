@@ -11,7 +11,7 @@ import json
 import time
 from pathlib import Path
 
-from synth.models.generator import CONDITIONINGS, GeneratorConfig
+from synth.models.configs import CONDITIONINGS, GeneratorConfig
 from synth.reconstruct import RESULTS, Comparison, reconstruct, summary_lines
 from synth.trainers.data import PatchConfig
 from synth.trainers.generator import GeneratorTraining, train_generator

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from synth.models.segmenting import Segmenter
+from synth.models.sliding_window import Segmenter
 from synth.quality.segmentation import measure, summary, table
 from synth.trainers.annotated import find_annotated, prepare
 from synth.trainers.data import PatchConfig

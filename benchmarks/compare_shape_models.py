@@ -13,7 +13,7 @@ import numpy as np
 from fit_tumour_prior import LATTICE, distances, real_maps
 from sklearn.model_selection import KFold
 
-from synth.models import tf
+from synth.models.runtime import tf
 
 layers = tf.keras.layers
 

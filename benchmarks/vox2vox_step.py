@@ -20,7 +20,7 @@ import tensorflow as tf
 from keras import layers
 
 from synth.case import Case
-from synth.models.segmenter import build_patchgan, build_segmenter
+from synth.models.networks.segmenter import build_patchgan, build_segmenter
 from synth.trainers.data import PatchConfig
 from synth.trainers.patches import FixedPool, Mix, labelled_dataset, store_labelled
 from synth.trainers.segmentation import SegmentationTask

@@ -18,9 +18,9 @@ from synth.brats import REGIONS
 from synth.case import Case
 from synth.errors import DataError, LayoutError, SynthError
 from synth.layout.layout import Layout
-from synth.postprocess import Postprocess
+from synth.models.cards import segmenter_hash
+from synth.models.postprocess import Postprocess
 from synth.quality.segmentation import region_dice
-from synth.segmenters import segmenter_hash
 
 REDRAWS = 4
 OVERLAP, MIRROR = 0.25, "none"  # of the windows: coarser than `synth segment`, for a third of its time
@@ -73,7 +73,7 @@ class Gate:
         thresholds: Mapping[str, float] | None = None,
         redraws: int = REDRAWS,
     ):
-        from synth.segmenters import load_model
+        from synth.models.ensembles import load_model
 
         self.thresholds = _checked(thresholds or {})
         if isinstance(redraws, bool) or not isinstance(redraws, int) or redraws < 0:

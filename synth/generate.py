@@ -7,7 +7,7 @@ resumed by giving the same settings.
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, suppress
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,7 +125,7 @@ class Generation:
 
     def settings(self) -> dict:
         """What `run.json` says; a resumed run must agree."""
-        from synth.models.weights import model_hash, read_card
+        from synth.models.cards import model_hash, read_card
 
         card = read_card(self.model)
         return {
@@ -225,6 +225,8 @@ def generate(
         LayoutError: no lawful layout could be drawn.
         ModelError: the generator is missing or damaged.
     """
+    from synth.models.runtime import repeatable
+
     begin = time.perf_counter()
     out = Path(out)
     indices = _shard_indices(n, shard)
@@ -282,16 +284,6 @@ def write_coverage(generation: Generation, n: int, shard, made, out: Path, surve
     with atomic_write(out / COVERAGE) as handle:
         handle.write(json_text(covered.to_dict(), what=f"{out / COVERAGE}", indent=1).encode())
     return covered
-
-
-def repeatable() -> None:
-    """Ask TensorFlow for the same bits every time: it matters on a GPU; on one kind of CPU they are the same anyway."""
-    from synth.models import tf
-
-    tf.config.experimental.enable_op_determinism()
-    # operations one after the other, each on all cores: as fast, and about 0.1 GiB less at the peak
-    with suppress(RuntimeError):  # too late if TensorFlow runs already in this process; then it stays as it is
-        tf.config.threading.set_inter_op_parallelism_threads(1)
 
 
 def write_recipes(

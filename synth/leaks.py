@@ -6,7 +6,7 @@ from pathlib import Path
 from synth.disk.manifest import RUN, read_run
 from synth.errors import DataError, ModelError, OutputError, printable
 from synth.lineage import hash_id
-from synth.models.weights import model_hash, read_card
+from synth.models.cards import model_hash, read_card
 from synth.trainers.annotated import Annotated
 from synth.trainers.patches import LabelledCase
 

@@ -16,7 +16,7 @@ from synth.datasets.case_files import QUARANTINE
 from synth.disk.manifest import MANIFEST, read_entries, read_run
 from synth.errors import DataError, ModelError, OutputError, SynthError
 from synth.exporters.nifti import gzip_bytes, nifti_bytes
-from synth.generate import GenerateConfig, Generation, SampleRecipe, repeatable
+from synth.generate import GenerateConfig, Generation, SampleRecipe
 from synth.hosts.inputs import Input, extracted, find_inputs
 from synth.hosts.sources import Sources, embedded_sources
 from synth.layout.sampling.sampler import LayoutRecipe, LayoutSampler
@@ -199,6 +199,7 @@ def _layouts(run: dict, sources: Sources, out: Path):
 def _painted(run: dict, sources: Sources, model: str | Path | None, out: Path):
     """A function that paints and writes a record's case; returns the checksums of what was written."""
     from synth.exporters import open_exporter
+    from synth.models.runtime import repeatable
 
     _check_model(run, model)
     # the recipe is recorded: neither edits nor styles are drawn
@@ -218,7 +219,7 @@ def _painted(run: dict, sources: Sources, model: str | Path | None, out: Path):
 
 
 def _check_model(run: dict, model: str | Path | None) -> None:
-    from synth.models.weights import model_hash, read_card
+    from synth.models.cards import model_hash, read_card
 
     recorded = run["model"]
     try:

@@ -22,9 +22,10 @@ from synth.contact_sheet import MAX_ROWS, ContactSheet
 from synth.disk.files import atomic_write, changed_files
 from synth.disk.manifest import Manifest, json_text, read_run, recorded_files, remove_run
 from synth.errors import OutputError, SynthError, printable
-from synth.postprocess import Postprocess
+from synth.models.cards import median_postprocess, trained_on
+from synth.models.ensembles import load_model
+from synth.models.postprocess import Postprocess
 from synth.scans import Scan, find_scans, read_segmentation, write_segmentation
-from synth.segmenters import load_model, median_postprocess, trained_on
 
 FORMAT = "segmentations"  # what `run.json` says where a set of cases has its file format
 SCORES = "scores.json"

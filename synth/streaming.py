@@ -195,7 +195,7 @@ class _Endless:
 
 
 def _tf_dataset(generation: Generation, indices, cut: _Cut, *, batch, prefetch) -> "tf.data.Dataset":
-    from synth.models import tf
+    from synth.models.runtime import tf
 
     _ = generation.painter  # what is wrong with the model is said now, not in a thread
 

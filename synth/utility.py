@@ -22,7 +22,7 @@ from synth.disk.manifest import json_text
 from synth.errors import DataError, ModelError, OutputError
 from synth.leaks import lineage_notes, refuse_copies, refuse_leaks
 from synth.lineage import hash_id
-from synth.models.segmenting import Segmenter
+from synth.models.sliding_window import Segmenter
 from synth.models.weights import save_segmenter
 from synth.quality.segmentation import region_dice
 from synth.trainers.annotated import Annotated, find_annotated, prepare

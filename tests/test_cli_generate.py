@@ -18,7 +18,8 @@ import synth.reconstruct
 from synth.datasets.layout_files import save_layout
 from synth.disk.manifest import read_entries, read_run
 from synth.errors import DataError, LayoutError
-from synth.models.generator import GeneratorConfig, build_generator
+from synth.models.configs import GeneratorConfig
+from synth.models.networks.generator import build_generator
 from synth.models.weights import save_generator
 from synth.reconstruct import Comparison
 

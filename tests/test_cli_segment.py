@@ -10,7 +10,8 @@ import pytest
 from commands import files, invoke
 from phantoms import embed, phantom_case, write_case
 
-from synth.models.segmenter import SegmenterConfig, build_segmenter
+from synth.models.configs import SegmenterConfig
+from synth.models.networks.segmenter import build_segmenter
 from synth.models.weights import save_segmenter
 
 TINY = SegmenterConfig("unet3d", 4)

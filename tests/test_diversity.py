@@ -8,7 +8,9 @@ import pytest
 from phantoms import phantom_case, phantom_layout
 
 from synth.brats import REGIONS
-from synth.models.segmenter import SegmenterConfig, build_segmenter
+from synth.models.configs import SegmenterConfig
+from synth.models.ensembles import load_model
+from synth.models.networks.segmenter import build_segmenter
 from synth.models.weights import save_segmenter
 from synth.quality import embedding, radiomics
 from synth.quality.prepared import Prepared
@@ -19,7 +21,6 @@ from synth.quality.thumbnail import LOW, STEP, ZERO
 from synth.report import diversity, feature_space, judge, variety
 from synth.report.judge import Verdict
 from synth.report.sets import Sets
-from synth.segmenters import load_model
 
 GRID = (80, 80, 52)  # of thumbnails
 BRAIN = (slice(16, 62), slice(14, 70), slice(2, 46))
@@ -296,7 +297,7 @@ def test_pooled_features_are_those_of_the_network_where_one_window_sees_all(tmp_
     one = prepared()
     found = embedding.probe(tmp_path).measure(one)
     segmenter, _ = load_model(tmp_path)
-    from synth.models.segmenting import blending
+    from synth.models.sliding_window import blending
 
     size = one.brain.shape
     before = [(48 - n) // 2 for n in size]

@@ -12,8 +12,8 @@ import pytest
 from commands import files, invoke
 from phantoms import phantom_case, phantom_layout, phantom_sources
 
+import synth.models.ensembles
 import synth.models.weights
-import synth.segmenters
 from synth.brats import REGIONS, Tumour
 from synth.datasets.cases import find_cases
 from synth.datasets.layout_files import save_layout
@@ -23,8 +23,9 @@ from synth.exporters.hdf5 import open_cases
 from synth.gate import Gate, Verdict, thresholds_of
 from synth.generate import GenerateConfig, Generation, generate
 from synth.layout.sampling.sampler import LayoutSampler
-from synth.models.generator import GeneratorConfig, build_generator
-from synth.models.segmenter import SegmenterConfig, build_segmenter
+from synth.models.configs import GeneratorConfig, SegmenterConfig
+from synth.models.networks.generator import build_generator
+from synth.models.networks.segmenter import build_segmenter
 from synth.models.weights import save_generator, save_segmenter
 from synth.replay import replay
 
@@ -54,7 +55,7 @@ def prepared(tmp_path_factory):
 def loaded_once():
     """Every network is built once for all tests of this file."""
     with pytest.MonkeyPatch.context() as patch:
-        for module, name in ((synth.models.weights, "load_generator"), (synth.segmenters, "load_model")):
+        for module, name in ((synth.models.weights, "load_generator"), (synth.models.ensembles, "load_model")):
             patch.setattr(module, name, cache(getattr(module, name)))
         yield
 

@@ -30,7 +30,8 @@ from synth.exporters.hdf5 import Hdf5Exporter, open_cases
 from synth.exporters.nifti import NiftiExporter
 from synth.generate import SHEET, GenerateConfig, Generation, generate, write_recipes
 from synth.layout.sampling.sampler import LayoutRecipe
-from synth.models.generator import GeneratorConfig, build_generator
+from synth.models.configs import GeneratorConfig
+from synth.models.networks.generator import build_generator
 from synth.models.weights import save_generator
 
 N, SEED = 4, 5

@@ -9,11 +9,13 @@ import pytest
 from phantoms import phantom_case, phantom_layout
 
 from synth.errors import ModelError
-from synth.models.discriminator import build_discriminator
-from synth.models.generator import GeneratorConfig, build_generator
+from synth.models.cards import model_hash, read_card
+from synth.models.configs import GeneratorConfig
 from synth.models.inference import LayoutPainter
+from synth.models.networks.discriminator import build_discriminator
+from synth.models.networks.generator import build_generator
 from synth.models.painter import box_coordinates, paint, style_tensors
-from synth.models.weights import load_generator, model_hash, read_card, save_generator
+from synth.models.weights import load_generator, save_generator
 from synth.style.style import local_std, measure_style
 
 TINY = GeneratorConfig(width=8, bottleneck=1)
@@ -167,7 +169,7 @@ def test_weights_of_another_network_are_refused(model):
 
 
 def test_the_shipped_model_has_a_card_and_small_weights():
-    from synth.models.weights import GENERATOR, model_folder
+    from synth.models.cards import GENERATOR, model_folder
 
     card = read_card("default")
     assert (model_folder("default") / GENERATOR.weights).stat().st_size < 25e6

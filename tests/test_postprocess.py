@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synth.errors import DataError, ModelError, SynthError
-from synth.postprocess import COMPONENT_STEPS, ET_STEPS, Postprocess, choose
+from synth.models.postprocess import COMPONENT_STEPS, ET_STEPS, Postprocess, choose
 from synth.quality.segmentation import region_dice
 
 NCR, ED, ET = 1, 2, 3

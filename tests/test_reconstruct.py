@@ -10,7 +10,8 @@ from phantoms import atlas_case, phantom_case, phantom_layout, write_case
 
 from synth.brats import MODALITIES
 from synth.errors import OutputError, SynthError
-from synth.models.generator import GeneratorConfig, build_generator
+from synth.models.configs import GeneratorConfig
+from synth.models.networks.generator import build_generator
 from synth.models.weights import save_generator
 from synth.reconstruct import Comparison, compare, painter_image, reconstruct, summary_lines
 

@@ -16,7 +16,8 @@ from synth.errors import DataError
 from synth.exporters.hdf5_cases import open_cases
 from synth.generate import GenerateConfig, Generation, generate
 from synth.hosts.sources import data_sources
-from synth.models.generator import GeneratorConfig, build_generator
+from synth.models.configs import GeneratorConfig
+from synth.models.networks.generator import build_generator
 from synth.models.weights import save_generator
 from synth.replay import replay
 

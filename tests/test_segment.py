@@ -27,15 +27,17 @@ from synth.datasets.cases import find_cases, read_case
 from synth.disk.manifest import read_entries
 from synth.errors import DataError, ModelError, OutputError, SynthError
 from synth.exporters import open_exporter
-from synth.models.segmenter import SegmenterConfig, build_segmenter
-from synth.models.segmenting import MIRRORS as NETWORK_MIRRORS
-from synth.models.segmenting import Segmenter
+from synth.models.cards import median_postprocess, trained_on
+from synth.models.configs import MIRRORS as NETWORK_MIRRORS
+from synth.models.configs import SegmenterConfig
+from synth.models.ensembles import load_model
+from synth.models.networks.segmenter import build_segmenter
+from synth.models.postprocess import Postprocess
+from synth.models.sliding_window import Segmenter
 from synth.models.weights import load_segmenter, save_segmenter
-from synth.postprocess import Postprocess
 from synth.quality.segmentation import measure
 from synth.scans import find_scans, read_segmentation, write_segmentation
 from synth.segment import MIRRORS, segment
-from synth.segmenters import load_model, median_postprocess, trained_on
 
 TINY = SegmenterConfig("unet3d", 4)
 THRESHOLDS = {"min_component_ml": 0.02, "min_et_ml": 5.0}  # two of the three scans have more of what it takes for ET

@@ -17,11 +17,12 @@ from phantoms import phantom_case, phantom_sources
 from synth.brats import REGIONS
 from synth.errors import DataError, ModelError
 from synth.generate import GenerateConfig, Generation
-from synth.models.segmenter import SegmenterConfig, build_segmenter
-from synth.models.segmenting import Segmenter
+from synth.models.configs import SegmenterConfig
+from synth.models.ensembles import FOLDS
+from synth.models.networks.segmenter import build_segmenter
+from synth.models.sliding_window import Segmenter
 from synth.models.weights import load_segmenter
 from synth.quality.segmentation import region_dice
-from synth.segmenters import FOLDS
 from synth.trainers import losses
 from synth.trainers.annotated import Annotated
 from synth.trainers.augment import SegmentationAugment
@@ -422,7 +423,7 @@ def test_folds_predict_every_case_by_a_model_that_never_saw_it(tmp_path):
 def test_a_generator_that_knows_held_out_cases_is_told_of(tmp_path):
     """The shipped generator's card has hashed ids: a case of that name, held out, must be spoken of."""
     from synth.lineage import hash_id
-    from synth.models.weights import model_hash, read_card
+    from synth.models.cards import model_hash, read_card
 
     card = read_card("default")
     known = [f"BraTS2021_{k:05d}" for k in range(20) if hash_id(f"BraTS2021_{k:05d}") in card["training"]["ids_sha256"]]

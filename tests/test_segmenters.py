@@ -6,10 +6,12 @@ from phantoms import phantom_case
 
 from synth.case import zscored
 from synth.errors import ModelError
-from synth.models.layers import grow
-from synth.models.segmenter import SegmenterConfig, build_patchgan, build_segmenter
-from synth.models.segmenting import Segmenter, _starts
-from synth.models.weights import SEGMENTER, load_segmenter, read_card, save_segmenter
+from synth.models.cards import SEGMENTER, read_card
+from synth.models.configs import SegmenterConfig
+from synth.models.networks.layers import grow
+from synth.models.networks.segmenter import build_patchgan, build_segmenter
+from synth.models.sliding_window import Segmenter, _starts
+from synth.models.weights import load_segmenter, save_segmenter
 
 TINY = SegmenterConfig("unet3d", 4)
 

@@ -18,7 +18,8 @@ from synth.datasets.layout_files import save_layout
 from synth.errors import SynthError
 from synth.generate import GenerateConfig, Generation
 from synth.layout.sampling.sampler import LayoutSampler
-from synth.models.generator import GeneratorConfig, build_generator
+from synth.models.configs import GeneratorConfig
+from synth.models.networks.generator import build_generator
 from synth.models.weights import save_generator
 
 TINY = GeneratorConfig(width=8, bottleneck=1)

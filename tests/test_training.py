@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from synth.errors import ModelError, OutputError
-from synth.models.discriminator import build_discriminator
-from synth.models.generator import GeneratorConfig, build_generator
+from synth.models.configs import GeneratorConfig
 from synth.models.inference import LayoutPainter
+from synth.models.networks.discriminator import build_discriminator
+from synth.models.networks.generator import build_generator
 from synth.trainers.augment import AugmentConfig
 from synth.trainers.data import PatchConfig, patch_dataset, prepare_cases
 from synth.trainers.generator import (
@@ -204,8 +205,9 @@ def test_two_devices_learn_what_one_does(tmp_path, cases):
         cpu = tf.config.list_physical_devices("CPU")[0]
         tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
         import keras
-        from synth.models.discriminator import build_discriminator
-        from synth.models.generator import GeneratorConfig, build_generator
+        from synth.models.networks.discriminator import build_discriminator
+        from synth.models.networks.generator import build_generator
+        from synth.models.configs import GeneratorConfig
         from synth.trainers.augment import AugmentConfig
         from synth.trainers.data import PatchConfig, load_case, patch_dataset
         from synth.trainers.painting import PaintingTask

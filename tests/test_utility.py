@@ -12,8 +12,9 @@ from synth.cli import COMMANDS, main
 from synth.errors import DataError, ModelError, OutputError
 from synth.leaks import lineage_notes, refuse_copies, refuse_leaks
 from synth.lineage import hash_id
-from synth.models.generator import GeneratorConfig
-from synth.models.weights import load_segmenter, model_hash, read_card
+from synth.models.cards import model_hash, read_card
+from synth.models.configs import GeneratorConfig
+from synth.models.weights import load_segmenter
 from synth.trainers import segmenter as segmenter_training
 from synth.trainers.annotated import Annotated, find_annotated
 from synth.trainers.patches import store_labelled
@@ -276,7 +277,7 @@ def test_seeds_and_sizes_reach_the_training():
 
 def test_scores_are_those_of_the_weights_kept(done):
     from synth.datasets.cases import find_cases, read_case
-    from synth.models.segmenting import Segmenter
+    from synth.models.sliding_window import Segmenter
     from synth.quality.segmentation import region_dice
 
     out, result, *_ = done

@@ -1,3 +1,3 @@
 """Training: data, augmentation, losses, the adversarial trainer, and the run that makes weights and a card."""
 
-import synth.models  # noqa: F401  (brings in TensorFlow, quietly)
+import synth.models.runtime  # noqa: F401

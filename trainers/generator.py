@@ -12,10 +12,12 @@ from synth.brats import MODALITIES
 from synth.datasets.cases import find_cases
 from synth.errors import ModelError
 from synth.lineage import hash_id
-from synth.models.discriminator import build_discriminator
-from synth.models.generator import GeneratorConfig, build_generator
+from synth.models.cards import model_hash, read_card
+from synth.models.configs import GeneratorConfig
 from synth.models.inference import LayoutPainter
-from synth.models.weights import load_generator, model_hash, read_card, save_generator
+from synth.models.networks.discriminator import build_discriminator
+from synth.models.networks.generator import build_generator
+from synth.models.weights import load_generator, save_generator
 from synth.trainers.augment import AugmentConfig
 from synth.trainers.data import PatchConfig, TrainingCase, patch_dataset, prepare_cases
 from synth.trainers.painting import PaintingLoss, PaintingTask

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from synth.brats import REGIONS
 from synth.errors import ModelError
-from synth.models.segmenter import LABELS
+from synth.models.configs import LABELS
 from synth.trainers import losses
 
 OVERLAPS = ("tversky", "generalised_dice")

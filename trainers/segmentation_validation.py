@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from synth.brats import REGIONS
-from synth.models.segmenting import Segmenter
+from synth.models.sliding_window import Segmenter
 from synth.quality.segmentation import region_dice
 from synth.trainers.patches import LabelledCase
 from synth.trainers.segmentation import SegmentationTask

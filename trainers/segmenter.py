@@ -15,12 +15,14 @@ from synth.generate import GenerateConfig, Generation
 from synth.hosts.sources import Sources
 from synth.leaks import lineage_notes, refuse_copies, seen_by_generator
 from synth.lineage import hash_id
-from synth.models.segmenter import SegmenterConfig, build_patchgan, build_segmenter
-from synth.models.segmenting import Segmenter
-from synth.models.weights import CARD, SEGMENTER, load_segmenter, read_card, save_segmenter
-from synth.postprocess import Postprocess, choose
+from synth.models.cards import CARD, SEGMENTER, read_card
+from synth.models.configs import SegmenterConfig
+from synth.models.ensembles import FOLDS
+from synth.models.networks.segmenter import build_patchgan, build_segmenter
+from synth.models.postprocess import Postprocess, choose
+from synth.models.sliding_window import Segmenter
+from synth.models.weights import load_segmenter, save_segmenter
 from synth.quality.segmentation import region_dice
-from synth.segmenters import FOLDS
 from synth.trainers.annotated import Annotated, find_annotated, prepare
 from synth.trainers.augment import SegmentationAugment
 from synth.trainers.data import PatchConfig

@@ -39,7 +39,7 @@ def generator(data, val, out, init, name, patch, width, conditioning, **options)
       synth train generator --data train --val val --out run --steps 20000
       synth train generator --data train --val val --out run --steps 2000 --init default
     """  # noqa: D301 (click needs the real backspace)
-    from synth.models.generator import GeneratorConfig
+    from synth.models.configs import GeneratorConfig
     from synth.trainers.data import PatchConfig
     from synth.trainers.generator import GeneratorTraining, train_generator
     from synth.trainers.vox2vox import TrainConfig

@@ -1,11 +1,11 @@
 """Painting whole layouts with a trained generator."""
 
 import numpy as np
-import tensorflow as tf
 
 from synth.layout.layout import Layout
-from synth.models.generator import DIVISOR
+from synth.models.configs import DIVISOR
 from synth.models.painter import box_coordinates, paint, style_tensors
+from synth.models.runtime import tf
 from synth.style.style import Style
 
 MARGIN = 2  # voxels around the brain: what the painter's blur reaches

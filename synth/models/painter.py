@@ -5,9 +5,9 @@ of the style's level and grain. The generator adds what this lacks.
 """
 
 import numpy as np
-import tensorflow as tf
 
 from synth.brats import CLASSES, MODALITIES
+from synth.models.runtime import tf
 from synth.style.style import Style
 
 CONDITION_CHANNELS = len(CLASSES) + len(MODALITIES)

@@ -4,10 +4,8 @@ The weights are plain HDF5 arrays, one per variable (float16 on disk, float32 in
 says what the network is, what it was trained on, what it scores, what it is for, and the checksum of the weights.
 """
 
-import hashlib
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
@@ -16,31 +14,10 @@ import numpy as np
 
 from synth.disk.files import atomic_write, sha256_file
 from synth.errors import ModelError
-from synth.models.generator import GeneratorConfig, build_generator
+from synth.models.cards import CARD, DEFAULT_MODEL, GENERATOR, SEGMENTER, Kind, model_folder, read_card
 from synth.models.inference import LayoutPainter
-from synth.models.segmenter import SegmenterConfig, build_segmenter
-
-CARD = "card.json"
-PACKAGED = Path(__file__).parent / "weights"
-DEFAULT_MODEL = "default"
-
-
-@dataclass(frozen=True)
-class Kind:
-    """One kind of network: its name (also the card's entry that rebuilds it), and what ships under which name."""
-
-    name: str
-    config: type
-    shipped: dict[str, str]
-
-    @property
-    def weights(self) -> str:
-        """The weights' file."""
-        return f"{self.name}.weights.h5"
-
-
-GENERATOR = Kind("generator", GeneratorConfig, {DEFAULT_MODEL: "default"})
-SEGMENTER = Kind("segmenter", SegmenterConfig, {DEFAULT_MODEL: "segmenter"})
+from synth.models.networks.generator import build_generator
+from synth.models.networks.segmenter import build_segmenter
 
 
 def save_generator(folder: str | Path, generator, card: dict) -> Path:
@@ -51,38 +28,6 @@ def save_generator(folder: str | Path, generator, card: dict) -> Path:
 def save_segmenter(folder: str | Path, segmenter, card: dict) -> Path:
     """As `save_generator`, for a network from `build_segmenter`."""
     return _save(folder, SEGMENTER, segmenter, card)
-
-
-def model_folder(model: str | Path, kind: Kind = GENERATOR) -> Path:
-    """The folder of a model: a name that the package ships (`default`) or a folder made by `synth train`.
-
-    Raises:
-        ModelError: neither exists.
-    """
-    place = kind.shipped.get(str(model))
-    folder = PACKAGED / place if place and (PACKAGED / place).is_dir() else Path(model)
-    if not (folder / CARD).is_file():
-        names = [name for name, place in kind.shipped.items() if (PACKAGED / place / CARD).is_file()]
-        raise ModelError(
-            f"model {model}: expected a folder with {CARD} and {kind.weights}, or one of "
-            f"{', '.join(names) or '(none)'}; found neither. Train one with `synth train {kind.name}`."
-        )
-    return folder
-
-
-def read_card(model: str | Path, kind: Kind = GENERATOR) -> dict:
-    """The card of a model.
-
-    Raises:
-        ModelError: there is no such model, or the card is damaged or another kind's.
-    """
-    path = model_folder(model, kind) / CARD
-    try:
-        card = json.loads(path.read_text())
-        kind.config(**card[kind.name])
-        return card
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{path}: not the card of a {kind.name} ({error}); copy the model folder again.") from error
 
 
 def load_generator(model: str | Path = DEFAULT_MODEL) -> tuple[LayoutPainter, dict]:
@@ -147,9 +92,3 @@ def _fill(network, path: Path) -> None:
                 variable.assign(data[...].astype(np.float32))
     except OSError as error:
         raise ModelError(f"{path}: cannot be read as HDF5 ({error}); copy the model folder again.") from error
-
-
-def model_hash(card: dict) -> str:
-    """Short identity of a model for recipes: of its weights and everything in the card that changes a painting."""
-    parts = json.dumps([card["weights_sha256"], card["generator"], card.get("texture_gain", 1.0)], sort_keys=True)
-    return hashlib.sha256(parts.encode()).hexdigest()[:16]

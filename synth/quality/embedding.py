@@ -23,10 +23,10 @@ import numpy as np
 from synth.brats import REGIONS
 from synth.case import zscored
 from synth.layout.layout import bounding_box
+from synth.models.cards import segmenter_hash
 from synth.quality.prepared import Prepared
 from synth.quality.probes import Probe
 from synth.quality.segmentation import region_dice
-from synth.segmenters import segmenter_hash
 
 NAME = "embedding"
 VERSION = 1  # of what is pooled and how; the probe's version has the segmenter's hash besides
@@ -46,7 +46,7 @@ def probe(model: str | Path | None = None) -> Probe:
     Raises:
         ModelError: there is no such model.
     """
-    from synth.models.weights import DEFAULT_MODEL, SEGMENTER, read_card
+    from synth.models.cards import DEFAULT_MODEL, SEGMENTER, read_card
 
     card = read_card(DEFAULT_MODEL if model is None else model, SEGMENTER)
     embedder = Embedder(model, card["segmenter"].get("arch", "unet3d"))
@@ -119,8 +119,8 @@ class Embedder:
         import keras
         import tensorflow as tf
 
-        from synth.models.segmenting import blending
-        from synth.segmenters import load_model
+        from synth.models.ensembles import load_model
+        from synth.models.sliding_window import blending
 
         segmenter, _ = load_model(self.model)
         network = segmenter.networks[0]

@@ -9,6 +9,7 @@ import numpy as np
 
 from synth.brats import REGIONS
 from synth.lineage import patient_of
+from synth.models.cards import trained_on
 from synth.quality import anatomy, embedding, intensity, radiomics, slices, spectrum, texture, thumbnail
 from synth.quality import paired as pairs
 from synth.quality.probes import Probe
@@ -19,7 +20,6 @@ from synth.report.judge import Figure, Section, not_judged
 from synth.report.measuring import Measured, read_prepared
 from synth.report.sets import Sets
 from synth.report.sources import CaseSet
-from synth.segmenters import trained_on
 from synth.viewer import ViewerCase, compact, viewer_fragment
 
 VIEWER_MM = 1.5  # voxels of the page's viewer: a case of 3 MB; `synth view` shows the full resolution

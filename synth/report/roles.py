@@ -8,7 +8,7 @@ from synth.disk.manifest import RUN, read_run
 from synth.errors import DataError, OutputError, printable
 from synth.leaks import ids_in, listed, painter_card
 from synth.lineage import hash_id, patient_of
-from synth.models.weights import read_card
+from synth.models.cards import read_card
 from synth.report.sources import CaseSet
 
 

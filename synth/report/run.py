@@ -11,7 +11,7 @@ from synth import __version__
 from synth.disk.files import atomic_write, make_folder, remove_partials
 from synth.disk.manifest import json_text
 from synth.errors import DataError, OutputError, printable
-from synth.models.weights import SEGMENTER, read_card
+from synth.models.cards import SEGMENTER, read_card
 from synth.report.build import Material, probes_of, sections_of
 from synth.report.config import ReportConfig
 from synth.report.judge import ORDER, Section, Verdict, told

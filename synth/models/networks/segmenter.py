@@ -1,40 +1,11 @@
 """The segmenters: four modalities to label probabilities, as Vox2Vox's generator or as a 3D U-Net."""
 
-from dataclasses import asdict, dataclass
-
 import keras
 from keras import layers
 
-from synth.brats import MODALITIES, Tumour
-from synth.errors import ModelError
-from synth.models.layers import DepthToSpace, SpaceToDepth, convolution_block, grow, instance_norm
-
-ARCHITECTURES = ("vox2vox", "unet3d")
-DIVISOR = 16  # every spatial size must be a multiple of it
-LABELS = len(Tumour)  # none, NCR, ED, ET
-
-
-@dataclass(frozen=True)
-class SegmenterConfig:
-    """What the segmenter is; stored in its card and enough to rebuild it."""
-
-    arch: str = "unet3d"
-    width: int = 32  # base filters; the paper's Vox2Vox has 64
-    dropout: float = 0.25  # at the bottom (the calibrated Vox2Vox; its public code has 0.2)
-    deep_supervision: bool = False  # unet3d only: losses at half and quarter resolution too
-
-    def __post_init__(self):
-        """Raise `ModelError` on values that make no network."""
-        if self.arch not in ARCHITECTURES:
-            raise ModelError(f"arch must be one of {', '.join(ARCHITECTURES)}, found {self.arch!r}.")
-        if self.width < 4 or not 0 <= self.dropout < 1:
-            raise ModelError(f"segmenter: width >= 4 and 0 <= dropout < 1 expected, found {self}.")
-        if self.deep_supervision and self.arch != "unet3d":
-            raise ModelError("deep supervision is for unet3d; the Vox2Vox has a discriminator.")
-
-    def to_dict(self) -> dict:
-        """JSON-able; `SegmenterConfig(**d)` reads it back."""
-        return asdict(self)
+from synth.brats import MODALITIES
+from synth.models.configs import LABELS, SegmenterConfig
+from synth.models.networks.layers import DepthToSpace, SpaceToDepth, convolution_block, grow, instance_norm
 
 
 def build_segmenter(config: SegmenterConfig | None = None) -> keras.Model:

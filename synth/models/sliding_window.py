@@ -4,14 +4,12 @@ from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
-import tensorflow as tf
 
 from synth.case import Case, zscored
 from synth.layout.layout import bounding_box
-from synth.models.segmenter import DIVISOR, LABELS
+from synth.models.configs import DIVISOR, LABELS
+from synth.models.runtime import tf
 
-MIRRORS = ("none", "x", "xyz")
-"""Test-time mirroring: no views but the scan itself, left and right, or all eight."""
 STRETCH = 1.25  # sides of a brain up to so many windows long are seen in one piece: two windows would nearly coincide
 
 

@@ -3,7 +3,7 @@
 import keras
 from keras import layers
 
-from synth.models.layers import SpaceToDepth, convolution_block
+from synth.models.networks.layers import SpaceToDepth, convolution_block
 
 
 @keras.saving.register_keras_serializable(package="synth")

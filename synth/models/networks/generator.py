@@ -6,39 +6,13 @@ its measurement in docs/decisions.md: the first and last stride-2 (transposed) c
 the painted image; and the noise of the style enters twice, as a channel and as texture with a learned gain.
 """
 
-from dataclasses import asdict, dataclass
-
 import keras
 import tensorflow as tf
 from keras import layers
 
 from synth.brats import CLASSES, MODALITIES
-from synth.errors import ModelError
-from synth.models.layers import DepthToSpace, SpaceToDepth, convolution_block
-
-CONDITIONINGS = ("painted", "onehot")
-DIVISOR = 16  # every spatial size must be a multiple of it
-
-
-@dataclass(frozen=True)
-class GeneratorConfig:
-    """What the generator is; stored in the model card and enough to rebuild it."""
-
-    width: int = 32  # base filters; 8 x width at the bottom. 32: best quality under 1 s a brain on 2 CPU cores
-    bottleneck: int = 2  # densely joined blocks at the bottom (Vox2Vox has 4: half of all weights)
-    dropout: float = 0.0  # Vox2Vox has 0.2 at the bottom; noise is given explicitly here
-    conditioning: str = "painted"  # or "onehot": labels alone, the baseline to beat
-
-    def __post_init__(self):
-        """Raise `ModelError` on values that make no network."""
-        if self.conditioning not in CONDITIONINGS:
-            raise ModelError(f"conditioning must be one of {', '.join(CONDITIONINGS)}, found {self.conditioning!r}.")
-        if self.width < 4 or self.bottleneck < 1 or not 0 <= self.dropout < 1:
-            raise ModelError(f"generator: width >= 4, bottleneck >= 1 and 0 <= dropout < 1 expected, found {self}.")
-
-    def to_dict(self) -> dict:
-        """JSON-able; `GeneratorConfig(**d)` reads it back."""
-        return asdict(self)
+from synth.models.configs import GeneratorConfig
+from synth.models.networks.layers import DepthToSpace, SpaceToDepth, convolution_block
 
 
 @keras.saving.register_keras_serializable(package="synth")

@@ -1,22 +1,15 @@
-"""Which segmenter a user means: a model or all folds of a training run; and what its cards say of it."""
+"""Which segmenter a user means: a model or all folds of a training run."""
 
-import hashlib
-import json
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from synth.errors import ModelError
-from synth.lineage import hash_id
-from synth.postprocess import Postprocess
+from synth.models.cards import CARD
 
 if TYPE_CHECKING:
-    from synth.models.segmenting import Segmenter
+    from synth.models.sliding_window import Segmenter
 
 FOLDS = "folds.json"  # a run with folds writes it when all are trained and their thresholds chosen
-_CARD = "card.json"
 
 
 def load_model(
@@ -27,8 +20,8 @@ def load_model(
     Raises:
         ModelError: no such model, folds missing or of different windows, or damaged weights.
     """
-    from synth.generate import repeatable
-    from synth.models.segmenting import Segmenter
+    from synth.models.runtime import repeatable  # TensorFlow, and its seconds, only now
+    from synth.models.sliding_window import Segmenter
     from synth.models.weights import load_segmenter
 
     repeatable()
@@ -50,29 +43,11 @@ def load_model(
     return Segmenter([network for network, _ in loaded], window, overlap=overlap, mirror=mirror), cards
 
 
-def median_postprocess(cards: Sequence[dict]) -> Postprocess:
-    """The thresholds in a model's card; of several cards the median of each threshold."""
-    rows = [Postprocess.from_card(card).to_dict() for card in cards]
-    return Postprocess(**{key: float(np.median([row[key] for row in rows])) for key in rows[0]})
-
-
-def segmenter_hash(card: dict) -> str:
-    """Short identity of a segmenter: of all that changes what it finds."""
-    parts = [card["weights_sha256"], card["segmenter"], card["window"], card.get("postprocess")]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def trained_on(ids: Iterable[str], cards: Sequence[dict]) -> tuple[str, ...]:
-    """Ids whose hash is among those that a card lists as trained on."""
-    known = {one for card in cards for one in card.get("training", {}).get("ids_sha256", ())}
-    return tuple(i for i in ids if hash_id(i) in known)
-
-
 def _single(model: str | Path) -> str | Path:
     """The model itself; a sentence where it is the folder of a training run."""
     inner, fold = Path(model) / "model", Path(model) / "fold_0"
-    if not (Path(model) / _CARD).is_file():
-        if (inner / _CARD).is_file():
+    if not (Path(model) / CARD).is_file():
+        if (inner / CARD).is_file():
             raise ModelError(f"model {model}: is the folder of a training run; its model is {inner}: give that.")
         if fold.is_dir():
             raise ModelError(
@@ -91,7 +66,7 @@ def _folds(run: Path) -> list[Path]:
             "fold; give that folder, or leave --ensemble out."
         )
     folders = [run / f"fold_{number}" / "model" for number in range(numbers[-1] + 1)]
-    missing = [path for path in (*(folder / _CARD for folder in folders), run / FOLDS) if not path.is_file()]
+    missing = [path for path in (*(folder / CARD for folder in folders), run / FOLDS) if not path.is_file()]
     if missing:
         raise ModelError(
             f"model {run}: its folds are not trained to the end (no {missing[0]}); give the training command again, it "
