@@ -21,7 +21,7 @@ setup(
     packages=PACKAGES,
     package_dir={"synth.trainers": "trainers", "synth.exporters": "exporters"},
     package_data={
-        "synth": ["viewer_assets/*"],
+        "synth.show": ["assets/*"],
         "synth.models": ["weights/*", "weights/*/*"],
         "synth.layout.priors": ["weights/*"],
         "synth.style": ["weights/*"],

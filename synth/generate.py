@@ -17,7 +17,6 @@ from synth import __version__
 from synth.ahead import ahead
 from synth.brats import NAMINGS
 from synth.case import Case
-from synth.contact_sheet import ContactSheet
 from synth.disk.files import atomic_write
 from synth.disk.manifest import Manifest, json_text
 from synth.errors import OutputError, SynthError
@@ -30,6 +29,7 @@ from synth.layout.plans.plan import Plan
 from synth.layout.sampling.coverage import Coverage, coverage, survey
 from synth.layout.sampling.sampler import LayoutRecipe, LayoutSampler, attempt_branch
 from synth.run_folder import COVERAGE, RECIPES, SHEET, Quarantine, claim, scores_note
+from synth.show.contact_sheet import ContactSheet
 from synth.style.style import Style
 
 _DRAWS = {"noise": 1, "style": 2}  # branches of a sample's seed sequence; the layout has the trunk

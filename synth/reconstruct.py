@@ -11,7 +11,6 @@ import numpy as np
 
 from synth.brats import MODALITIES
 from synth.case import Case
-from synth.contact_sheet import ContactSheet
 from synth.datasets.cases import find_cases, read_case
 from synth.disk.files import atomic_write
 from synth.errors import OutputError, SynthError
@@ -20,6 +19,7 @@ from synth.generate import to_case
 from synth.layout.layout import Layout
 from synth.layout.tissue import extract_layout
 from synth.quality.similarity import healthy_tissue, painter_image, psnr, scaled, ssim_map, texture_level
+from synth.show.contact_sheet import ContactSheet
 from synth.style.style import Style, measure_style
 
 RESULTS = "reconstruct.json"

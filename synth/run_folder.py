@@ -6,11 +6,11 @@ from pathlib import Path
 
 from synth.brats import MODALITIES, NAMINGS
 from synth.case import Case
-from synth.contact_sheet import MAX_ROWS, ContactSheet
 from synth.datasets.case_files import QUARANTINE
 from synth.disk.manifest import RUN, Manifest, read_run, recorded_files, remove_run
 from synth.errors import OutputError
 from synth.exporters import open_exporter
+from synth.show.contact_sheet import MAX_ROWS, ContactSheet
 
 SHEET = "contact_sheet.png"
 RECIPES = "recipes.jsonl"

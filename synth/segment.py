@@ -18,7 +18,6 @@ from synth import __version__
 from synth.ahead import ahead
 from synth.brats import NAMINGS, REGIONS
 from synth.case import Case
-from synth.contact_sheet import MAX_ROWS, ContactSheet
 from synth.disk.files import atomic_write, changed_files
 from synth.disk.manifest import Manifest, json_text, read_run, recorded_files, remove_run
 from synth.errors import OutputError, SynthError, printable
@@ -26,6 +25,7 @@ from synth.models.cards import median_postprocess, trained_on
 from synth.models.ensembles import load_model
 from synth.models.postprocess import Postprocess
 from synth.scans import Scan, find_scans, read_segmentation, write_segmentation
+from synth.show.contact_sheet import MAX_ROWS, ContactSheet
 
 FORMAT = "segmentations"  # what `run.json` says where a set of cases has its file format
 SCORES = "scores.json"

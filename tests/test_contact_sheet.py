@@ -6,8 +6,8 @@ from PIL import Image
 
 from synth.brats import AFFINE
 from synth.case import Case
-from synth.contact_sheet import _HEAD, _TEXT, COLOURS, TILE, ContactSheet, contact_sheet, pair_sheet
 from synth.errors import DataError
+from synth.show.contact_sheet import _HEAD, _TEXT, COLOURS, TILE, ContactSheet, contact_sheet, pair_sheet
 
 SHAPE = (60, 80, 50)
 

@@ -3,11 +3,11 @@ import pytest
 from phantoms import embed, head_layout, phantom_case, write_case
 from PIL import Image
 
-from synth.contact_sheet import COLOURS
 from synth.errors import DataError, OutputError
 from synth.hosts.inputs import Input, find_inputs
 from synth.layout.layout import Layout
-from synth.layout.show import _GAP, _HEAD, _TEXT, TILES, TISSUES, show_layouts
+from synth.show.contact_sheet import COLOURS
+from synth.show.layouts import _GAP, _HEAD, _TEXT, TILES, TISSUES, show_layouts
 
 
 def given(layout):

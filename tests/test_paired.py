@@ -10,7 +10,6 @@ from skimage.metrics import normalized_mutual_information, structural_similarity
 
 from synth.brats import MODALITIES
 from synth.case import Case
-from synth.contact_sheet import upright
 from synth.errors import DataError
 from synth.layout.layout import Layout
 from synth.quality.paired import METRICS, PLANES, REGIONS, measure_between, measure_pair, strangers
@@ -20,6 +19,7 @@ from synth.report.judge import Verdict
 from synth.report.paired import section
 from synth.report.paired_plots import difference_figure
 from synth.report.sets import Sets
+from synth.show.contact_sheet import upright
 
 LEFT_EDGE = {"sagittal": "anterior", "coronal": "right", "axial": "right"}
 

@@ -11,7 +11,6 @@ from phantoms import phantom_case, phantom_layout
 from PIL import Image
 
 from synth.case import Case
-from synth.contact_sheet import COLOURS
 from synth.quality.prepared import Prepared
 from synth.quality.records import Record, store
 from synth.quality.slices import CUTS, PROBE, measure_slices
@@ -21,6 +20,7 @@ from synth.report.judge import Figure as Picture
 from synth.report.page import render
 from synth.report.sets import Sets
 from synth.report.strip import strip
+from synth.show.contact_sheet import COLOURS
 
 EVIL = "<script>document.title='owned'</script>\"'><img src=x onerror=\"document.title='owned'\">"
 

@@ -14,15 +14,15 @@ from commands import invoke
 from phantoms import embed, phantom_case, phantom_layout, write_case
 from PIL import Image
 
-from synth import viewer
 from synth.brats import MODALITIES
 from synth.case import Case
 from synth.datasets.layout_files import save_layout
 from synth.errors import OutputError, SynthError
 from synth.exporters import open_exporter
 from synth.report.page import render
-from synth.view import view
-from synth.viewer import ViewerCase, compact, compact_layout, policy, viewer_fragment, viewer_html
+from synth.show import viewer
+from synth.show.view import view
+from synth.show.viewer import ViewerCase, compact, compact_layout, policy, viewer_fragment, viewer_html
 
 EVIL = '</script><script>document.title="owned"</script><b>&amp;'
 WAIT = 60

@@ -7,10 +7,10 @@ import numpy as np
 
 from synth.brats import AFFINE, MODALITIES, Tumour
 from synth.case import Case
-from synth.contact_sheet import pair_sheet
 from synth.layout.layout import Layout
 from synth.models.inference import LayoutPainter
 from synth.quality.similarity import healthy_tissue, psnr, ssim_map, texture_level
+from synth.show.contact_sheet import pair_sheet
 from synth.trainers.data import TrainingCase
 
 TEXTURE_WEIGHT = 0.1

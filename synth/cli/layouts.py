@@ -162,7 +162,7 @@ def show(layouts, out, rows, scale, force, quiet):
     """  # noqa: D301 (click needs the real backspace)
     from synth.cli.progress import bar
     from synth.hosts.inputs import find_inputs
-    from synth.layout.show import show_layouts
+    from synth.show.layouts import show_layouts
 
     inputs = [one for path in layouts for one in find_inputs(path)]
     drawing = bar("drawing", "layout", quiet)

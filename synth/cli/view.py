@@ -23,7 +23,7 @@ def command(places, out, limit, opened, force, quiet):
       synth view synthetic BraTS2021_TrainingData -n 4 --out both.html --open
     """  # noqa: D301 (click needs the real backspace)
     from synth.cli.progress import bar
-    from synth.view import view
+    from synth.show.view import view
 
     settings = {} if limit is None else {"limit": limit}  # the library has the default
     done = view(places, out, force=force, progress=bar("reading", "case", quiet), **settings)

@@ -14,10 +14,10 @@ import nibabel as nib
 import numpy as np
 
 from synth.brats import MODALITIES
-from synth.contact_sheet import upright
 from synth.errors import DataError
 from synth.quality.prepared import Prepared
 from synth.quality.similarity import healthy_tissue, mae, ms_ssim_in, nmi, nmse, painter_image, psnr, scaled, ssim_map
+from synth.show.contact_sheet import upright
 
 VERSION = "1"  # raise it when something is measured differently
 REGIONS = ("brain", "tumour", "healthy")

@@ -18,11 +18,11 @@ the left.
 import numpy as np
 
 from synth.brats import MODALITIES
-from synth.contact_sheet import upright
 from synth.layout.layout import bounding_box
 from synth.layout.space import spacing
 from synth.quality.prepared import Prepared
 from synth.quality.probes import Probe
+from synth.show.contact_sheet import upright
 
 PLANES = ("axial", "coronal", "sagittal")
 CUTS = (*PLANES, "middle")

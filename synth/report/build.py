@@ -20,7 +20,7 @@ from synth.report.judge import Figure, Section, not_judged
 from synth.report.measuring import Measured, read_prepared
 from synth.report.sets import Sets
 from synth.report.sources import CaseSet
-from synth.viewer import ViewerCase, compact, viewer_fragment
+from synth.show.viewer import ViewerCase, compact, viewer_fragment
 
 VIEWER_MM = 1.5  # voxels of the page's viewer: a case of 3 MB; `synth view` shows the full resolution
 _PAIR = "pair"

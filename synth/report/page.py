@@ -19,7 +19,7 @@ from PIL import Image
 from synth.report.check_table import CLASSES, MARKS, badge, group, groups, shown, slug
 from synth.report.judge import FAIL_AT, ORDER, SPLITS, Figure, Section, Table, Verdict, Yardstick, told
 from synth.report.strip import draw
-from synth.viewer import policy
+from synth.show.viewer import policy
 
 NUMBERS = "report.json"
 _KINDS = {"png": "image/png", "svg": "image/svg+xml", "jpeg": "image/jpeg", "webp": "image/webp"}

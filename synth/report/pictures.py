@@ -14,12 +14,12 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.ndimage import binary_erosion
 
 from synth.brats import MODALITIES
-from synth.contact_sheet import COLOURS
 from synth.errors import printable
 from synth.quality.records import Record
 from synth.quality.slices import PLANES
 from synth.report.judge import Figure
 from synth.report.sets import Sets
+from synth.show.contact_sheet import COLOURS
 
 COLUMNS = (  # plane, modality, with outlines
     *(("axial", name, False) for name in MODALITIES),

@@ -20,10 +20,10 @@ from scipy.ndimage import affine_transform, gaussian_filter
 
 from synth.brats import MODALITIES, Tumour
 from synth.case import Case
-from synth.contact_sheet import COLOURS
 from synth.errors import SynthError
 from synth.exporters.nifti import gzip_bytes, nifti_bytes
 from synth.layout.layout import Layout, bounding_box
+from synth.show.contact_sheet import COLOURS
 
 MARGIN = 2  # voxels around the brain
 PERCENTILES = (0.5, 99.8)  # of the brain: black and white
@@ -146,7 +146,7 @@ def niivue_code() -> bytes:
 
 
 def _asset(name: str) -> str:
-    return resources.files("synth").joinpath("viewer_assets", name).read_text(encoding="utf-8")
+    return resources.files("synth.show").joinpath("assets", name).read_text(encoding="utf-8")
 
 
 def _inert_json(value) -> str:

@@ -12,7 +12,7 @@ from synth.disk.files import atomic_write
 from synth.errors import DataError, OutputError, printable
 from synth.exporters.hdf5_cases import is_hdf5, open_cases
 from synth.hosts.inputs import find_inputs
-from synth.viewer import ViewerCase, compact, compact_layout, viewer_html
+from synth.show.viewer import ViewerCase, compact, compact_layout, viewer_html
 
 LIMIT = 6  # cases of a page: 1 mm voxels take about 7 MB each, and a browser reads the whole page at once
 

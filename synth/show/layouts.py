@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from synth.contact_sheet import COLOURS, MAX_ROWS, upright
 from synth.disk.files import atomic_write, make_folder
 from synth.errors import DataError, OutputError
 from synth.hosts.inputs import Input
 from synth.layout.layout import Layout, bounding_box
 from synth.layout.space import spacing
+from synth.show.contact_sheet import COLOURS, MAX_ROWS, upright
 
 TISSUES = {"CSF": (44, 62, 92), "GM": (112, 112, 116), "WM": (176, 176, 180)}
 PLANES = ("axial", "coronal", "sagittal")
