@@ -13,7 +13,7 @@ from synth.datasets.cases import find_cases, read_case
 from synth.models.ensembles import load_model
 from synth.models.postprocess import choose
 from synth.models.weights import load_segmenter, save_segmenter
-from synth.quality.segmentation import measure, summary, table
+from synth.quality.segmentation_metrics import measure, summary, table
 
 
 def main():

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from synth.models.sliding_window import Segmenter
-from synth.quality.segmentation import measure, summary, table
+from synth.quality.segmentation_metrics import measure, summary, table
 from synth.trainers.annotated import find_annotated, prepare
 from synth.trainers.data import PatchConfig
 from synth.trainers.patches import FixedPool, Mix

@@ -20,7 +20,7 @@ from synth.errors import DataError, LayoutError, SynthError
 from synth.layout.layout import Layout
 from synth.models.cards import segmenter_hash
 from synth.models.postprocess import Postprocess
-from synth.quality.segmentation import region_dice
+from synth.quality.segmentation_metrics import region_dice
 
 REDRAWS = 4
 OVERLAP, MIRROR = 0.25, "none"  # of the windows: coarser than `synth segment`, for a third of its time

@@ -58,7 +58,7 @@ class Segmentations:
 
     def table(self) -> list[str]:
         """Lines for a terminal: every metric and region, mean and median; none without labelled cases."""
-        from synth.quality.segmentation import table
+        from synth.quality.segmentation_metrics import table
 
         return table(self.summary) if self.summary else []
 
@@ -189,7 +189,7 @@ class _Run:
                 self.manifest.discard(number)
 
     def _keep(self, scan: Scan, case: Case, found: np.ndarray, source: str) -> None:
-        from synth.quality.segmentation import measure
+        from synth.quality.segmentation_metrics import measure
 
         counts = np.bincount(found.ravel(), minlength=4) * case.voxel_ml
         spacing = tuple(float(mm) for mm in np.sqrt((case.affine[:3, :3] ** 2).sum(0)))
@@ -211,7 +211,7 @@ class _Run:
 
 
 def _summary(rows: Sequence[dict]) -> dict:
-    from synth.quality.segmentation import summary
+    from synth.quality.segmentation_metrics import summary
 
     return summary(rows) if rows else {}
 

@@ -24,7 +24,7 @@ from synth.leaks import lineage_notes, refuse_copies, refuse_leaks
 from synth.lineage import hash_id
 from synth.models.sliding_window import Segmenter
 from synth.models.weights import save_segmenter
-from synth.quality.segmentation import region_dice
+from synth.quality.segmentation_metrics import region_dice
 from synth.trainers.annotated import Annotated, find_annotated, prepare
 from synth.trainers.patches import FixedPool, Mix
 from synth.trainers.runs import origin

@@ -16,7 +16,7 @@ from synth.quality import embedding, radiomics
 from synth.quality.prepared import Prepared
 from synth.quality.probes import Probe
 from synth.quality.records import Record, array_path, store
-from synth.quality.segmentation import region_dice
+from synth.quality.segmentation_metrics import region_dice
 from synth.quality.thumbnail import LOW, STEP, ZERO
 from synth.report import diversity, feature_space, judge, variety
 from synth.report.judge import Verdict

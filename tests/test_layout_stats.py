@@ -9,7 +9,7 @@ from synth.errors import DataError, OutputError
 from synth.hosts.inputs import Input
 from synth.layout.facts import describe
 from synth.layout.layout import Layout
-from synth.layout.stats import UNITS, _kolmogorov, distances, layout_statistics, table_lines, write_json
+from synth.quality.layout_stats import UNITS, _kolmogorov, distances, layout_statistics, table_lines, write_json
 
 
 def given(layouts, kind="layout"):

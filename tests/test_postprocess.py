@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from synth.errors import DataError, ModelError, SynthError
 from synth.models.postprocess import COMPONENT_STEPS, ET_STEPS, Postprocess, choose
-from synth.quality.segmentation import region_dice
+from synth.quality.segmentation_metrics import region_dice
 
 NCR, ED, ET = 1, 2, 3
 SHAPE = (20, 24, 17)

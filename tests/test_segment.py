@@ -35,7 +35,7 @@ from synth.models.networks.segmenter import build_segmenter
 from synth.models.postprocess import Postprocess
 from synth.models.sliding_window import Segmenter
 from synth.models.weights import load_segmenter, save_segmenter
-from synth.quality.segmentation import measure
+from synth.quality.segmentation_metrics import measure
 from synth.scans import find_scans, read_segmentation, write_segmentation
 from synth.segment import MIRRORS, segment
 

@@ -15,8 +15,8 @@ from skimage.morphology import dilation
 
 from synth.brats import NAMINGS, REGIONS
 from synth.errors import DataError
-from synth.quality import segmentation
-from synth.quality.segmentation import (
+from synth.quality import segmentation_metrics as segmentation
+from synth.quality.segmentation_metrics import (
     HD95_MISSED,
     dice,
     hausdorff95,

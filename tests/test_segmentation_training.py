@@ -22,7 +22,7 @@ from synth.models.ensembles import FOLDS
 from synth.models.networks.segmenter import build_segmenter
 from synth.models.sliding_window import Segmenter
 from synth.models.weights import load_segmenter
-from synth.quality.segmentation import region_dice
+from synth.quality.segmentation_metrics import region_dice
 from synth.trainers import losses
 from synth.trainers.annotated import Annotated
 from synth.trainers.augment import SegmentationAugment

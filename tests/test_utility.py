@@ -278,7 +278,7 @@ def test_seeds_and_sizes_reach_the_training():
 def test_scores_are_those_of_the_weights_kept(done):
     from synth.datasets.cases import find_cases, read_case
     from synth.models.sliding_window import Segmenter
-    from synth.quality.segmentation import region_dice
+    from synth.quality.segmentation_metrics import region_dice
 
     out, result, *_ = done
     network, card = load_segmenter(out / "runs" / "both_3_seed_0" / "model")

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from synth.brats import REGIONS
 from synth.models.sliding_window import Segmenter
-from synth.quality.segmentation import region_dice
+from synth.quality.segmentation_metrics import region_dice
 from synth.trainers.patches import LabelledCase
 from synth.trainers.segmentation import SegmentationTask
 

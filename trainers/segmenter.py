@@ -22,7 +22,7 @@ from synth.models.networks.segmenter import build_patchgan, build_segmenter
 from synth.models.postprocess import Postprocess, choose
 from synth.models.sliding_window import Segmenter
 from synth.models.weights import load_segmenter, save_segmenter
-from synth.quality.segmentation import region_dice
+from synth.quality.segmentation_metrics import region_dice
 from synth.trainers.annotated import Annotated, find_annotated, prepare
 from synth.trainers.augment import SegmentationAugment
 from synth.trainers.data import PatchConfig

@@ -194,7 +194,7 @@ def stats(layouts, against, json_file, force, quiet):
     from synth.cli.progress import bar
     from synth.errors import OutputError
     from synth.hosts.inputs import find_inputs
-    from synth.layout.stats import distances, layout_statistics, table_lines, write_json
+    from synth.quality.layout_stats import distances, layout_statistics, table_lines, write_json
 
     if json_file and (Path(json_file).is_dir() or (Path(json_file).exists() and not force)):
         raise OutputError(f"{json_file}: exists; give --force to replace it, or another name.")

@@ -26,7 +26,7 @@ from synth.layout.layout import bounding_box
 from synth.models.cards import segmenter_hash
 from synth.quality.prepared import Prepared
 from synth.quality.probes import Probe
-from synth.quality.segmentation import region_dice
+from synth.quality.segmentation_metrics import region_dice
 
 NAME = "embedding"
 VERSION = 1  # of what is pooled and how; the probe's version has the segmenter's hash besides
