@@ -37,10 +37,10 @@ def main() -> None:
     options = parser.parse_args()
 
     from synth.exporters.nifti import NiftiExporter
-    from synth.generate import GenerateConfig, Generation, generate
     from synth.hosts.sources import data_sources, embedded_sources
     from synth.models.painter import box_coordinates, paint, style_tensors
     from synth.models.runtime import tf
+    from synth.runs.generate import GenerateConfig, Generation, generate
 
     with tempfile.TemporaryDirectory() as folder:
         sources = data_sources(options.data, Path(folder) / "layouts")[0] if options.data else embedded_sources()

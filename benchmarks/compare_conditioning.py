@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from synth.models.configs import CONDITIONINGS, GeneratorConfig
-from synth.reconstruct import RESULTS, Comparison, reconstruct, summary_lines
+from synth.runs.reconstruct import RESULTS, Comparison, reconstruct, summary_lines
 from synth.trainers.data import PatchConfig
 from synth.trainers.generator import GeneratorTraining, train_generator
 from synth.trainers.vox2vox import TrainConfig

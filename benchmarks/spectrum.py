@@ -18,7 +18,7 @@ from synth.brats import MODALITIES
 from synth.datasets.cases import find_cases, read_case
 from synth.layout.tissue import extract_layout
 from synth.quality.similarity import healthy_tissue, scaled, texture_level
-from synth.reconstruct import painter_image
+from synth.runs.reconstruct import painter_image
 
 SIZE = 128
 

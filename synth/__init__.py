@@ -16,7 +16,7 @@ def __getattr__(name: str):
     """Import a stream when it is first asked for: `import synth` itself costs nothing."""
     if name not in _STREAMS:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.streaming"), name)
+    return getattr(import_module(f"{__name__}.runs.stream"), name)
 
 
 def __dir__() -> list[str]:

@@ -14,7 +14,7 @@ from synth.case import Case
 from synth.datasets.cases import CaseFiles, read_case
 from synth.exporters import open_exporter
 from synth.layout.tissue import extract_layout
-from synth.reconstruct import painter_image
+from synth.runs.reconstruct import painter_image
 
 BLUR = 1.5  # mm, standard deviation
 NOISE = 0.3  # of the deviation in the brain

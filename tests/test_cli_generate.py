@@ -14,14 +14,14 @@ from phantoms import phantom_case, phantom_layout, phantom_sources, write_case
 import synth.hosts.extract
 import synth.hosts.sources
 import synth.models.weights
-import synth.reconstruct
+import synth.runs.reconstruct
 from synth.datasets.layout_files import save_layout
 from synth.disk.manifest import read_entries, read_run
 from synth.errors import DataError, LayoutError
 from synth.models.configs import GeneratorConfig
 from synth.models.networks.generator import build_generator
 from synth.models.weights import save_generator
-from synth.reconstruct import Comparison
+from synth.runs.reconstruct import Comparison
 
 TINY = GeneratorConfig(width=8, bottleneck=1)
 
@@ -322,7 +322,7 @@ ROWS = [Comparison("Phantom_000", m, 0.5, 0.4, 20.0, 19.5, 0.9) for m in ("t1", 
 def test_reconstruct_prints_a_table_or_json(place, monkeypatch):
     calls = []
     monkeypatch.setattr(
-        synth.reconstruct, "reconstruct", lambda *args, **options: calls.append((args, options)) or ROWS
+        synth.runs.reconstruct, "reconstruct", lambda *args, **options: calls.append((args, options)) or ROWS
     )
     result = invoke(place, "reconstruct data out --model model --seed 6")
     assert result.exit_code == 0

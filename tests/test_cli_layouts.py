@@ -16,9 +16,9 @@ from synth.cli import main
 from synth.datasets.layout_files import load_layout, load_style, save_layout
 from synth.disk.manifest import read_entries, read_run
 from synth.errors import LayoutError
-from synth.generate import GenerateConfig, Generation
 from synth.hosts.sources import data_sources
-from synth.layout_sets import STRIDE, edit_layouts
+from synth.runs.generate import GenerateConfig, Generation
+from synth.runs.layouts import STRIDE, edit_layouts
 
 COMMANDS = ("extract", "sample", "edit", "show", "stats")
 SAMPLE = "layouts sample --n 3 --data layouts --seed 5"

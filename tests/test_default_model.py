@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from synth.datasets.cases import find_cases, read_case
-from synth.generate import GenerateConfig, Generation
 from synth.hosts.sources import embedded_sources
 from synth.models.weights import load_generator
 from synth.quality.similarity import healthy_tissue, texture_level
-from synth.reconstruct import compare, reconstruct_case
+from synth.runs.generate import GenerateConfig, Generation
+from synth.runs.reconstruct import compare, reconstruct_case
 
 
 @pytest.fixture(scope="module")

@@ -20,14 +20,14 @@ from synth.datasets.layout_files import save_layout
 from synth.disk.manifest import MANIFEST, RUN, Manifest, read_entries, read_run
 from synth.errors import DataError, LayoutError, ModelError, OutputError, SynthError
 from synth.exporters.hdf5 import open_cases
-from synth.gate import Gate, Verdict, thresholds_of
-from synth.generate import GenerateConfig, Generation, generate
 from synth.layout.sampling.sampler import LayoutSampler
 from synth.models.configs import GeneratorConfig, SegmenterConfig
 from synth.models.networks.generator import build_generator
 from synth.models.networks.segmenter import build_segmenter
 from synth.models.weights import save_generator, save_segmenter
-from synth.replay import replay
+from synth.runs.gate import Gate, Verdict, thresholds_of
+from synth.runs.generate import GenerateConfig, Generation, generate
+from synth.runs.replay import replay
 
 TINY = GeneratorConfig(width=8, bottleneck=1)
 SMALL = SegmenterConfig("unet3d", 4)

@@ -28,11 +28,11 @@ from synth.disk.manifest import MANIFEST, RUN, Manifest, read_entries
 from synth.errors import LayoutError, ModelError, OutputError, SynthError
 from synth.exporters.hdf5 import Hdf5Exporter, open_cases
 from synth.exporters.nifti import NiftiExporter
-from synth.generate import SHEET, GenerateConfig, Generation, generate, write_recipes
 from synth.layout.sampling.sampler import LayoutRecipe
 from synth.models.configs import GeneratorConfig
 from synth.models.networks.generator import build_generator
 from synth.models.weights import save_generator
+from synth.runs.generate import SHEET, GenerateConfig, Generation, generate, write_recipes
 
 N, SEED = 4, 5
 TINY = GeneratorConfig(width=8, bottleneck=1)
@@ -254,7 +254,7 @@ import sys, time
 sys.path.insert(0, {tests!r})
 import synth.exporters.nifti as nifti
 from phantoms import phantom_sources
-from synth.generate import GenerateConfig, Generation, generate
+from synth.runs.generate import GenerateConfig, Generation, generate
 encode = nifti._encode_to
 nifti._encode_to = lambda *args: (encode(*args), time.sleep(0.5))[0]
 generate(Generation(phantom_sources(), {model!r}, GenerateConfig(seed={seed}, edits=("gentle",))), {n}, {out!r})

@@ -61,8 +61,8 @@ def test_help_answers_without_tensorflow_and_fast():
 
 def test_importing_layouts_and_exporters_brings_no_tensorflow():
     modules = (
-        "synth.generate, synth.hosts.sources, synth.reconstruct, synth.hosts.extract, synth.exporters, "
-        "synth.style.prior, synth.segment, synth.models.cards, synth.models.ensembles"
+        "synth.runs.generate, synth.hosts.sources, synth.runs.reconstruct, synth.hosts.extract, synth.exporters, "
+        "synth.style.prior, synth.runs.segment, synth.models.cards, synth.models.ensembles"
     )
     code = f"import sys, {modules}; print('tensorflow' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

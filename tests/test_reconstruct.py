@@ -13,7 +13,7 @@ from synth.errors import OutputError, SynthError
 from synth.models.configs import GeneratorConfig
 from synth.models.networks.generator import build_generator
 from synth.models.weights import save_generator
-from synth.reconstruct import Comparison, compare, painter_image, reconstruct, summary_lines
+from synth.runs.reconstruct import Comparison, compare, painter_image, reconstruct, summary_lines
 
 SHAPE = (64, 72, 60)
 TINY = GeneratorConfig(width=8, bottleneck=1)

@@ -8,18 +8,18 @@ import pytest
 from commands import files, invoke
 from phantoms import head_layout, phantom_sources
 
-import synth.generate
-import synth.replay
+import synth.runs.generate
+import synth.runs.replay
 from synth.datasets.layout_files import load_layout, save_layout
 from synth.disk.manifest import MANIFEST, RUN, read_entries
 from synth.errors import DataError
 from synth.exporters.hdf5_cases import open_cases
-from synth.generate import GenerateConfig, Generation, generate
 from synth.hosts.sources import data_sources
 from synth.models.configs import GeneratorConfig
 from synth.models.networks.generator import build_generator
 from synth.models.weights import save_generator
-from synth.replay import replay
+from synth.runs.generate import GenerateConfig, Generation, generate
+from synth.runs.replay import replay
 
 TINY = GeneratorConfig(width=8, bottleneck=1)
 
@@ -53,7 +53,7 @@ def test_cases_come_out_byte_for_byte(place, run, monkeypatch):
     def draw(*args, **kwargs):
         raise AssertionError("a replay draws nothing")
 
-    monkeypatch.setattr(synth.generate.LayoutSampler, "draw", draw)
+    monkeypatch.setattr(synth.runs.generate.LayoutSampler, "draw", draw)
     ids = [record["id"] for record in read_entries(place / run)]
     results = replay(place / run, [ids[2], "0", ids[2]], place / "out", data=[place / "layouts"], model=place / "model")
     assert [(r.id, r.compared, r.differing) for r in results] == [(ids[2], 5, ()), (ids[0], 5, ())]
@@ -98,7 +98,7 @@ def test_sampled_and_edited_layouts_are_replayed(place):
 
 
 def test_the_embedded_anatomies_need_no_data(place, monkeypatch):
-    for module in ("synth.hosts.sources", "synth.replay"):
+    for module in ("synth.hosts.sources", "synth.runs.replay"):
         monkeypatch.setattr(f"{module}.embedded_sources", lambda: embedded(place))
     assert invoke(place, "layouts sample --n 1 --out s").exit_code == 0
     assert invoke(place, "replay s --id 0 --out r").exit_code == 0
@@ -109,7 +109,7 @@ def test_the_embedded_anatomies_need_no_data(place, monkeypatch):
 def embedded(place):
     """Sources that stand for the embedded ones, which are slow to make."""
     sources = data_sources(place / "layouts", "")[0]
-    return synth.replay.Sources(sources.hosts, None, sources.prior, "embedded")
+    return synth.runs.replay.Sources(sources.hosts, None, sources.prior, "embedded")
 
 
 # --- what differs is told -----------------------------------------------------------------------------------------

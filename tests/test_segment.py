@@ -21,7 +21,7 @@ import pytest
 from commands import files
 from phantoms import SHAPE, phantom_case, write_case
 
-import synth.scans
+import synth.runs.scans
 from synth.brats import NAMINGS
 from synth.datasets.cases import find_cases, read_case
 from synth.disk.manifest import read_entries
@@ -36,8 +36,8 @@ from synth.models.postprocess import Postprocess
 from synth.models.sliding_window import Segmenter
 from synth.models.weights import load_segmenter, save_segmenter
 from synth.quality.segmentation_metrics import measure
-from synth.scans import find_scans, read_segmentation, write_segmentation
-from synth.segment import MIRRORS, segment
+from synth.runs.scans import find_scans, read_segmentation, write_segmentation
+from synth.runs.segment import MIRRORS, segment
 
 TINY = SegmenterConfig("unet3d", 4)
 THRESHOLDS = {"min_component_ml": 0.02, "min_et_ml": 5.0}  # two of the three scans have more of what it takes for ET
@@ -53,7 +53,7 @@ def save_model(folder, seed=1, *, window=48, postprocess=THRESHOLDS, **card):
 def small_grid():
     """Let scans be as small as phantoms."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(synth.scans, "read_case", partial(read_case, grid=SHAPE))
+        patch.setattr(synth.runs.scans, "read_case", partial(read_case, grid=SHAPE))
         yield
 
 
@@ -325,10 +325,10 @@ def test_a_killed_run_leaves_the_bytes_of_an_undisturbed_one(prepared, tmp_path)
         import sys, time
         from functools import partial
 
-        import synth.scans
-        from synth.segment import segment
+        import synth.runs.scans
+        from synth.runs.segment import segment
 
-        synth.scans.read_case = partial(synth.scans.read_case, grid=(40, 48, 36))
+        synth.runs.scans.read_case = partial(synth.runs.scans.read_case, grid=(40, 48, 36))
 
         def slow(todo):
             for k in todo:
@@ -445,7 +445,7 @@ def test_options_out_of_range(prepared, tmp_path, options):
 
 
 def test_a_real_scan_keeps_its_header(real_data, tmp_path, monkeypatch):
-    monkeypatch.setattr(synth.scans, "read_case", read_case)
+    monkeypatch.setattr(synth.runs.scans, "read_case", read_case)
     source = find_cases(real_data / "brats" / "val")[0]
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / source.id).symlink_to(source.folder)

@@ -16,13 +16,13 @@ from phantoms import phantom_case, phantom_sources
 
 from synth.brats import REGIONS
 from synth.errors import DataError, ModelError
-from synth.generate import GenerateConfig, Generation
 from synth.models.configs import SegmenterConfig
 from synth.models.ensembles import FOLDS
 from synth.models.networks.segmenter import build_segmenter
 from synth.models.sliding_window import Segmenter
 from synth.models.weights import load_segmenter
 from synth.quality.segmentation_metrics import region_dice
+from synth.runs.generate import GenerateConfig, Generation
 from synth.trainers import losses
 from synth.trainers.annotated import Annotated
 from synth.trainers.augment import SegmentationAugment

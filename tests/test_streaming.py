@@ -16,11 +16,11 @@ from phantoms import head_layout, phantom_sources
 import synth
 from synth.datasets.layout_files import save_layout
 from synth.errors import SynthError
-from synth.generate import GenerateConfig, Generation
 from synth.layout.sampling.sampler import LayoutSampler
 from synth.models.configs import GeneratorConfig
 from synth.models.networks.generator import build_generator
 from synth.models.weights import save_generator
+from synth.runs.generate import GenerateConfig, Generation
 
 TINY = GeneratorConfig(width=8, bottleneck=1)
 
@@ -79,7 +79,7 @@ def test_layouts_are_the_samplers_and_endless(tmp_path):
     stream = synth.layouts(tmp_path / "heads", seed=4, start=2, shard=(1, 2))
     taken = list(itertools.islice(stream, 2))
     assert [recipe.index for _, recipe in taken] == [3, 5]
-    sources = synth.streaming.data_sources(tmp_path / "heads", "")[0]
+    sources = synth.runs.stream.data_sources(tmp_path / "heads", "")[0]
     layout, recipe = LayoutSampler(sources.hosts, seed=4).draw(5)
     assert taken[1][1] == recipe
     assert np.array_equal(taken[1][0].classes, layout.classes)

@@ -11,7 +11,6 @@ import numpy as np
 
 from synth.disk.files import atomic_write
 from synth.errors import DataError, ModelError
-from synth.generate import GenerateConfig, Generation
 from synth.hosts.sources import Sources
 from synth.leaks import lineage_notes, refuse_copies, seen_by_generator
 from synth.lineage import hash_id
@@ -23,6 +22,7 @@ from synth.models.postprocess import Postprocess, choose
 from synth.models.sliding_window import Segmenter
 from synth.models.weights import load_segmenter, save_segmenter
 from synth.quality.segmentation_metrics import region_dice
+from synth.runs.generate import GenerateConfig, Generation
 from synth.trainers.annotated import Annotated, find_annotated, prepare
 from synth.trainers.augment import SegmentationAugment
 from synth.trainers.data import PatchConfig

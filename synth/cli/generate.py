@@ -80,7 +80,7 @@ def command(
     import json
 
     from synth.cli.progress import bar
-    from synth.generate import GenerateConfig, Generation, generate, plan_coverage, write_recipes
+    from synth.runs.generate import GenerateConfig, Generation, generate, plan_coverage, write_recipes
 
     config = GenerateConfig(
         seed=seed,
@@ -126,7 +126,7 @@ def command(
 def chosen_gate(gate: str | None, redraws: int | None, segmenter: str | None, no_scores: bool):
     """A function that makes the gate that the options ask for, or None; wrong options are refused at once."""
     from synth.errors import SynthError
-    from synth.gate import REDRAWS, Gate, thresholds_of
+    from synth.runs.gate import REDRAWS, Gate, thresholds_of
 
     if no_scores and (gate is not None or segmenter is not None or redraws is not None):
         raise SynthError("--no-scores goes with none of --gate, --redraws and --segmenter; leave it out.")

@@ -86,8 +86,8 @@ def sample(n, out, data, edits, plan, style, seed, layouts, shard, resume, force
       synth layouts sample --n 1000 --out sampled --data BraTS2021_TrainingData --edits wild --seed 7
     """  # noqa: D301 (click needs the real backspace)
     from synth.cli.progress import bar
-    from synth.generate import GenerateConfig, Generation
-    from synth.layout_sets import sample_layouts
+    from synth.runs.generate import GenerateConfig, Generation
+    from synth.runs.layouts import sample_layouts
 
     sources = chosen_sources(data, layouts, out, quiet)
     generation = Generation(
@@ -126,7 +126,7 @@ def edit(source, out, edits, n, seed, donors, resume, force, quiet):
     """  # noqa: D301 (click needs the real backspace)
     from synth.cli.progress import bar
     from synth.hosts.inputs import only_layouts
-    from synth.layout_sets import edit_layouts
+    from synth.runs.layouts import edit_layouts
 
     outcome = edit_layouts(
         only_layouts(source),

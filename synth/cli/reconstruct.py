@@ -25,7 +25,7 @@ def command(data, out, model, seed, force, as_json, quiet):
       synth reconstruct BraTS2021_ValidationData check
     """  # noqa: D301 (click needs the real backspace)
     from synth.cli.progress import bar
-    from synth.reconstruct import reconstruct, summary_lines
+    from synth.runs.reconstruct import reconstruct, summary_lines
 
     rows = reconstruct(data, out, model=model, seed=seed, force=force, progress=bar("reconstructing", "case", quiet))
     if as_json:

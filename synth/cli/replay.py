@@ -31,7 +31,7 @@ def command(ctx, manifest, ids, out, data, model, layout_only, force, quiet):
       synth replay set/manifest.jsonl --id 3 --id 17 --data BraTS2021_TrainingData --out again
     """  # noqa: D301 (click needs the real backspace)
     from synth.cli.progress import bar
-    from synth.replay import replay
+    from synth.runs.replay import replay
 
     results = replay(
         manifest,

@@ -38,7 +38,7 @@ def command(scans, out, model, ensemble, no_postprocess, resume, force, as_json,
     import json
 
     from synth.cli.progress import bar
-    from synth.segment import segment
+    from synth.runs.segment import segment
 
     done = segment(
         scans,

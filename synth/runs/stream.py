@@ -18,7 +18,7 @@ from synth.ahead import ahead
 from synth.brats import GRID, MODALITIES
 from synth.case import Case
 from synth.errors import SynthError
-from synth.generate import GenerateConfig, Generation
+from synth.runs.generate import GenerateConfig, Generation
 from synth.hosts.sources import Sources, data_sources, embedded_sources
 from synth.layout.layout import Layout, bounding_box
 from synth.layout.sampling.sampler import LayoutRecipe, LayoutSampler

@@ -24,7 +24,7 @@ from synth.errors import OutputError, SynthError, printable
 from synth.models.cards import median_postprocess, trained_on
 from synth.models.ensembles import load_model
 from synth.models.postprocess import Postprocess
-from synth.scans import Scan, find_scans, read_segmentation, write_segmentation
+from synth.runs.scans import Scan, find_scans, read_segmentation, write_segmentation
 from synth.show.contact_sheet import MAX_ROWS, ContactSheet
 
 FORMAT = "segmentations"  # what `run.json` says where a set of cases has its file format
