@@ -40,7 +40,7 @@ setup(
         "pyyaml>=6",
         "tensorboard>=2.18",  # TensorFlow no longer brings it
         "matplotlib>=3.8",
-        "isal>=1.6; platform_machine in 'x86_64 AMD64 aarch64 arm64'",
+        "zlib-ng>=1.1; platform_machine in 'x86_64 AMD64 aarch64 arm64'",
     ],
     extras_require={
         "test": [
@@ -57,7 +57,7 @@ setup(
             "wheel",
             "ruff==0.17.*",
         ],
-        "benchmarks": ["scikit-image>=0.22", "SimpleITK>=2.3"],
+        "benchmarks": ["scikit-image>=0.22", "SimpleITK>=2.3", "isal>=1.9", "deflate>=0.9"],
     },
     entry_points={"console_scripts": ["synth = synth.cli:main"]},
     classifiers=[

@@ -5,15 +5,14 @@ of a place in one block: a loader that reads a random patch touches few blocks a
 nothing but background are not stored. Measured on a real case (`benchmarks/bench_writing.py`), this reads a patch of
 128 voxels a side 1.4 times faster than one dataset per modality and 2 to 3 times faster than slices, in less room;
 blocks of 64 are slower, blocks of 16 no better. The filters are shuffle and deflate (gzip 1), which every HDF5 has; we
-run them ourselves (igzip where installed) and hand HDF5 finished blocks: encoding takes half the time, decoding three
-quarters, and neither holds the locks of Python and HDF5.
+run them ourselves (`synth.exporters.deflate`) and hand HDF5 finished blocks, so that encoding and decoding hold neither
+the locks of Python nor those of HDF5.
 """
 
 import hashlib
 import itertools
 import json
 import math
-import zlib
 from dataclasses import dataclass
 
 import h5py
@@ -23,12 +22,8 @@ from synth.brats import MODALITIES, NAMINGS, Naming
 from synth.case import Case
 from synth.disk.manifest import json_text
 from synth.errors import DataError
+from synth.exporters.deflate import deflate, inflate
 from synth.exporters.nifti import to_int16
-
-try:
-    from isal import isal_zlib as _deflate
-except ImportError:
-    _deflate = zlib
 
 BLOCK = 32
 COMPRESSIONS = ("gzip", "none")
@@ -235,18 +230,15 @@ def _encode(block: np.ndarray, compression: str) -> bytes:
         return block.tobytes()
     if block.dtype.itemsize > 1:  # HDF5's shuffle: all first bytes, then all second bytes
         block = np.ascontiguousarray(block.reshape(-1).view(np.uint8).reshape(-1, block.dtype.itemsize).T)
-    return _deflate.compress(block, 1)
+    return deflate(block)
 
 
 def _decode(data: bytes, stored: Stored, compression: str) -> np.ndarray | None:
     """The voxels of one block, or None if the data are damaged."""
     dtype, size = np.dtype(stored.dtype), math.prod(stored.block)
     if compression == "gzip":
-        try:  # never more bytes than the block has, whatever the data claim
-            data = _deflate.decompressobj().decompress(data, size * dtype.itemsize)
-        except (zlib.error, _deflate.error):
-            return None
-    if len(data) != size * dtype.itemsize:
+        data = inflate(data, size * dtype.itemsize)
+    if data is None or len(data) != size * dtype.itemsize:
         return None
     if compression == "none" or dtype.itemsize == 1:
         return np.frombuffer(data, dtype).reshape(stored.block)

@@ -1,12 +1,11 @@
 """NIfTI as BraTS has it: one folder per case, five `.nii.gz` in it, int16 intensities and uint8 labels.
 
 The header is that of the BraTS intensity files, for intensities and labels alike: sform code 1 (scanner), qform
-code 2 (aligned), both saying the same, units mm. Bytes depend on the voxels, the affine and the version of the
-compressor only: no time stamp, no file name, no thread count.
+code 2 (aligned), both saying the same, units mm. Bytes depend on the voxels, the affine and `deflate.COMPRESSOR`
+only: no time stamp, no file name, no thread count.
 """
 
 import os
-import zlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from hashlib import sha256
@@ -19,15 +18,9 @@ from synth.brats import MODALITIES, NAMINGS, Naming
 from synth.case import Case
 from synth.disk.files import atomic_folder, atomic_write, case_path, changed_files
 from synth.errors import OutputError
-
-try:
-    from isal import isal_zlib as _deflate
-except ImportError:  # no wheel for this machine: the standard library's zlib does the same, five times slower
-    _deflate = zlib
+from synth.exporters.deflate import gzip_bytes
 
 INT16_MAX = 32767
-_LEVEL = 1  # level 2 and 3 of igzip make the files 2 % smaller for twice the time
-_GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # deflate, no name, time 0, system unknown
 
 
 class NiftiExporter:
@@ -167,13 +160,6 @@ def nifti_header(shape: tuple[int, ...], dtype: np.dtype, affine: np.ndarray) ->
     if not np.allclose(header.get_qform(), affine, atol=1e-3):
         header["qform_code"] = 0  # a sheared affine has no quaternion: better none than a wrong one
     return header
-
-
-def gzip_bytes(data) -> bytes:
-    """A gzip file of `data`: same bytes for the same data and the same version of the compressor."""
-    deflate = _deflate.compressobj(_LEVEL, zlib.DEFLATED, -15)
-    tail = _deflate.crc32(data).to_bytes(4, "little") + (len(data) & 0xFFFFFFFF).to_bytes(4, "little")
-    return b"".join((_GZIP_HEADER, deflate.compress(data), deflate.flush(), tail))
 
 
 def _encode_to(path: Path, volume, affine: np.ndarray) -> str:

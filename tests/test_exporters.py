@@ -4,13 +4,18 @@ import dataclasses
 import functools
 import gzip
 import hashlib
+import importlib.util
+import io
 import os
 import pickle
+import re
 import resource
 import signal
+import sys
 import threading
 import time
 import traceback
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -25,7 +30,7 @@ from synth.case import Case
 from synth.disk import files
 from synth.disk.manifest import Manifest
 from synth.errors import DataError, OutputError
-from synth.exporters import EXPORTERS, hdf5_packed, nifti, open_exporter
+from synth.exporters import EXPORTERS, deflate, hdf5_packed, nifti, open_exporter
 from synth.exporters.hdf5 import open_cases
 
 SHAPE = (37, 45, 34)  # no two axes alike, none a multiple of the block
@@ -47,6 +52,19 @@ def make_case(k: int = 0, *, dtype=np.float32, affine=AFFINE, shape=SHAPE, label
     return Case(
         f"Synth_{k:06d}", images, seg * brain if labels else None, np.asarray(affine, float), {"recipe": {"k": k}}
     )
+
+
+@pytest.fixture(params=["installed", "fallback"])
+def codec(request, monkeypatch):
+    """The module that compresses, as it is and as it is where zlib-ng has no wheel."""
+    if request.param == "installed":
+        return deflate
+    monkeypatch.setitem(sys.modules, "zlib_ng", None)
+    spec = importlib.util.spec_from_file_location("deflate_without_zlib_ng", deflate.__file__)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.COMPRESSOR.startswith("zlib ")
+    return module
 
 
 def open_variant(variant: str, out, **options):
@@ -389,15 +407,57 @@ def test_write_nifti_plain_types_and_refusals(tmp_path):
         nifti.write_nifti(tmp_path / "c.nii", array, np.diag([1.0, 1, 0, 1]))
 
 
-def test_the_gzip_header_is_bare_and_the_fallback_reads_the_same(monkeypatch):
-    import zlib
-
+def test_the_gzip_header_is_bare(codec):
     data = bytearray(os.urandom(1000) * 50)
-    packed = nifti.gzip_bytes(data)
+    packed = codec.gzip_bytes(data)
     assert packed[:10] == b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"
     assert gzip.decompress(packed) == data
-    monkeypatch.setattr(nifti, "_deflate", zlib)
-    assert gzip.decompress(nifti.gzip_bytes(data)) == data
+    assert codec.open_gzip(io.BytesIO(packed)).read() == data
+    assert gzip.decompress(codec.gzip_bytes(b"")) == b""
+
+
+def test_inflating_stops_at_its_bound_and_at_damage(codec):
+    data = bytes(range(256)) * 4000
+    packed = codec.deflate(data)
+    assert zlib.decompress(packed) == data
+    assert codec.inflate(packed, len(data)) == data
+    assert codec.inflate(packed, 1000) == data[:1000]
+    assert codec.inflate(b"no deflate data", 1000) is None
+    with pytest.raises(codec.DAMAGED):
+        codec.open_gzip(io.BytesIO(codec.gzip_bytes(data)[:-9])).read()
+
+
+def test_the_compressor_has_a_name_and_a_version(codec):
+    assert re.fullmatch(r"zlib(-ng)? \d+(\.\d+)+\S* level \d", codec.COMPRESSOR)
+
+
+def test_only_the_data_decide_the_bytes(codec):
+    volume = nifti.nifti_bytes(nifti.to_int16(make_case().images[..., 0]), AFFINE)
+    assert results(codec.gzip_bytes, volume) == {codec.gzip_bytes(volume)}
+    assert results(codec.deflate, volume) == {codec.deflate(volume)}
+
+
+def test_a_compressor_that_looks_at_the_heap_is_caught():
+    def careless(data):  # as if a hash table were used as it came from malloc
+        return bytes(np.empty(1 << 16, np.uint8))
+
+    assert len(results(careless, b"")) > 1
+
+
+def results(compress, data, each: int = 100) -> set[bytes]:
+    """What compressing the same data gave in four threads, with random bytes left on the heap in between."""
+
+    def soiled(seed: int) -> set[bytes]:
+        rng, dirt, found = np.random.default_rng(seed), [], set()
+        for _ in range(each):
+            dirt += [rng.bytes(int(2 ** rng.uniform(10, 19))) for _ in range(3)]
+            while len(dirt) > 12:
+                del dirt[rng.integers(len(dirt))]
+            found.add(compress(data))
+        return found
+
+    with ThreadPoolExecutor(4) as pool:
+        return set().union(*pool.map(soiled, range(4)))
 
 
 def test_the_header_is_that_of_a_real_scan(tmp_path, real_data):
@@ -438,10 +498,9 @@ def test_hdf5_explains_itself_to_plain_h5py(tmp_path, naming):
         assert stored < 2**3 or case.images[32:, 32:, 32:].any()  # background is not stored
 
 
-def test_hdf5_without_igzip_holds_the_same_voxels(tmp_path, monkeypatch):
-    import zlib
-
-    monkeypatch.setattr(hdf5_packed, "_deflate", zlib)
+def test_hdf5_holds_the_same_voxels_whoever_compresses(tmp_path, codec, monkeypatch):
+    monkeypatch.setattr(hdf5_packed, "deflate", codec.deflate)
+    monkeypatch.setattr(hdf5_packed, "inflate", codec.inflate)
     case = make_case()
     with open_exporter("hdf5", tmp_path) as exporter:
         exporter.write(case)

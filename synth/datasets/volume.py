@@ -5,7 +5,6 @@ than that are unpacked (so a gzip bomb stays packed), and the file has to end, c
 says it does. Each refusal is one sentence: what was expected, what was found, what to do.
 """
 
-import gzip
 import math
 import os
 import stat
@@ -20,13 +19,7 @@ import numpy as np
 
 from synth.brats import AFFINE, GRID, SPACING
 from synth.errors import FileError
-
-try:
-    from isal import igzip as _gzip
-    from isal import isal_zlib as _inflate
-except ImportError:  # no wheel for this machine: the standard library does the same in twice the time
-    import gzip as _gzip
-    import zlib as _inflate
+from synth.exporters.deflate import DAMAGED, open_gzip
 
 _GZIP_MAGIC = b"\x1f\x8b"
 LONGEST = 512  # voxels along an axis where any grid will do: twice what a head at 1 mm needs
@@ -74,7 +67,7 @@ def read_volume(path: str | os.PathLike, grid: tuple[int, int, int] | None = GRI
         return Volume(_scaled(array, header), *_placement(header))
     except _UnfitError as problem:
         raise FileError(path, str(problem)) from None
-    except (EOFError, gzip.BadGzipFile, _inflate.error) as error:
+    except DAMAGED as error:
         raise FileError(path, f"the compressed data are damaged or cut off ({error}); {_AGAIN}.") from error
     except OSError as error:
         reason = error.strerror or type(error).__name__
@@ -135,7 +128,7 @@ def _opened(path: str | os.PathLike) -> Iterator[BinaryIO]:
         if not packed:
             yield raw
             return
-        with _gzip.open(raw) as stream:
+        with open_gzip(raw) as stream:
             yield stream
 
 

@@ -1,1 +1,1 @@
-"""Runs: from sources to a folder of cases, layouts, segmentations or reconstructions, resumed and replayed to the byte."""
+"""Runs: from sources to a folder of cases, layouts, segmentations or reconstructions, resumed and replayed."""

@@ -21,7 +21,6 @@ from synth.disk.files import atomic_write
 from synth.disk.manifest import Manifest, json_text
 from synth.errors import OutputError, SynthError
 from synth.exporters import EXPORTERS, open_exporter
-from synth.runs.gate import Gate, GateReport, painted
 from synth.hosts.sources import Sources
 from synth.layout.edits.recipe import Recipe, is_preset
 from synth.layout.layout import Layout
@@ -29,6 +28,7 @@ from synth.layout.plans.plan import Plan
 from synth.layout.sampling.coverage import Coverage, coverage, survey
 from synth.layout.sampling.sampler import LayoutRecipe, LayoutSampler, attempt_branch
 from synth.runs.folder import COVERAGE, RECIPES, SHEET, Quarantine, claim, scores_note
+from synth.runs.gate import Gate, GateReport, painted
 from synth.show.contact_sheet import ContactSheet
 from synth.style.style import Style
 

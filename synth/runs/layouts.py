@@ -19,11 +19,11 @@ from synth.datasets.layout_files import save_layout
 from synth.disk.files import changed_files, sha256_file
 from synth.disk.manifest import Manifest, json_text, read_entries, read_run, recorded_files, remove_run
 from synth.errors import LayoutError, OutputError, SynthError
-from synth.runs.generate import COVERAGE, Generation, write_coverage
 from synth.hosts.inputs import Input
 from synth.layout.layout import Layout
 from synth.layout.sampling.coverage import Coverage
 from synth.layout.sampling.sampler import LayoutSampler
+from synth.runs.generate import COVERAGE, Generation, write_coverage
 from synth.style.style import Style
 
 FORMAT = "layouts"  # what `run.json` of such a set says where a set of cases has its file format

@@ -15,10 +15,10 @@ from synth.datasets.cases import find_cases, read_case
 from synth.disk.files import atomic_write
 from synth.errors import OutputError, SynthError
 from synth.exporters import open_exporter
-from synth.runs.generate import to_case
 from synth.layout.layout import Layout
 from synth.layout.tissue import extract_layout
 from synth.quality.similarity import healthy_tissue, painter_image, psnr, scaled, ssim_map, texture_level
+from synth.runs.generate import to_case
 from synth.show.contact_sheet import ContactSheet
 from synth.style.style import Style, measure_style
 

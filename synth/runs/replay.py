@@ -15,11 +15,12 @@ from synth.brats import NAMINGS
 from synth.datasets.case_files import QUARANTINE
 from synth.disk.manifest import MANIFEST, read_entries, read_run
 from synth.errors import DataError, ModelError, OutputError, SynthError
-from synth.exporters.nifti import gzip_bytes, nifti_bytes
-from synth.runs.generate import GenerateConfig, Generation, SampleRecipe
+from synth.exporters.deflate import gzip_bytes
+from synth.exporters.nifti import nifti_bytes
 from synth.hosts.inputs import Input, extracted, find_inputs
 from synth.hosts.sources import Sources, embedded_sources
 from synth.layout.sampling.sampler import LayoutRecipe, LayoutSampler
+from synth.runs.generate import GenerateConfig, Generation, SampleRecipe
 from synth.runs.layouts import FORMAT, write_layout
 from synth.style.prior import shipped_style_prior
 from synth.style.style import Style

@@ -14,8 +14,9 @@ from synth.case import Case
 from synth.datasets.cases import find_cases, read_case
 from synth.disk.files import atomic_folder, case_path, sha256_file
 from synth.errors import DataError, OutputError, printable
+from synth.exporters.deflate import gzip_bytes
 from synth.exporters.hdf5_cases import is_hdf5, open_cases
-from synth.exporters.nifti import gzip_bytes, nifti_bytes
+from synth.exporters.nifti import nifti_bytes
 
 _GEOMETRY = (
     *("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),

@@ -18,10 +18,10 @@ from synth.ahead import ahead
 from synth.brats import GRID, MODALITIES
 from synth.case import Case
 from synth.errors import SynthError
-from synth.runs.generate import GenerateConfig, Generation
 from synth.hosts.sources import Sources, data_sources, embedded_sources
 from synth.layout.layout import Layout, bounding_box
 from synth.layout.sampling.sampler import LayoutRecipe, LayoutSampler
+from synth.runs.generate import GenerateConfig, Generation
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -21,7 +21,8 @@ from scipy.ndimage import affine_transform, gaussian_filter
 from synth.brats import MODALITIES, Tumour
 from synth.case import Case
 from synth.errors import SynthError
-from synth.exporters.nifti import gzip_bytes, nifti_bytes
+from synth.exporters.deflate import gzip_bytes
+from synth.exporters.nifti import nifti_bytes
 from synth.layout.layout import Layout, bounding_box
 from synth.show.contact_sheet import COLOURS
 
