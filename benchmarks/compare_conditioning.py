@@ -13,9 +13,9 @@ from pathlib import Path
 
 from synth.models.configs import CONDITIONINGS, GeneratorConfig
 from synth.runs.reconstruct import RESULTS, Comparison, reconstruct, summary_lines
-from synth.trainers.data import PatchConfig
-from synth.trainers.generator import GeneratorTraining, train_generator
-from synth.trainers.vox2vox import TrainConfig
+from synth.trainers.loop import TrainConfig
+from synth.trainers.painting.patches import PatchConfig
+from synth.trainers.painting.training import GeneratorTraining, train_generator
 
 
 def main() -> None:

@@ -16,10 +16,10 @@ import numpy as np
 
 from synth.models.sliding_window import Segmenter
 from synth.quality.segmentation_metrics import measure, summary, table
-from synth.trainers.annotated import find_annotated, prepare
-from synth.trainers.data import PatchConfig
-from synth.trainers.patches import FixedPool, Mix
-from synth.trainers.segmenter import SegmenterTraining, fit_segmenter
+from synth.trainers.painting.patches import PatchConfig
+from synth.trainers.segmentation.annotated import find_annotated, prepare
+from synth.trainers.segmentation.patches import FixedPool, Mix
+from synth.trainers.segmentation.training import SegmenterTraining, fit_segmenter
 
 TIMED = (10, 40)  # steps of two short runs: what the longer one takes more is the steps' alone
 

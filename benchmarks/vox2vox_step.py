@@ -21,11 +21,11 @@ from keras import layers
 
 from synth.case import Case
 from synth.models.networks.segmenter import build_patchgan, build_segmenter
-from synth.trainers.data import PatchConfig
-from synth.trainers.patches import FixedPool, Mix, labelled_dataset, store_labelled
-from synth.trainers.segmentation import SegmentationTask
-from synth.trainers.segmenter import SegmenterTraining
-from synth.trainers.vox2vox import AdversarialTrainer
+from synth.trainers.loop import AdversarialTrainer
+from synth.trainers.painting.patches import PatchConfig
+from synth.trainers.segmentation.patches import FixedPool, Mix, labelled_dataset, store_labelled
+from synth.trainers.segmentation.task import SegmentationTask
+from synth.trainers.segmentation.training import SegmenterTraining
 
 
 def plain_networks(width: int) -> tuple[keras.Model, keras.Model]:

@@ -20,15 +20,15 @@ from synth.disk.files import atomic_write
 from synth.disk.lock import FolderLock
 from synth.disk.manifest import json_text
 from synth.errors import DataError, ModelError, OutputError
-from synth.leaks import lineage_notes, refuse_copies, refuse_leaks
 from synth.lineage import hash_id
 from synth.models.sliding_window import Segmenter
 from synth.models.weights import save_segmenter
 from synth.quality.segmentation_metrics import region_dice
-from synth.trainers.annotated import Annotated, find_annotated, prepare
-from synth.trainers.patches import FixedPool, Mix
-from synth.trainers.runs import origin
-from synth.trainers.segmenter import SegmenterTraining, fit_segmenter
+from synth.trainers.segmentation.annotated import Annotated, find_annotated, prepare
+from synth.trainers.segmentation.leaks import lineage_notes, refuse_copies, refuse_leaks
+from synth.trainers.segmentation.patches import FixedPool, Mix
+from synth.trainers.segmentation.training import SegmenterTraining, fit_segmenter
+from synth.trainers.settings import origin
 from synth.utility_result import ARMS, UtilityResult
 
 SETTINGS = "settings.json"

@@ -31,7 +31,7 @@ def cases(tmp_path_factory):
     """Two phantoms prepared for training, as `trainers.data.prepare_cases` leaves real ones."""
     from phantoms import phantom_case, phantom_layout
 
-    from synth.trainers.data import load_case, store_case
+    from synth.trainers.painting.patches import load_case, store_case
 
     shape, out = (48, 56, 40), []
     for seed in range(2):

@@ -8,8 +8,8 @@ from synth.disk.manifest import Manifest
 from synth.errors import DataError
 from synth.exporters import open_exporter
 from synth.lineage import ancestors, patient_of
-from synth.trainers.annotated import Annotated, find_annotated
-from synth.trainers.folds import refuse_relatives, sources_without, split
+from synth.trainers.segmentation.annotated import Annotated, find_annotated
+from synth.trainers.segmentation.folds import refuse_relatives, sources_without, split
 
 
 def case(case_id, patients=None, synthetic=False):

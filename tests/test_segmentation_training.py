@@ -24,13 +24,21 @@ from synth.models.weights import load_segmenter
 from synth.quality.segmentation_metrics import region_dice
 from synth.runs.generate import GenerateConfig, Generation
 from synth.trainers import losses
-from synth.trainers.annotated import Annotated
 from synth.trainers.augment import SegmentationAugment
-from synth.trainers.data import PatchConfig, crop
-from synth.trainers.fresh import FreshPool
-from synth.trainers.patches import FixedPool, Mix, draw_labelled_patch, labelled_dataset, load_labelled, store_labelled
-from synth.trainers.segmentation import SegmentationLoss, SegmentationTask
-from synth.trainers.segmenter import (
+from synth.trainers.loop import AdversarialTrainer, TrainConfig, _CsvLog
+from synth.trainers.painting.patches import PatchConfig, crop
+from synth.trainers.segmentation.annotated import Annotated
+from synth.trainers.segmentation.fresh import FreshPool
+from synth.trainers.segmentation.patches import (
+    FixedPool,
+    Mix,
+    draw_labelled_patch,
+    labelled_dataset,
+    load_labelled,
+    store_labelled,
+)
+from synth.trainers.segmentation.task import SegmentationLoss, SegmentationTask
+from synth.trainers.segmentation.training import (
     SegmenterTraining,
     TrainingMix,
     cross_validate,
@@ -38,7 +46,6 @@ from synth.trainers.segmenter import (
     thresholds_of,
     train_segmenter,
 )
-from synth.trainers.vox2vox import AdversarialTrainer, TrainConfig, _CsvLog
 
 SHAPE = (48, 56, 40)
 PLAIN = SegmentationAugment(share=0.0)
@@ -286,7 +293,7 @@ def test_loss_falls_and_every_number_is_logged(tmp_path, mix, stored, arch):
 
 
 def test_loss_falls_on_real_cases(real_data, tmp_path):
-    from synth.trainers.annotated import find_annotated, prepare
+    from synth.trainers.segmentation.annotated import find_annotated, prepare
 
     cases = prepare(find_annotated(real_data / "brats" / "train")[:2], tmp_path / "cache")
     config = replace(tiny(steps=40), patch=PatchConfig(48))

@@ -16,17 +16,17 @@ from synth.models.inference import LayoutPainter
 from synth.models.networks.discriminator import build_discriminator
 from synth.models.networks.generator import build_generator
 from synth.trainers.augment import AugmentConfig
-from synth.trainers.data import PatchConfig, patch_dataset, prepare_cases
-from synth.trainers.generator import (
+from synth.trainers.loop import AdversarialTrainer, TrainConfig
+from synth.trainers.painting.patches import PatchConfig, patch_dataset, prepare_cases
+from synth.trainers.painting.task import PaintingTask
+from synth.trainers.painting.training import (
     GeneratorTraining,
     _build_networks,
     _refuse_overlap,
     train_generator,
 )
-from synth.trainers.painting import PaintingTask
-from synth.trainers.runs import keep_settings
-from synth.trainers.validation import GeneratorValidation, calibrate_texture, validation_score
-from synth.trainers.vox2vox import AdversarialTrainer, TrainConfig
+from synth.trainers.painting.validation import GeneratorValidation, calibrate_texture, validation_score
+from synth.trainers.settings import keep_settings
 
 QUIET = AugmentConfig(warp=0.0)
 
@@ -142,7 +142,7 @@ def test_texture_gain_is_found_on_training_cases(cases):
 
 def test_whole_run_writes_weights_and_card(monkeypatch, tmp_path, cases):
     from synth.models.weights import load_generator
-    from synth.trainers import generator as module
+    from synth.trainers.painting.task import training as module
 
     monkeypatch.setattr(module, "prepare_cases", lambda data, cache, quiet: [cases[int(str(data))]])
     monkeypatch.setattr(module, "find_cases", lambda folder: None)
@@ -209,9 +209,9 @@ def test_two_devices_learn_what_one_does(tmp_path, cases):
         from synth.models.networks.generator import build_generator
         from synth.models.configs import GeneratorConfig
         from synth.trainers.augment import AugmentConfig
-        from synth.trainers.data import PatchConfig, load_case, patch_dataset
-        from synth.trainers.painting import PaintingTask
-        from synth.trainers.vox2vox import AdversarialTrainer, TrainConfig, choose_strategy
+        from synth.trainers.painting.patches import PatchConfig, load_case, patch_dataset
+        from synth.trainers.painting.task import PaintingTask
+        from synth.trainers.loop import AdversarialTrainer, TrainConfig, choose_strategy
         cases = [load_case(Path(p)) for p in {[str(c.folder) for c in cases]!r}]
         found = []
         for devices in (None, ["CPU:0", "CPU:1"]):

@@ -10,14 +10,14 @@ from phantoms import embed, phantom_case, write_case
 
 from synth.cli import COMMANDS, main
 from synth.errors import DataError, ModelError, OutputError
-from synth.leaks import lineage_notes, refuse_copies, refuse_leaks
 from synth.lineage import hash_id
 from synth.models.cards import model_hash, read_card
 from synth.models.configs import GeneratorConfig
 from synth.models.weights import load_segmenter
-from synth.trainers import segmenter as segmenter_training
-from synth.trainers.annotated import Annotated, find_annotated
-from synth.trainers.patches import store_labelled
+from synth.trainers.segmentation.annotated import Annotated, find_annotated
+from synth.trainers.segmentation.leaks import lineage_notes, refuse_copies, refuse_leaks
+from synth.trainers.segmentation.patches import store_labelled
+from synth.trainers.segmentation.task import training as segmenter_training
 from synth.utility import PRESETS, UtilityConfig, _training, choose_cases, run_utility
 from synth.utility_result import ARMS, UtilityResult
 

@@ -40,9 +40,9 @@ def generator(data, val, out, init, name, patch, width, conditioning, **options)
       synth train generator --data train --val val --out run --steps 2000 --init default
     """  # noqa: D301 (click needs the real backspace)
     from synth.models.configs import GeneratorConfig
-    from synth.trainers.data import PatchConfig
-    from synth.trainers.generator import GeneratorTraining, train_generator
-    from synth.trainers.vox2vox import TrainConfig
+    from synth.trainers.loop import TrainConfig
+    from synth.trainers.painting.patches import PatchConfig
+    from synth.trainers.painting.training import GeneratorTraining, train_generator
 
     def given(**values):  # the library's defaults stand where nothing was said
         return {key: value for key, value in values.items() if value is not None}
@@ -104,7 +104,7 @@ def segmenter(out, **options):
     """  # noqa: D301 (click needs the real backspace)
     from synth.cli.progress import bar
     from synth.cli.segmenter_options import training_of
-    from synth.trainers.segmenter import cross_validate, thresholds_of, train_segmenter
+    from synth.trainers.segmentation.training import cross_validate, thresholds_of, train_segmenter
 
     folds, only, thresholds = options.pop("folds"), options.pop("fold"), options.pop("thresholds")
     quiet, name = options.pop("quiet"), options.pop("name") or ""

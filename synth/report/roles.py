@@ -6,10 +6,10 @@ from pathlib import Path
 
 from synth.disk.manifest import RUN, read_run
 from synth.errors import DataError, OutputError, printable
-from synth.leaks import ids_in, listed, painter_card
 from synth.lineage import hash_id, patient_of
 from synth.models.cards import read_card
 from synth.report.sources import CaseSet
+from synth.trainers.segmentation.leaks import ids_in, listed, painter_card
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from synth.hosts.anatomies import AtlasAnatomies
 from synth.hosts.sources import Sources
 from synth.lineage import patient_of
 from synth.style.prior import StylePrior
-from synth.trainers.annotated import Annotated
+from synth.trainers.segmentation.annotated import Annotated
 
 
 @dataclass(frozen=True)

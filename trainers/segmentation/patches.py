@@ -19,7 +19,7 @@ from synth.disk.files import atomic_folder
 from synth.errors import DataError
 from synth.layout.layout import bounding_box
 from synth.trainers.augment import SegmentationAugment
-from synth.trainers.data import PatchConfig, crop, patch_centre, patch_start
+from synth.trainers.painting.patches import PatchConfig, crop, patch_centre, patch_start
 
 RECORD = "case.json"
 HEALTHY = 1  # in `LabelledCase.coded`; the tumour's classes follow

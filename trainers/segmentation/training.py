@@ -12,7 +12,6 @@ import numpy as np
 from synth.disk.files import atomic_write
 from synth.errors import DataError, ModelError
 from synth.hosts.sources import Sources
-from synth.leaks import lineage_notes, refuse_copies, seen_by_generator
 from synth.lineage import hash_id
 from synth.models.cards import CARD, SEGMENTER, read_card
 from synth.models.configs import SegmenterConfig
@@ -23,16 +22,17 @@ from synth.models.sliding_window import Segmenter
 from synth.models.weights import load_segmenter, save_segmenter
 from synth.quality.segmentation_metrics import region_dice
 from synth.runs.generate import GenerateConfig, Generation
-from synth.trainers.annotated import Annotated, find_annotated, prepare
 from synth.trainers.augment import SegmentationAugment
-from synth.trainers.data import PatchConfig
-from synth.trainers.folds import Fold, refuse_relatives, sources_without, split
-from synth.trainers.fresh import FreshPool
-from synth.trainers.patches import FixedPool, LabelledCase, Mix, labelled_dataset
-from synth.trainers.runs import keep_settings, origin
-from synth.trainers.segmentation import SUPERVISED, SegmentationLoss, SegmentationTask
-from synth.trainers.segmentation_validation import SegmentationValidation
-from synth.trainers.vox2vox import AdversarialTrainer, TrainConfig, choose_strategy
+from synth.trainers.loop import AdversarialTrainer, TrainConfig, choose_strategy
+from synth.trainers.painting.patches import PatchConfig
+from synth.trainers.segmentation.annotated import Annotated, find_annotated, prepare
+from synth.trainers.segmentation.folds import Fold, refuse_relatives, sources_without, split
+from synth.trainers.segmentation.fresh import FreshPool
+from synth.trainers.segmentation.leaks import lineage_notes, refuse_copies, seen_by_generator
+from synth.trainers.segmentation.patches import FixedPool, LabelledCase, Mix, labelled_dataset
+from synth.trainers.segmentation.task import SUPERVISED, SegmentationLoss, SegmentationTask
+from synth.trainers.segmentation.validation import SegmentationValidation
+from synth.trainers.settings import keep_settings, origin
 
 HELD_OUT = "held_out"  # in a fold's folder: what it finds in the cases it has not seen
 

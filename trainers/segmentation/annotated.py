@@ -16,7 +16,7 @@ from synth.errors import DataError, printable
 from synth.exporters.hdf5_cases import is_hdf5, open_cases
 from synth.hosts.extract import source_signature
 from synth.lineage import ancestors, patient_of
-from synth.trainers.patches import LabelledCase, prepare_labelled
+from synth.trainers.segmentation.patches import LabelledCase, prepare_labelled
 
 
 @dataclass(frozen=True)

@@ -19,11 +19,11 @@ from synth.models.networks.discriminator import build_discriminator
 from synth.models.networks.generator import build_generator
 from synth.models.weights import load_generator, save_generator
 from synth.trainers.augment import AugmentConfig
-from synth.trainers.data import PatchConfig, TrainingCase, patch_dataset, prepare_cases
-from synth.trainers.painting import PaintingLoss, PaintingTask
-from synth.trainers.runs import keep_settings, origin
-from synth.trainers.validation import GeneratorValidation, calibrate_texture
-from synth.trainers.vox2vox import AdversarialTrainer, TrainConfig, choose_strategy
+from synth.trainers.loop import AdversarialTrainer, TrainConfig, choose_strategy
+from synth.trainers.painting.patches import PatchConfig, TrainingCase, patch_dataset, prepare_cases
+from synth.trainers.painting.task import PaintingLoss, PaintingTask
+from synth.trainers.painting.validation import GeneratorValidation, calibrate_texture
+from synth.trainers.settings import keep_settings, origin
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import tensorflow as tf
 from synth.brats import REGIONS
 from synth.models.sliding_window import Segmenter
 from synth.quality.segmentation_metrics import region_dice
-from synth.trainers.patches import LabelledCase
-from synth.trainers.segmentation import SegmentationTask
+from synth.trainers.segmentation.patches import LabelledCase
+from synth.trainers.segmentation.task import SegmentationTask
 
 
 class SegmentationValidation:

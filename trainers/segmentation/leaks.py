@@ -7,8 +7,8 @@ from synth.disk.manifest import RUN, read_run
 from synth.errors import DataError, ModelError, OutputError, printable
 from synth.lineage import hash_id
 from synth.models.cards import model_hash, read_card
-from synth.trainers.annotated import Annotated
-from synth.trainers.patches import LabelledCase
+from synth.trainers.segmentation.annotated import Annotated
+from synth.trainers.segmentation.patches import LabelledCase
 
 _NAMES = 3  # cases that a sentence names; more only fill the screen
 

@@ -6,7 +6,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from synth.runs.generate import Generation
-from synth.trainers.patches import RECORD, LabelledCase, load_labelled, store_labelled
+from synth.trainers.segmentation.patches import RECORD, LabelledCase, load_labelled, store_labelled
 
 _BEHIND = 2  # samples kept beyond the pool: patches of earlier steps may still be being cut
 

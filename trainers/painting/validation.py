@@ -11,7 +11,7 @@ from synth.layout.layout import Layout
 from synth.models.inference import LayoutPainter
 from synth.quality.similarity import healthy_tissue, psnr, ssim_map, texture_level
 from synth.show.contact_sheet import pair_sheet
-from synth.trainers.data import TrainingCase
+from synth.trainers.painting.patches import TrainingCase
 
 TEXTURE_WEIGHT = 0.1
 """SSIM points that texture off by a factor of e costs in the score. SSIM alone rewards blur: texture of the right

@@ -1,0 +1,1 @@
+"""Learning to paint: from annotated scans to a generator."""
