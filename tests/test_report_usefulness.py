@@ -59,7 +59,7 @@ def utility(tstr=1.0, gain=0.02, spread=0.05):
     arm = {"mean": 0.8, "interval": [0.7, 0.9], "median": 0.82}
     regions = ("WT", "TC", "ET")
     return {
-        "schema": "synth.utility",
+        "schema": "synth.experiments.utility",
         "version": 1,
         "settings": {"arch": "unet3d", "steps": 10},
         "sizes": {"real": 12, "synthetic": 50},
@@ -143,7 +143,7 @@ def test_a_ratio_that_does_not_exist_is_not_judged(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"schema": "other", "version": 1}', '{"schema":"synth.utility","version":1}']
+    "text", ["", "[]", "{}", '{"schema": "other", "version": 1}', '{"schema":"synth.experiments.utility","version":1}']
 )
 def test_what_is_no_result_of_utility(tmp_path, text):
     (tmp_path / "utility.json").write_text(text)

@@ -10,6 +10,8 @@ from phantoms import embed, phantom_case, write_case
 
 from synth.cli import COMMANDS, main
 from synth.errors import DataError, ModelError, OutputError
+from synth.experiments.utility import PRESETS, UtilityConfig, _training, choose_cases, run_utility
+from synth.experiments.utility_result import ARMS, UtilityResult
 from synth.lineage import hash_id
 from synth.models.cards import model_hash, read_card
 from synth.models.configs import GeneratorConfig
@@ -18,8 +20,6 @@ from synth.trainers.segmentation.annotated import Annotated, find_annotated
 from synth.trainers.segmentation.leaks import lineage_notes, refuse_copies, refuse_leaks
 from synth.trainers.segmentation.patches import store_labelled
 from synth.trainers.segmentation.task import training as segmenter_training
-from synth.utility import PRESETS, UtilityConfig, _training, choose_cases, run_utility
-from synth.utility_result import ARMS, UtilityResult
 
 TINY = UtilityConfig(width=4, patch=32, steps=2, seeds=1)
 REGIONS = ("WT", "TC", "ET")
@@ -241,7 +241,7 @@ FIT = segmenter_training.fit_segmenter
 def run(data, out, config=TINY, stop_at=None):
     watch = Watch(stop_at)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("synth.utility.fit_segmenter", watch.fit)
+        patch.setattr("synth.experiments.utility.fit_segmenter", watch.fit)
         places = (data / "real", data / "synthetic", data / "test")
         return run_utility(config, *places, out, cache=data / "cache"), watch
 
@@ -294,7 +294,7 @@ def test_scores_are_those_of_the_weights_kept(done):
 def test_what_is_written(done):
     out, result, *_ = done
     record = json.loads((out / "utility.json").read_text())
-    assert (record["schema"], record["version"]) == ("synth.utility", 1)
+    assert (record["schema"], record["version"]) == ("synth.experiments.utility", 1)
     assert record["test_cases"] == ["Test_3", "Test_4"]
     assert record["dice"]["synthetic"]["0"]["Test_4"].keys() == set(REGIONS)
     assert record["gain"]["WT"]["estimate"] == pytest.approx(
@@ -319,7 +319,7 @@ def test_finished_runs_are_kept_and_more_may_be_asked_for(done, data, tmp_path, 
         chosen[arm, seed] = tuple(case.id for case in real)
         return result.scores[arm][0]
 
-    monkeypatch.setattr("synth.utility._run", train)
+    monkeypatch.setattr("synth.experiments.utility._run", train)
     out = shutil.copytree(out, tmp_path / "out")
     more, _ = run(data, out, replace(TINY, cases=2, seeds=2))
     # the synthetic arm is the same whatever the number of real cases

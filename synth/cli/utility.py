@@ -46,7 +46,7 @@ def command(ctx, train, synthetic, test, out, preset, quick, generator, cache, a
     import json
 
     from synth.cli.progress import bar
-    from synth.utility import UtilityConfig, run_utility
+    from synth.experiments.utility import UtilityConfig, run_utility
 
     if quick and ctx.get_parameter_source("preset").name != "DEFAULT" and preset != "quick":
         raise click.UsageError("--quick and --preset name different budgets; give one of them.")

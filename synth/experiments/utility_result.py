@@ -12,7 +12,7 @@ from synth.disk.files import atomic_write
 from synth.disk.manifest import json_text
 from synth.quality.bootstrap import difference, mean_of_first, paired_bootstrap, ratio
 
-SCHEMA, VERSION = "synth.utility", 1
+SCHEMA, VERSION = "synth.experiments.utility", 1
 ARMS = {"real": "real", "synthetic": "synthetic", "both": "real + synthetic"}
 COMPARISONS = {  # name in the JSON -> first arm, second arm, statistic, what it is called
     "tstr_ratio": ("synthetic", "real", ratio, "synthetic / real (TSTR)"),

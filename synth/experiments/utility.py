@@ -20,6 +20,7 @@ from synth.disk.files import atomic_write
 from synth.disk.lock import FolderLock
 from synth.disk.manifest import json_text
 from synth.errors import DataError, ModelError, OutputError
+from synth.experiments.utility_result import ARMS, UtilityResult
 from synth.lineage import hash_id
 from synth.models.sliding_window import Segmenter
 from synth.models.weights import save_segmenter
@@ -29,7 +30,6 @@ from synth.trainers.segmentation.leaks import lineage_notes, refuse_copies, refu
 from synth.trainers.segmentation.patches import FixedPool, Mix
 from synth.trainers.segmentation.training import SegmenterTraining, fit_segmenter
 from synth.trainers.settings import origin
-from synth.utility_result import ARMS, UtilityResult
 
 SETTINGS = "settings.json"
 SCORES = "scores.json"

@@ -1,0 +1,1 @@
+"""Experiments with training: what pairs are worth, which network is better."""
