@@ -8,7 +8,7 @@ from synth.lineage import hash_id
 from synth.models.cards import model_hash, read_card
 from synth.report.roles import read_ids, split_real
 from synth.report.sources import CaseSet, Source
-from synth.trainers.segmentation.task import leaks
+from synth.trainers.segmentation import leaks
 
 
 def a_set(*ids, path="somewhere"):

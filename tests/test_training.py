@@ -142,7 +142,7 @@ def test_texture_gain_is_found_on_training_cases(cases):
 
 def test_whole_run_writes_weights_and_card(monkeypatch, tmp_path, cases):
     from synth.models.weights import load_generator
-    from synth.trainers.painting.task import training as module
+    from synth.trainers.painting import training as module
 
     monkeypatch.setattr(module, "prepare_cases", lambda data, cache, quiet: [cases[int(str(data))]])
     monkeypatch.setattr(module, "find_cases", lambda folder: None)

@@ -16,10 +16,10 @@ from synth.lineage import hash_id
 from synth.models.cards import model_hash, read_card
 from synth.models.configs import GeneratorConfig
 from synth.models.weights import load_segmenter
+from synth.trainers.segmentation import training as segmenter_training
 from synth.trainers.segmentation.annotated import Annotated, find_annotated
 from synth.trainers.segmentation.leaks import lineage_notes, refuse_copies, refuse_leaks
 from synth.trainers.segmentation.patches import store_labelled
-from synth.trainers.segmentation.task import training as segmenter_training
 
 TINY = UtilityConfig(width=4, patch=32, steps=2, seeds=1)
 REGIONS = ("WT", "TC", "ET")

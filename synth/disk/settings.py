@@ -5,6 +5,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from synth.errors import LayoutError, printable
 
 MAX_BYTES = 65536  # a recipe of every edit there is takes two thousand
@@ -61,8 +63,6 @@ def _from_json(text: str, name: str, what: str):
 
 
 def _from_yaml(text: str, name: str, what: str):
-    import yaml
-
     depth = 0
     try:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):

@@ -17,9 +17,13 @@ from synth.brats import GRID, NAMINGS, Naming, Tissue
 from synth.datasets.case_files import CaseFiles, find_cases, scan_folder
 from synth.datasets.findings import Findings
 from synth.datasets.labels import label_classes
-from synth.datasets.layout_files import list_layouts, load_layout
+from synth.datasets.layout_files import list_layouts, load_layout, load_style
 from synth.datasets.volume import geometry_problems, read_volume
 from synth.errors import DataError, printable
+from synth.exporters.hdf5_cases import open_cases
+from synth.exporters.hdf5_packed import whole
+from synth.hosts.extract import extract_case
+from synth.layout.atlas import atlas_probabilities
 from synth.layout.layout import Layout
 from synth.layout.space import box_of
 from synth.style.style import Style
@@ -115,8 +119,6 @@ def only_layouts(path: str | Path) -> list[Input]:
 
 def extracted(one: Input) -> Input:
     """A case as an input whose tissue is found (in about 3 s) when it is loaded."""
-    from synth.hosts.extract import extract_case
-
     styles = []  # small, and wanted after the layout: the layout itself is not kept
 
     def read() -> Layout:
@@ -155,8 +157,6 @@ def _as_layouts(path: Path) -> list[Input]:
 
 
 def _layout(folder: Path) -> Input:
-    from synth.datasets.layout_files import load_style
-
     styled = (folder / f"{folder.name}_style.json").is_file()
     measured = (lambda: load_style(folder)) if styled else None
     return Input(folder.name, folder, "layout", lambda: load_layout(folder), measured=measured)
@@ -167,9 +167,6 @@ def _as_hdf5(path: Path) -> list[Input]:
 
 
 def _hdf5(path: Path) -> list[Input]:
-    from synth.exporters.hdf5_cases import open_cases
-    from synth.exporters.hdf5_packed import whole
-
     cases = open_cases(path)
 
     def read(case_id: str) -> Layout:
@@ -230,8 +227,6 @@ def on_stand_in(labels: np.ndarray, affine: np.ndarray, case_id: str = "") -> La
 
 @cache
 def _atlas_tissue() -> np.ndarray:
-    from synth.layout.atlas import atlas_probabilities
-
     probabilities = atlas_probabilities()
     return np.where(probabilities.sum(-1) > 0.5, probabilities.argmax(-1) + 1, 0).astype(np.uint8)
 

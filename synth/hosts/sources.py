@@ -1,5 +1,6 @@
 """What a run samples from: brains, tumours and styles, of the user's cases or of none."""
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ import numpy as np
 
 from synth.datasets.layout_files import folder_sources, list_layouts, load_style
 from synth.errors import LayoutError, SynthError
+from synth.hosts.anatomies import AtlasAnatomies
 from synth.hosts.extract import extract_layouts
 from synth.layout.sampling.sampler import LayoutSource
 from synth.style.prior import StylePrior, shipped_style_prior
@@ -51,8 +53,6 @@ class Sources:
 
 def embedded_sources() -> Sources:
     """The atlas anatomies with drawn tumours, and the shipped styles: no data needed."""
-    from synth.hosts.anatomies import AtlasAnatomies
-
     return Sources(AtlasAnatomies(), None, shipped_style_prior, "embedded")
 
 
@@ -101,8 +101,6 @@ def _describe(paths: dict[str, Path], styled: bool = True) -> str:
 
     Where there are none, of the label maps themselves.
     """
-    import hashlib
-
     digest = hashlib.sha256()
     for name in sorted(paths):
         maps = [paths[name] / f"{name}_{part}.nii.gz" for part in ("tissue", "tumour")]

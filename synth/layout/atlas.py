@@ -5,6 +5,7 @@ from functools import cache
 from pathlib import Path
 
 import nibabel as nib
+import nilearn
 import numpy as np
 from scipy.ndimage import affine_transform, binary_opening, distance_transform_edt, gaussian_filter, map_coordinates
 
@@ -37,8 +38,6 @@ def atlas_probabilities() -> np.ndarray:
     leave of the brain. Source: ICBM152 2009 nonlinear symmetric (Fonov et al. 2011,
     doi:10.1016/j.neuroimage.2010.07.033), from nilearn's wheel: no download.
     """
-    import nilearn
-
     folder = Path(nilearn.__file__).parent / "datasets" / "data"
     maps = [_load(folder / f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz") for name in ("t1", "gm", "wm")]
     t1, gm, wm = maps

@@ -23,7 +23,8 @@ import numpy as np
 from synth.brats import REGIONS
 from synth.case import zscored
 from synth.layout.layout import bounding_box
-from synth.models.cards import segmenter_hash
+from synth.models.cards import DEFAULT_MODEL, SEGMENTER, read_card, segmenter_hash
+from synth.models.ensembles import load_model
 from synth.quality.prepared import Prepared
 from synth.quality.probes import Probe
 from synth.quality.segmentation_metrics import region_dice
@@ -46,8 +47,6 @@ def probe(model: str | Path | None = None) -> Probe:
     Raises:
         ModelError: there is no such model.
     """
-    from synth.models.cards import DEFAULT_MODEL, SEGMENTER, read_card
-
     card = read_card(DEFAULT_MODEL if model is None else model, SEGMENTER)
     embedder = Embedder(model, card["segmenter"].get("arch", "unet3d"))
     return Probe(NAME, f"{VERSION}-{segmenter_hash(card)}", partial(measure, embedder))
@@ -119,7 +118,6 @@ class Embedder:
         import keras
         import tensorflow as tf
 
-        from synth.models.ensembles import load_model
         from synth.models.sliding_window import blending
 
         segmenter, _ = load_model(self.model)

@@ -10,6 +10,7 @@ from synth.datasets.case_files import QUARANTINE
 from synth.disk.manifest import RUN, Manifest, read_run, recorded_files, remove_run
 from synth.errors import OutputError
 from synth.exporters import open_exporter
+from synth.exporters.hdf5_cases import STAGING, shard_paths
 from synth.show.contact_sheet import MAX_ROWS, ContactSheet
 
 SHEET = "contact_sheet.png"
@@ -127,8 +128,6 @@ def _names_of_run(out: Path) -> set[str]:
     """Files of an earlier run, relative to `out`, with those that a kill kept out of its manifest."""
     run, names = read_run(out), recorded_files(out)
     if run["format"] == "hdf5":
-        from synth.exporters.hdf5_cases import STAGING, shard_paths
-
         found = [*shard_paths(out), *(out / STAGING).glob("*.h5")]
         return {str(path.relative_to(out)) for path in found}
     naming = NAMINGS[run["naming"]]

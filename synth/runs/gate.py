@@ -19,6 +19,7 @@ from synth.case import Case
 from synth.errors import DataError, LayoutError, SynthError
 from synth.layout.layout import Layout
 from synth.models.cards import segmenter_hash
+from synth.models.ensembles import load_model
 from synth.models.postprocess import Postprocess
 from synth.quality.segmentation_metrics import region_dice
 
@@ -73,8 +74,6 @@ class Gate:
         thresholds: Mapping[str, float] | None = None,
         redraws: int = REDRAWS,
     ):
-        from synth.models.ensembles import load_model
-
         self.thresholds = _checked(thresholds or {})
         if isinstance(redraws, bool) or not isinstance(redraws, int) or redraws < 0:
             raise SynthError(f"the gate's redraws must be a whole number from 0 up, found {redraws!r}.")

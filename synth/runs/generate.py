@@ -27,6 +27,7 @@ from synth.layout.layout import Layout
 from synth.layout.plans.plan import Plan
 from synth.layout.sampling.coverage import Coverage, coverage, survey
 from synth.layout.sampling.sampler import LayoutRecipe, LayoutSampler, attempt_branch
+from synth.models.cards import model_hash, read_card
 from synth.runs.folder import COVERAGE, RECIPES, SHEET, Quarantine, claim, scores_note
 from synth.runs.gate import Gate, GateReport, painted
 from synth.show.contact_sheet import ContactSheet
@@ -125,8 +126,6 @@ class Generation:
 
     def settings(self) -> dict:
         """What `run.json` says; a resumed run must agree."""
-        from synth.models.cards import model_hash, read_card
-
         card = read_card(self.model)
         return {
             "synth": __version__,

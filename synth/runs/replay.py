@@ -15,11 +15,13 @@ from synth.brats import NAMINGS
 from synth.datasets.case_files import QUARANTINE
 from synth.disk.manifest import MANIFEST, read_entries, read_run
 from synth.errors import DataError, ModelError, OutputError, SynthError
+from synth.exporters import open_exporter
 from synth.exporters.deflate import gzip_bytes
 from synth.exporters.nifti import nifti_bytes
 from synth.hosts.inputs import Input, extracted, find_inputs
-from synth.hosts.sources import Sources, embedded_sources
+from synth.hosts.sources import Sources, data_sources, embedded_sources
 from synth.layout.sampling.sampler import LayoutRecipe, LayoutSampler
+from synth.models.cards import model_hash, read_card
 from synth.runs.generate import GenerateConfig, Generation, SampleRecipe
 from synth.runs.layouts import FORMAT, write_layout
 from synth.style.prior import shipped_style_prior
@@ -169,8 +171,6 @@ def _usable(one: Input) -> Input:
 
 def _name(paths: list[Path]) -> str:
     """What a run of these sources would call them, if that can be told without extracting anything."""
-    from synth.hosts.sources import data_sources
-
     try:
         is_layouts = find_inputs(paths[0])[0].kind == "layout"
         return data_sources(paths[0], paths[0])[0].name if is_layouts and len(paths) == 1 else ""
@@ -199,7 +199,6 @@ def _layouts(run: dict, sources: Sources, out: Path):
 
 def _painted(run: dict, sources: Sources, model: str | Path | None, out: Path):
     """A function that paints and writes a record's case; returns the checksums of what was written."""
-    from synth.exporters import open_exporter
     from synth.models.runtime import repeatable
 
     _check_model(run, model)
@@ -220,8 +219,6 @@ def _painted(run: dict, sources: Sources, model: str | Path | None, out: Path):
 
 
 def _check_model(run: dict, model: str | Path | None) -> None:
-    from synth.models.cards import model_hash, read_card
-
     recorded = run["model"]
     try:
         found = model_hash(read_card(model or recorded["name"]))

@@ -24,6 +24,7 @@ from synth.errors import OutputError, SynthError, printable
 from synth.models.cards import median_postprocess, trained_on
 from synth.models.ensembles import load_model
 from synth.models.postprocess import Postprocess
+from synth.quality.segmentation_metrics import measure, summary, table
 from synth.runs.scans import Scan, find_scans, read_segmentation, write_segmentation
 from synth.show.contact_sheet import MAX_ROWS, ContactSheet
 
@@ -58,8 +59,6 @@ class Segmentations:
 
     def table(self) -> list[str]:
         """Lines for a terminal: every metric and region, mean and median; none without labelled cases."""
-        from synth.quality.segmentation_metrics import table
-
         return table(self.summary) if self.summary else []
 
     def sentence(self) -> str:
@@ -189,8 +188,6 @@ class _Run:
                 self.manifest.discard(number)
 
     def _keep(self, scan: Scan, case: Case, found: np.ndarray, source: str) -> None:
-        from synth.quality.segmentation_metrics import measure
-
         counts = np.bincount(found.ravel(), minlength=4) * case.voxel_ml
         spacing = tuple(float(mm) for mm in np.sqrt((case.affine[:3, :3] ** 2).sum(0)))
         record = {
@@ -211,8 +208,6 @@ class _Run:
 
 
 def _summary(rows: Sequence[dict]) -> dict:
-    from synth.quality.segmentation_metrics import summary
-
     return summary(rows) if rows else {}
 
 

@@ -8,12 +8,12 @@ import numpy as np
 from synth.errors import LayoutError
 from synth.layout.edits.edit import Edit, register, span, uniform
 from synth.layout.edits.placing import Ground, find_shift, nearby
+from synth.layout.edits.shapes import grow_tumour, shape_points
 from synth.layout.facts import side_of
 from synth.layout.law import MAX_BRAIN_SHARE
 from synth.layout.layout import Layout
 from synth.layout.lobes import LOBES, lobe_index
 from synth.layout.priors.tumour import TumourDraw, on_grid, shipped_prior
-from synth.layout.shapes import grow_tumour, shape_points
 from synth.layout.space import MIDLINE, ball_radius, spacing
 
 ACROSS = 0.18  # share that may cross the midline
