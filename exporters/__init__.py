@@ -1,15 +1,17 @@
-"""Exporters: the formats in which cases leave synth, one file per format, behind one registry."""
+"""Exporters: the formats in which cases leave synth and are found again, one file each, behind one registry."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from inspect import signature
+from pathlib import Path
 from typing import Protocol
 
-from synth.case import Case
+from synth.case import Case, CaseFiles
 from synth.errors import OutputError
 
-EXPORTERS = {  # name -> module:class, in the order in which help texts list them; imported when asked for
+# name -> class, or module:class that is imported when asked for; in the order in which help texts list them
+EXPORTERS: dict[str, "str | type[Exporter]"] = {
     "nifti": "synth.exporters.nifti:NiftiExporter",
     "hdf5": "synth.exporters.hdf5:Hdf5Exporter",
 }
@@ -38,6 +40,46 @@ class Exporter(Protocol):
         """Complete the output and let go of it."""
 
 
+def register(exporter: type[Exporter]) -> type[Exporter]:
+    """Make a format known by its `name`; a class decorator, for formats in a package of their own too.
+
+    Raises:
+        OutputError: the class lacks a part of `Exporter`, or another format has its name.
+    """
+    name = getattr(exporter, "name", None)
+    missing = [part for part in ("write", "verify", "read", "close") if not callable(getattr(exporter, part, None))]
+    if not isinstance(name, str) or not name or missing:
+        raise OutputError(
+            f"{exporter.__name__} is no exporter: expected a name and the methods write, verify, read and close, "
+            f"found the name {name!r}{' and no ' + ', '.join(missing) if missing else ''}."
+        )
+    if name in EXPORTERS and exporter_class(name) is not exporter:
+        raise OutputError(f"the output format {name!r} exists already; give {exporter.__name__} another name.")
+    EXPORTERS[name] = exporter
+    return exporter
+
+
+def exporter_class(name: str) -> type[Exporter]:
+    """The class of a format.
+
+    Raises:
+        OutputError: no format has this name.
+    """
+    if name not in EXPORTERS:
+        raise OutputError(f"unknown output format {name!r}: expected one of {', '.join(EXPORTERS)}.")
+    known = EXPORTERS[name]
+    if isinstance(known, str):
+        module, _, attribute = known.partition(":")
+        return getattr(import_module(module), attribute)
+    return known
+
+
+def finders() -> list[tuple[str, Callable[[Path], Sequence[CaseFiles] | None]]]:
+    """The formats that can find their cases again, by name, with what finds them."""
+    classes = {name: exporter_class(name) for name in EXPORTERS}
+    return [(name, cls.find) for name, cls in classes.items() if hasattr(cls, "find")]
+
+
 def open_exporter(name: str, out: str | os.PathLike, **options) -> Exporter:
     """The exporter of this name, ready to write below `out`.
 
@@ -49,10 +91,7 @@ def open_exporter(name: str, out: str | os.PathLike, **options) -> Exporter:
     Raises:
         OutputError: no format has this name, or it has no such option.
     """
-    if name not in EXPORTERS:
-        raise OutputError(f"unknown output format {name!r}: expected one of {', '.join(EXPORTERS)}.")
-    module, _, attribute = EXPORTERS[name].partition(":")
-    cls = getattr(import_module(module), attribute)
+    cls = exporter_class(name)
     known = [option for option in signature(cls).parameters if option != "out"]
     for option in options:
         if option not in known:

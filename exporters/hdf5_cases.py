@@ -46,8 +46,10 @@ def open_cases(path: str | os.PathLike) -> "Hdf5Cases":
 
 
 def is_hdf5(path: Path) -> bool:
-    """Whether a path is, by its name or by what lies in it, a set that the HDF5 exporter wrote."""
-    return path.suffix == ".h5" or (path.is_dir() and bool(shard_paths(path)))
+    """Whether a path is, by its name or by what lies in it, a set that the HDF5 exporter wrote, or has begun to."""
+    if not path.is_dir():
+        return path.suffix == ".h5"
+    return bool(shard_paths(path)) or any((path / STAGING).glob("*.h5"))
 
 
 def shard_paths(folder: Path) -> list[Path]:

@@ -1,14 +1,15 @@
 """The Case: four modalities and, where known, the label map, on one grid."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import numpy as np
 
-from synth.brats import MODALITIES, Tumour
+from synth.brats import MODALITIES, Naming, Tumour
 from synth.errors import DataError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Case:
     """Four modalities of one brain and, where known, its tumour labels; it validates itself when made.
 
@@ -25,6 +26,15 @@ class Case:
     labels: np.ndarray | None
     affine: np.ndarray
     meta: dict = field(default_factory=dict, compare=False)
+
+    def __repr__(self) -> str:
+        """One line: id, size, type and what the tumour is made of."""
+        grid = "x".join(map(str, self.images.shape[:3]))
+        if self.labels is None:
+            return f"Case({self.id!r}, {grid}, {self.images.dtype}, no labels)"
+        counts = np.bincount(self.labels.ravel(), minlength=len(Tumour)) * self.voxel_ml
+        tumour = ", ".join(f"{label.name} {counts[label]:.1f}" for label in Tumour if label)
+        return f"Case({self.id!r}, {grid}, {self.images.dtype}, {tumour} ml)"
 
     def __post_init__(self):
         """Check shapes, values and agreement once; raise `DataError` naming the case."""
@@ -53,6 +63,23 @@ class Case:
     def brain(self) -> np.ndarray:
         """(X, Y, Z) bool: voxels where any modality is non-zero."""
         return np.logical_or.reduce([self.images[..., m] != 0 for m in range(self.images.shape[-1])])
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """The files of one case, found by their names; nothing has been opened yet.
+
+    Attributes:
+        id: what the file names share; the folder may be called differently.
+        folder: the folder that holds the files.
+        naming: the convention of the names.
+        paths: path of each modality (`brats.MODALITIES`) and of "seg", as far as present.
+    """
+
+    id: str
+    folder: Path
+    naming: Naming
+    paths: dict[str, Path]
 
 
 def zscored(images: np.ndarray, brain: np.ndarray) -> np.ndarray:

@@ -10,8 +10,8 @@ import numpy as np
 from scipy.ndimage import affine_transform, gaussian_filter
 
 from synth.brats import NAMINGS
-from synth.case import Case
-from synth.datasets.cases import CaseFiles, read_case
+from synth.case import Case, CaseFiles
+from synth.datasets.cases import read_case
 from synth.exporters import open_exporter
 from synth.layout.tissue import extract_layout
 from synth.runs.reconstruct import painter_image

@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from phantoms import phantom_case, phantom_sources
+from phantoms import SHAPE, phantom_case, phantom_sources, write_case
 
 from synth.disk.manifest import Manifest
 from synth.errors import DataError
@@ -60,8 +60,15 @@ def test_a_synthetic_set_brings_its_lineage(tmp_path, format_):
 
 def test_hdf5_cases_read_back(tmp_path):
     synthetic_set(tmp_path / "set", {"Synth_000000": {"host": "A", "donor": None}}, "hdf5")
-    found = find_annotated(tmp_path / "set")[0].read()
+    found = find_annotated(tmp_path / "set")[0].read(grid=SHAPE)
     np.testing.assert_array_equal(found.labels, phantom_case(seed=0).labels)
+
+
+def test_the_sets_below_a_folder_keep_their_lineage(tmp_path):
+    synthetic_set(tmp_path / "all" / "painted", {"Synth_000000": {"host": "A", "donor": None}})
+    write_case(tmp_path / "all" / "scans", phantom_case(case_id="Real_1"))
+    lineages = {case.id: (case.synthetic, case.patients) for case in find_annotated(tmp_path / "all")}
+    assert lineages == {"Synth_000000": (True, {"A"}), "Real_1": (False, {"Real_1"})}
 
 
 def test_a_case_that_the_manifest_does_not_know_is_refused(tmp_path):

@@ -9,7 +9,8 @@ import pytest
 from phantoms import SHAPE, phantom_case, write_case
 
 from synth.brats import AFFINE, MODALITIES, NAMINGS, Tumour
-from synth.datasets.cases import check_dataset, find_cases, read_case
+from synth.datasets.cases import find_cases, read_case
+from synth.datasets.check import check_dataset
 from synth.errors import DataError, SynthError
 from synth.exporters import deflate
 

@@ -55,7 +55,7 @@ def test_hdf5_sets_are_read(case, tmp_path):
         exporter.write(case)
     for path in (tmp_path, tmp_path / "synth.h5"):
         (one,) = find_inputs(path)
-        assert one.kind == "hdf5"
+        assert one.kind == "case"
         assert np.array_equal(one.load().tumour, case.labels)
 
 
@@ -64,7 +64,7 @@ def test_a_case_whose_tissue_is_found_keeps_its_style(case, tmp_path, monkeypatc
     monkeypatch.setattr("synth.hosts.inputs.extract_case", lambda files: calls.append(files.id) or ("map", "style"))
     write_case(tmp_path, case, suffix=".nii")
     (one,) = only_layouts(tmp_path)
-    assert (one.kind, one.load(), one.style()) == ("layout", "map", "style")
+    assert (one.complete, one.load(), one.style()) == (True, "map", "style")
     assert calls == [case.id]
     assert extracted(one).style() == "style"
 
@@ -81,8 +81,8 @@ def test_a_stand_in_on_another_grid_is_the_tumour_alone():
     ("make", "message"),
     [
         (lambda folder: folder / "gone", "found nothing"),
-        (lambda folder: folder, "expected layout folders"),
-        (lambda folder: _put(folder / "notes.txt"), "expected a segmentation named"),
+        (lambda folder: folder, "holds no layouts"),
+        (lambda folder: _put(folder / "notes.txt"), "a segmentation named ID_seg.nii.gz"),
         (lambda folder: _put(folder / "set.h5"), "cannot be opened as HDF5"),
         (lambda folder: _put(folder / "A_t1.nii.gz").parent, "1 of 1 cases have no segmentation"),
     ],

@@ -12,7 +12,6 @@ import sys
 import textwrap
 import time
 from dataclasses import replace
-from functools import partial
 
 import keras
 import nibabel as nib
@@ -21,9 +20,10 @@ import pytest
 from commands import files
 from phantoms import SHAPE, phantom_case, write_case
 
-import synth.runs.scans
-from synth.brats import NAMINGS
+import synth.datasets.members
+from synth.brats import GRID, NAMINGS
 from synth.datasets.cases import find_cases, read_case
+from synth.datasets.sets import open_set
 from synth.disk.manifest import read_entries
 from synth.errors import DataError, ModelError, OutputError, SynthError
 from synth.exporters import open_exporter
@@ -36,8 +36,8 @@ from synth.models.postprocess import Postprocess
 from synth.models.sliding_window import Segmenter
 from synth.models.weights import load_segmenter, save_segmenter
 from synth.quality.segmentation_metrics import measure
-from synth.runs.scans import find_scans, read_segmentation, write_segmentation
 from synth.runs.segment import MIRRORS, segment
+from synth.runs.segmentations import read_segmentation, write_segmentation
 
 TINY = SegmenterConfig("unet3d", 4)
 THRESHOLDS = {"min_component_ml": 0.02, "min_et_ml": 5.0}  # two of the three scans have more of what it takes for ET
@@ -53,7 +53,7 @@ def save_model(folder, seed=1, *, window=48, postprocess=THRESHOLDS, **card):
 def small_grid():
     """Let scans be as small as phantoms."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(synth.runs.scans, "read_case", partial(read_case, grid=SHAPE))
+        patch.setattr(synth.datasets.members, "GRID", SHAPE)
         yield
 
 
@@ -151,7 +151,7 @@ def test_geometry_is_the_scans_to_the_bit(tmp_path):
     folder = write_case(tmp_path / "data", case)
     header = odd_header(case.affine)
     nib.save(nib.Nifti1Image(case.images[..., 0], None, header), folder / "A_t1.nii.gz")
-    (one,) = find_scans(tmp_path / "data")
+    (one,) = open_set(tmp_path / "data").members
     write_segmentation(one.read(), case.labels, one.header(), tmp_path / "out")
     image, source = (nib.load(tmp_path / p) for p in ("out/A/A_seg.nii.gz", "data/A/A_t1.nii.gz"))
     keys = "qform_code sform_code quatern_b quatern_c quatern_d qoffset_x qoffset_y qoffset_z srow_x srow_y srow_z"
@@ -173,7 +173,7 @@ def test_names_and_values_of_2023_stay_those_of_2023(prepared, tmp_path):
     path = tmp_path / "out/BraTS-GLI-00001-000/BraTS-GLI-00001-000-seg.nii.gz"
     assert set(np.unique(np.asanyarray(nib.load(path).dataobj))) <= {0, 1, 2, 3}
     assert list(done.scores) == ["BraTS-GLI-00001-000"]
-    written = find_scans(tmp_path / "data")[0].read()
+    written = open_set(tmp_path / "data").members[0].read()
     assert np.array_equal(
         read_segmentation(written, tmp_path / "out"), labels_of(tmp_path / "out", written.id, naming.name)
     )
@@ -323,12 +323,11 @@ def test_a_killed_run_leaves_the_bytes_of_an_undisturbed_one(prepared, tmp_path)
     script = textwrap.dedent(
         """
         import sys, time
-        from functools import partial
 
-        import synth.runs.scans
+        import synth.datasets.members
         from synth.runs.segment import segment
 
-        synth.runs.scans.read_case = partial(synth.runs.scans.read_case, grid=(40, 48, 36))
+        synth.datasets.members.GRID = (40, 48, 36)
 
         def slow(todo):
             for k in todo:
@@ -445,7 +444,7 @@ def test_options_out_of_range(prepared, tmp_path, options):
 
 
 def test_a_real_scan_keeps_its_header(real_data, tmp_path, monkeypatch):
-    monkeypatch.setattr(synth.runs.scans, "read_case", read_case)
+    monkeypatch.setattr(synth.datasets.members, "GRID", GRID)
     source = find_cases(real_data / "brats" / "val")[0]
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / source.id).symlink_to(source.folder)

@@ -28,7 +28,7 @@ def command(ctx, data, no_labels, as_json, quiet):
     """  # noqa: D301 (click needs the real backspace)
     from tqdm import tqdm
 
-    from synth.datasets.cases import check_dataset
+    from synth.datasets.check import check_dataset
 
     progress = partial(tqdm, desc="checking", unit="case", disable=True if quiet else None, leave=False)
     report = check_dataset(data, labels="optional" if no_labels else "required", progress=progress)

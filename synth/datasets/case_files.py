@@ -3,33 +3,16 @@
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
-from synth.brats import MODALITIES, NAMINGS, Naming
+from synth.brats import MODALITIES, NAMINGS
+from synth.case import CaseFiles
 from synth.datasets.findings import Findings
 from synth.errors import DataError, printable
 
 QUARANTINE = "quarantine"  # in a run's folder: what its gate refused, not to be mistaken for its cases
 _PASSED_OVER = {"__MACOSX", "lost+found", QUARANTINE}  # left behind by zip programs and file systems, never data
 _SHOWN = 3  # names in a sentence before "and n more"
-
-
-@dataclass(frozen=True)
-class CaseFiles:
-    """The files of one case, found by their names; nothing has been opened yet.
-
-    Attributes:
-        id: what the file names share; the folder may be called differently.
-        folder: the folder that holds the files.
-        naming: the convention of the names.
-        paths: path of each modality (`brats.MODALITIES`) and of "seg", as far as present.
-    """
-
-    id: str
-    folder: Path
-    naming: Naming
-    paths: dict[str, Path]
 
 
 def find_cases(folder: str | os.PathLike) -> list[CaseFiles]:

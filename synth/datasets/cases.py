@@ -8,23 +8,21 @@ and "0 means outside the brain" is what every step here rests on; z-scored scans
 the scanner's scale. A few voxels that interpolation pushed below zero are set to 0.
 """
 
-import os
-from collections.abc import Callable, Iterable
 from functools import reduce
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 
-from synth.brats import AFFINE, GRID, MODALITIES, Tumour
-from synth.case import Case
-from synth.datasets.case_files import CaseFiles, find_cases, listing, scan_folder, unrecognised
-from synth.datasets.findings import STRAY_FRACTION, STRAY_VOXELS, CaseSummary, DatasetReport, Findings
+from synth.brats import AFFINE, GRID, MODALITIES
+from synth.case import Case, CaseFiles
+from synth.datasets.case_files import find_cases, listing, unrecognised
+from synth.datasets.findings import STRAY_FRACTION, STRAY_VOXELS, Findings
 from synth.datasets.labels import keep_inside, label_classes
 from synth.datasets.volume import Volume, geometry_problems, read_volume, same_place
 from synth.errors import DataError, FileError, SynthError, printable
 
-__all__ = ["CaseFiles", "check_dataset", "find_cases", "read_case"]
+__all__ = ["find_cases", "read_case"]
 
 LABEL_USES = ("required", "optional", "ignore")
 FULLEST = 0.5  # of the grid; a skull-stripped brain fills 0.14-0.19 of it (16 cases), a scan with background all of it
@@ -45,7 +43,7 @@ def read_case(files: CaseFiles, *, labels: str = "required", grid: tuple[int, in
         contiguous in memory. `meta` holds the naming and the sentences of what was put right ("warnings").
 
     Raises:
-        DataError: any of the problems that `check_dataset` reports as an error.
+        DataError: any of the problems that `check.check_dataset` reports as an error.
     """
     case, findings = examine_case(files, labels=labels, grid=grid)
     if case is None:
@@ -55,37 +53,10 @@ def read_case(files: CaseFiles, *, labels: str = "required", grid: tuple[int, in
     return case
 
 
-def check_dataset(
-    folder: str | os.PathLike,
-    *,
-    labels: str = "required",
-    grid: tuple[int, int, int] = GRID,
-    progress: Callable[[list[CaseFiles]], Iterable[CaseFiles]] = iter,
-) -> DatasetReport:
-    """Read every case below a folder and report all that is wrong with any of them.
-
-    Args:
-        folder: the dataset.
-        labels: as for `read_case`.
-        grid: the shape that every file must have.
-        progress: wraps the list of cases while they are read; `tqdm.tqdm` fits.
-
-    Raises:
-        DataError: the folder does not exist or holds no case at all.
-    """
-    found, findings = scan_folder(folder)
-    summaries, findings = [], list(findings)
-    for files in progress(found):
-        case, problems = examine_case(files, labels=labels, grid=grid)
-        findings += problems
-        summaries.append(_summary(files, case))
-    return DatasetReport(printable(folder), tuple(summaries), tuple(findings))
-
-
 def examine_case(
     files: CaseFiles, *, labels: str = "required", grid: tuple[int, int, int] = GRID
 ) -> tuple[Case | None, Findings]:
-    """The case (None if it cannot be used) and all its problems; `read_case` and `check_dataset` in one."""
+    """The case (None if it cannot be used) and all its problems; `read_case` and `check.check_dataset` in one."""
     if labels not in LABEL_USES:
         raise SynthError(f"labels must be one of {', '.join(LABEL_USES)}; found {labels!r}.")
     notes = Findings(files.id, "files")
@@ -238,18 +209,3 @@ def _stack(arrays: list[np.ndarray]) -> np.ndarray:
     for channel, array in enumerate(arrays):
         images[..., channel] = array
     return images
-
-
-def _summary(files: CaseFiles, case: Case | None) -> CaseSummary:
-    """Names, and volumes where the case could be read."""
-    brain_ml = tumour_ml = None
-    if case is not None:
-        voxel = case.voxel_ml
-        brain_ml = round(float(np.count_nonzero(case.brain) * voxel), 3)
-        if case.labels is not None:
-            counts = {tumour: np.count_nonzero(case.labels == tumour) for tumour in Tumour if tumour}
-            tumour_ml = {tumour.name: round(float(n * voxel), 3) for tumour, n in counts.items()}
-            tumour_ml["WT"] = round(float(sum(counts.values()) * voxel), 3)
-    return CaseSummary(
-        printable(files.id), printable(files.folder), files.naming.name, "seg" in files.paths, brain_ml, tumour_ml
-    )

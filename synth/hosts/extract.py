@@ -1,14 +1,14 @@
 """Layouts and styles of a whole dataset, stored as small files."""
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from synth.datasets.case_files import CaseFiles
-from synth.datasets.cases import find_cases, read_case
-from synth.datasets.layout_files import save_layout
+from synth.case import CaseFiles
+from synth.datasets.layout_files import map_path, save_layout, style_path
+from synth.datasets.members import FilesMember, Member
+from synth.datasets.sets import open_set
 from synth.errors import OutputError, SynthError
 from synth.layout.layout import Layout
 from synth.layout.tissue import extract_layout
@@ -27,13 +27,13 @@ class Extracted:
     problem: str = ""
 
 
-def extract_case(files: CaseFiles) -> tuple[Layout, Style]:
+def extract_case(member: Member) -> tuple[Layout, Style]:
     """Layout and style of one case on disk.
 
     Raises:
         SynthError: the case cannot be read or has too little healthy brain.
     """
-    case = read_case(files, labels="optional")
+    case = member.read("optional")
     layout = extract_layout(case)
     return layout, measure_style(case, layout)
 
@@ -47,7 +47,7 @@ def extract_layouts(
     so an interrupted run is simply started again. A case that cannot be used is reported, not fatal.
 
     Args:
-        data: a folder of BraTS cases.
+        data: a set of cases (`open_set`).
         out: where the layouts go.
         force: make all anew.
         progress: wraps the list of cases (`tqdm`).
@@ -55,51 +55,47 @@ def extract_layouts(
     Raises:
         DataError: `data` holds no case.
     """
-    files = find_cases(data)
     results = []
-    for one in progress(files):
-        folder, signature = Path(out) / one.id, source_signature(one)
+    for member in progress(open_set(data, scans=True).members):
+        folder, signature = Path(out) / member.id, member.signature(VERSION)
         if not force and _stored_signature(folder) == signature:
-            results.append(Extracted(one.id, folder, kept=True))
+            results.append(Extracted(member.id, folder, kept=True))
             continue
         try:
-            layout, style = extract_case(one)
+            layout, style = extract_case(member)
         except SynthError as error:
-            results.append(Extracted(one.id, folder, kept=False, problem=str(error)))
+            results.append(Extracted(member.id, folder, kept=False, problem=str(error)))
             continue
         _store(layout, style, out, signature)
-        results.append(Extracted(one.id, folder, kept=False))
+        results.append(Extracted(member.id, folder, kept=False))
     return results
 
 
 def _store(layout: Layout, style: Style, out: str | Path, signature: str) -> None:
     try:
-        for name in _file_names(layout.id):  # never a new style beside an old map; nothing else that may be there
-            (Path(out) / layout.id / name).unlink(missing_ok=True)
+        for path in _files(
+            Path(out) / layout.id
+        ):  # never a new style beside an old map; nothing else that may be there
+            path.unlink(missing_ok=True)
         save_layout(layout, out, style, source=signature)
     except OSError as error:
         raise OutputError(f"{Path(out) / layout.id}: cannot be written ({error.strerror or error}).") from error
 
 
-def source_signature(files: CaseFiles) -> str:
-    """Changes whenever a file of the case, or the way layouts are made, does."""
-    parts = [VERSION]
-    for name, path in sorted(files.paths.items()):
-        stat = path.stat()
-        parts.append(f"{name}:{path.name}:{stat.st_size}:{stat.st_mtime_ns}")
-    return hashlib.sha256("|".join(parts).encode()).hexdigest()[:32]
-
-
 def _stored_signature(folder: Path) -> str | None:
-    name = folder.name
     try:
-        record = json.loads((folder / f"{name}_style.json").read_text())
+        record = json.loads(style_path(folder).read_text())
     except (OSError, ValueError):
         return None
-    complete = all((folder / part).is_file() for part in _file_names(name))
+    complete = all(path.is_file() for path in _files(folder))
     return record.get("source") if complete and isinstance(record, dict) else None
 
 
-def _file_names(case_id: str) -> list[str]:
-    """What `save_layout` writes for a case."""
-    return [f"{case_id}_tissue.nii.gz", f"{case_id}_tumour.nii.gz", f"{case_id}_style.json"]
+def _files(folder: Path) -> list[Path]:
+    """What `save_layout` writes into a layout's folder."""
+    return [map_path(folder, "tissue"), map_path(folder, "tumour"), style_path(folder)]
+
+
+def source_signature(files: CaseFiles) -> str:
+    """Changes whenever a file of the case, or the way layouts are made, does."""
+    return FilesMember(files, files.folder).signature(VERSION)

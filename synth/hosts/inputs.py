@@ -1,35 +1,31 @@
-"""Layouts from whatever people have: layout folders, BraTS cases, bare segmentations, HDF5 sets.
+"""Layouts from whatever people have: layout folders, BraTS cases, bare segmentations, sets of synth in any format.
 
-`find_inputs` goes by file names alone; nothing is opened before it is asked for. Where only the tumour is known (a
-case, a segmentation), its tissue is a stand-in: the atlas brain on the BraTS grid, so that the tumour can be placed
-and shown. `extracted` finds the true tissue of a case instead.
+Nothing is opened before it is asked for. Where only the tumour is known (a case, a segmentation), its tissue is a
+stand-in: the atlas brain on the BraTS grid, so that the tumour can be placed and shown. `extracted` finds the true
+tissue of a case instead.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache
-from itertools import islice
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
 
-from synth.brats import GRID, NAMINGS, Naming, Tissue
-from synth.datasets.case_files import CaseFiles, find_cases, scan_folder
+from synth.brats import GRID, Tissue
 from synth.datasets.findings import Findings
 from synth.datasets.labels import label_classes
-from synth.datasets.layout_files import list_layouts, load_layout, load_style
+from synth.datasets.members import CASE, LAYOUT, SEGMENTATION, FilesMember, LayoutMember, Member
+from synth.datasets.sets import open_set
 from synth.datasets.volume import geometry_problems, read_volume
 from synth.errors import DataError, printable
-from synth.exporters.hdf5_cases import open_cases
-from synth.exporters.hdf5_packed import whole
 from synth.hosts.extract import extract_case
 from synth.layout.atlas import atlas_probabilities
 from synth.layout.layout import Layout
 from synth.layout.space import box_of
 from synth.style.style import Style
 
-KINDS = ("layout", "case", "segmentation", "hdf5")
-_PLURAL = {"layout": "layouts", "case": "cases", "segmentation": "segmentations", "hdf5": "HDF5 cases"}
+_PLURAL = {LAYOUT: "layouts", CASE: "cases", SEGMENTATION: "segmentations"}
 
 
 @dataclass(frozen=True)
@@ -37,23 +33,31 @@ class Input:
     """One layout that could be read.
 
     Attributes:
-        id: of the case or layout.
-        path: the file or folder it was found in.
-        kind: one of `KINDS`; only a "layout" knows its tissue.
-        files: the files of a "case" or of what was extracted from one.
+        member: the case, segmentation or layout of a set that it is.
+        read: gives the layout.
+        measured: gives the style of the scan that it comes from; None where that is not known.
+        complete: whether the tissue is the brain's own and not a stand-in.
     """
 
-    id: str
-    path: Path
-    kind: str
+    member: Member
     read: Callable[[], Layout] = field(repr=False, compare=False)
-    files: CaseFiles | None = field(default=None, repr=False, compare=False)
-    measured: Callable[[], Style] | None = field(default=None, repr=False, compare=False)
+    measured: Callable[[], Style | None] | None = field(default=None, repr=False, compare=False)
+    complete: bool = False
 
     @property
-    def complete(self) -> bool:
-        """Whether the tissue is the brain's own and not a stand-in."""
-        return self.kind == "layout"
+    def id(self) -> str:
+        """Of the case or layout."""
+        return self.member.id
+
+    @property
+    def path(self) -> Path:
+        """The file or folder it was found in."""
+        return self.member.path
+
+    @property
+    def kind(self) -> str:
+        """What it was made from: `sets.CASE`, `SEGMENTATION` or `LAYOUT`."""
+        return self.member.kind
 
     def load(self) -> Layout:
         """The layout; reading twice gives the same one.
@@ -69,7 +73,7 @@ class Input:
 
     def backdrop(self) -> np.ndarray | None:
         """(X, Y, Z) flair (or another modality) of a case, to show a tumour on; None where there is no scan."""
-        paths = self.files.paths if self.files else {}
+        paths = self.member.files.paths if isinstance(self.member, FilesMember) else {}
         for modality in ("flair", "t1ce", "t1", "t2"):
             if modality in paths:
                 return read_volume(paths[modality], GRID).array
@@ -77,26 +81,27 @@ class Input:
 
 
 def find_inputs(path: str | Path) -> list[Input]:
-    """The layouts, cases or segmentations at `path`, sorted by id.
-
-    Args:
-        path: a layout's folder or a folder of those; one BraTS case or a folder of cases (what `synth generate`
-            writes is one); a folder of `ID_seg.nii.gz` (labels 0/1/2/4) or `ID-seg.nii.gz` (0-3), or one such file;
-            an HDF5 set of ours.
+    """The layouts, cases or segmentations at `path` (what `open_set` takes), sorted by id.
 
     Raises:
-        DataError: nothing is there, or none of these.
+        DataError: nothing is there, or none of these; cases among them have no segmentation.
     """
-    path = Path(path)
-    if not path.exists():
-        raise DataError(f"{printable(path)}: expected layouts, cases or segmentations, found nothing; check the path.")
-    for look in (_as_file, _as_layouts, _as_hdf5, _as_cases):
-        if found := look(path):
-            return sorted(found, key=lambda one: one.id)
-    raise DataError(
-        f"{printable(path)}: expected layout folders (ID/ID_tissue.nii.gz), BraTS cases, ID_seg.nii.gz or an HDF5 set "
-        f"of synth, found {_listing(path)}; make layouts with `synth layouts extract` or `synth layouts sample`."
-    )
+    cases = open_set(path)
+    without = [member for member in cases.members if not member.labelled]
+    if without:
+        raise DataError(
+            f"{printable(path)}: {len(without)} of {len(cases)} cases have no segmentation ({printable(without[0].id)},"
+            " ...); expected one each: add them, or leave these cases out."
+        )
+    return [_input(member) for member in cases.members]
+
+
+def _input(member: Member) -> Input:
+    if isinstance(member, LayoutMember):
+        return Input(member, member.load, member.style if member.styled else None, complete=True)
+    if isinstance(member, FilesMember):
+        return Input(member, partial(_read_labels, member))
+    return Input(member, partial(_from_case, member))
 
 
 def only_layouts(path: str | Path) -> list[Input]:
@@ -105,24 +110,24 @@ def only_layouts(path: str | Path) -> list[Input]:
     Raises:
         DataError: nothing of the kind is there.
     """
-    found = find_inputs(path)
-    kinds = {one.kind for one in found}
-    if kinds == {"layout"}:
-        return found
-    if kinds == {"case"}:
-        return [extracted(one) for one in found]
+    inputs = find_inputs(path)
+    kinds = {given.kind for given in inputs}
+    if kinds == {LAYOUT}:
+        return inputs
+    if kinds == {CASE}:
+        return [extracted(given) for given in inputs]
     raise DataError(
-        f"{printable(path)}: expected layouts or whole BraTS cases, found {_PLURAL[max(kinds)]} without tissue; "
+        f"{printable(path)}: expected layouts or whole BraTS cases, found {_PLURAL[SEGMENTATION]} without tissue; "
         "give the scans too, or layouts."
     )
 
 
-def extracted(one: Input) -> Input:
+def extracted(case: Input) -> Input:
     """A case as an input whose tissue is found (in about 3 s) when it is loaded."""
     styles = []  # small, and wanted after the layout: the layout itself is not kept
 
     def read() -> Layout:
-        layout, style = extract_case(one.files)
+        layout, style = extract_case(case.member)
         styles[:] = [style]
         return layout
 
@@ -131,89 +136,24 @@ def extracted(one: Input) -> Input:
             read()
         return styles[0]
 
-    return Input(one.id, one.path, "layout", read, one.files, style)
+    return Input(case.member, read, style, complete=True)
 
 
-def _as_file(path: Path) -> list[Input]:
-    if not path.is_file():
-        return []
-    if path.suffix == ".h5":
-        return _hdf5(path)
-    for naming in NAMINGS.values():
-        if (parsed := naming.parse(path.name)) and parsed[1] == "seg":
-            return [_segmentation(path, parsed[0], naming)]
-    if path.name.endswith(("_tissue.nii.gz", "_tumour.nii.gz")) and path.name.startswith(path.parent.name):
-        return _as_layouts(path.parent)
-    raise DataError(
-        f"{printable(path)}: expected a segmentation named ID_seg.nii.gz (labels 0, 1, 2, 4) or ID-seg.nii.gz "
-        "(labels 0 to 3), or an .h5 set of synth; rename the file, the name tells what the labels mean."
-    )
-
-
-def _as_layouts(path: Path) -> list[Input]:
-    own = (path / f"{path.resolve().name}_tissue.nii.gz").is_file()
-    folders = [path.resolve()] if own else list_layouts(path)
-    return [_layout(folder) for folder in folders]
-
-
-def _layout(folder: Path) -> Input:
-    styled = (folder / f"{folder.name}_style.json").is_file()
-    measured = (lambda: load_style(folder)) if styled else None
-    return Input(folder.name, folder, "layout", lambda: load_layout(folder), measured=measured)
-
-
-def _as_hdf5(path: Path) -> list[Input]:
-    return _hdf5(path) if any(path.glob("synth*.h5")) else []
-
-
-def _hdf5(path: Path) -> list[Input]:
-    cases = open_cases(path)
-
-    def read(case_id: str) -> Layout:
-        packed = cases.load(case_id)
-        labels = packed.labels(whole(packed.arrays["images"].shape[:3]))
-        if labels is None:
-            raise DataError(f"{printable(path)}: case {case_id} has no labels; leave it out.")
-        return on_stand_in(labels, packed.affine, case_id)
-
-    return [Input(case_id, path, "hdf5", lambda case_id=case_id: read(case_id)) for case_id in cases.ids]
-
-
-def _as_cases(path: Path) -> list[Input]:
-    if not path.is_dir():
-        return []
-    try:
-        cases, findings = scan_folder(path)
-    except DataError:  # not a single case: the sentence that names all we take follows
-        return []
-    if findings:
-        find_cases(path)  # raises
-    without = [case.id for case in cases if "seg" not in case.paths]
-    if without:
-        raise DataError(
-            f"{printable(path)}: {len(without)} of {len(cases)} cases have no segmentation ({printable(without[0])}, "
-            "...); expected one each: add them, or leave these cases out."
-        )
-    return [_case(case) for case in cases]
-
-
-def _case(case: CaseFiles) -> Input:
-    kind = "segmentation" if set(case.paths) == {"seg"} else "case"
-    return Input(case.id, case.folder, kind, lambda: _read_seg(case.paths["seg"], case.id, case.naming), case)
-
-
-def _segmentation(path: Path, case_id: str, naming: Naming) -> Input:
-    return Input(case_id, path, "segmentation", lambda: _read_seg(path, case_id, naming))
-
-
-def _read_seg(path: Path, case_id: str, naming: Naming) -> Layout:
+def _read_labels(member: FilesMember) -> Layout:
+    """The tumour of a segmentation, without a look at the scans beside it."""
+    path = member.files.paths["seg"]
     volume = read_volume(path, GRID)
     problems = [f"{printable(path)}: {problem}" for problem in geometry_problems(volume)]
-    notes = Findings(case_id)
-    labels = None if problems else label_classes(path, volume.array, naming, notes)
+    notes = Findings(member.id)
+    labels = None if problems else label_classes(path, volume.array, member.naming, notes)
     if labels is None:
         raise DataError([*problems, *map(str, notes.errors)][0])
-    return on_stand_in(labels, volume.affine, case_id)
+    return on_stand_in(labels, volume.affine, member.id)
+
+
+def _from_case(member: Member) -> Layout:
+    case = member.read("required")
+    return on_stand_in(case.labels, case.affine, case.id)
 
 
 def on_stand_in(labels: np.ndarray, affine: np.ndarray, case_id: str = "") -> Layout:
@@ -229,8 +169,3 @@ def on_stand_in(labels: np.ndarray, affine: np.ndarray, case_id: str = "") -> La
 def _atlas_tissue() -> np.ndarray:
     probabilities = atlas_probabilities()
     return np.where(probabilities.sum(-1) > 0.5, probabilities.argmax(-1) + 1, 0).astype(np.uint8)
-
-
-def _listing(path: Path) -> str:
-    names = [printable(entry.name) for entry in islice(path.iterdir(), 4)]
-    return ("nothing" if not names else ", ".join(names[:3])) + (", ..." if len(names) > 3 else "")

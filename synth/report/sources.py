@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from synth.brats import AFFINE, GRID
-from synth.case import Case
-from synth.datasets.case_files import CaseFiles, scan_folder
+from synth.case import Case, CaseFiles
+from synth.datasets.case_files import scan_folder
 from synth.datasets.cases import examine_case
 from synth.datasets.findings import Findings
 from synth.datasets.labels import keep_inside

@@ -11,7 +11,7 @@ import numpy as np
 
 from synth.brats import MODALITIES
 from synth.case import Case
-from synth.datasets.cases import find_cases, read_case
+from synth.datasets.sets import open_set
 from synth.disk.files import atomic_write
 from synth.errors import OutputError, SynthError
 from synth.exporters import open_exporter
@@ -106,20 +106,20 @@ def reconstruct(
     """
     from synth.models.weights import load_generator
 
-    out, files = Path(out), find_cases(data)
+    out, cases = Path(out), open_set(data, scans=True)
     if out.exists() and not out.is_dir():
         raise OutputError(f"{out}: is a file; give a folder.")
     if out.exists() and any(out.iterdir()) and not force:
         raise OutputError(f"{out}: is not empty; give --force to write into it, or another folder.")
-    namings = {one.naming.name for one in files}
+    namings = {member.naming.name for member in cases.members}
     if len(namings) > 1:
         raise SynthError(f"{data}: holds cases named in {len(namings)} ways; reconstruct one naming at a time.")
     painter, card = load_generator("default" if model is None else model)
-    sheet, rows, begin = ContactSheet(len(files)), [], time.perf_counter()
+    sheet, rows, begin = ContactSheet(len(cases)), [], time.perf_counter()
     with ExitStack() as stack:
-        exporter = stack.enter_context(open_exporter("nifti", out, naming=files[0].naming))
-        for one in progress(files):
-            real = read_case(one, labels="optional")
+        exporter = stack.enter_context(open_exporter("nifti", out, naming=cases.members[0].naming))
+        for member in progress(cases.members):
+            real = member.read("optional")
             painted, layout, _ = reconstruct_case(real, painter, seed)
             exporter.write(painted)
             rows += compare(real, painted, layout)

@@ -13,6 +13,7 @@ from pathlib import Path
 from synth import __version__
 from synth.brats import NAMINGS
 from synth.datasets.case_files import QUARANTINE
+from synth.datasets.members import CASE, LAYOUT, SEGMENTATION
 from synth.disk.manifest import MANIFEST, read_entries, read_run
 from synth.errors import DataError, ModelError, OutputError, SynthError
 from synth.exporters import open_exporter
@@ -164,15 +165,15 @@ def _sources(run: dict, records: list[dict], folder: Path, data: list[Path]) -> 
 
 
 def _usable(one: Input) -> Input:
-    if one.kind == "segmentation" or one.kind == "hdf5":
+    if one.kind == SEGMENTATION:
         raise DataError(f"{one.path}: {one.id} is a {one.kind} without tissue; give the whole case or its layout.")
-    return extracted(one) if one.kind == "case" else one
+    return extracted(one) if one.kind == CASE else one
 
 
 def _name(paths: list[Path]) -> str:
     """What a run of these sources would call them, if that can be told without extracting anything."""
     try:
-        is_layouts = find_inputs(paths[0])[0].kind == "layout"
+        is_layouts = find_inputs(paths[0])[0].kind == LAYOUT
         return data_sources(paths[0], paths[0])[0].name if is_layouts and len(paths) == 1 else ""
     except SynthError:
         return ""

@@ -16,8 +16,10 @@ import numpy as np
 
 from synth import __version__
 from synth.ahead import ahead
-from synth.brats import NAMINGS, REGIONS
+from synth.brats import MODALITIES, NAMINGS, REGIONS
 from synth.case import Case
+from synth.datasets.members import FilesMember, Member
+from synth.datasets.sets import CaseSet, open_set
 from synth.disk.files import atomic_write, changed_files
 from synth.disk.manifest import Manifest, json_text, read_run, recorded_files, remove_run
 from synth.errors import OutputError, SynthError, printable
@@ -25,7 +27,7 @@ from synth.models.cards import median_postprocess, trained_on
 from synth.models.ensembles import load_model
 from synth.models.postprocess import Postprocess
 from synth.quality.segmentation_metrics import measure, summary, table
-from synth.runs.scans import Scan, find_scans, read_segmentation, write_segmentation
+from synth.runs.segmentations import read_segmentation, write_segmentation
 from synth.show.contact_sheet import MAX_ROWS, ContactSheet
 
 FORMAT = "segmentations"  # what `run.json` says where a set of cases has its file format
@@ -115,28 +117,28 @@ def segment(
     scans, out = Path(scans), Path(out)
     # what may be refused comes before anything is removed
     _check_out(scans, out, resume=resume, force=force)
-    found = find_scans(scans)
+    cases = _complete(open_set(scans, scans=True))
     segmenter, cards = load_model(model, ensemble=ensemble, mirror=mirror, overlap=overlap)
     after = median_postprocess(cards) if postprocess else Postprocess()
     if force and _is_ours(out):
-        remove_run(out, partial(_names_of_run, found), (SCORES, SHEET))
+        remove_run(out, partial(_names_of_run, cases.members), (SCORES, SHEET))
     settings = {
         "made_by": f"synth segment {__version__}",  # not "synth": it marks what `synth generate --force` may replace
         "format": FORMAT,
-        "cases": len(found),
+        "cases": len(cases),
         "model": {"name": cards[0].get("name"), "weights_sha256": [card["weights_sha256"] for card in cards]},
         "mirror": mirror,
         "overlap": overlap,
         "postprocess": after.to_dict(),
     }
     with Manifest(out, settings, free=("cases",)) as manifest:
-        run = _Run(found, manifest, segmenter, after, f"synth {__version__}, segmenter {cards[0].get('name')}")
+        run = _Run(cases.members, manifest, segmenter, after, f"synth {__version__}, segmenter {cards[0].get('name')}")
         written = run.go(progress)
-        scores = {scan.id: scores for scan in found if (scores := run.scores(scan))}
+        scores = {member.id: scores for member in cases.members if (scores := run.scores(member))}
         done = Segmentations(
             out,
             written,
-            len(found) - written,
+            len(cases) - written,
             time.perf_counter() - begin,
             scores,
             _summary(list(scores.values())),
@@ -149,7 +151,7 @@ def segment(
 class _Run:
     """Segments what the manifest does not vouch for, case by case, and draws the contact sheet meanwhile."""
 
-    def __init__(self, scans: Sequence[Scan], manifest: Manifest, segmenter, after: Postprocess, title: str):
+    def __init__(self, scans: Sequence[Member], manifest: Manifest, segmenter, after: Postprocess, title: str):
         self.scans, self.manifest, self.segmenter, self.after = scans, manifest, segmenter, after
         self.out = manifest.folder
         # a case keeps its number when others are added or taken out: first come, first numbered
@@ -158,7 +160,7 @@ class _Run:
             self.numbers.setdefault(scan.id, max(self.numbers.values(), default=-1) + 1)
         self.sheet = ContactSheet(len(scans), max_rows=MAX_ROWS // 2, title=title)
 
-    def scores(self, scan: Scan) -> dict | None:
+    def scores(self, scan: Member) -> dict | None:
         """What a case that is done was measured at, regions in their order (JSON has them sorted)."""
         scores = self.manifest.get(self.numbers[scan.id])["scores"]
         return scores and {region: scores[region] for region in REGIONS}
@@ -167,14 +169,16 @@ class _Run:
         """Segment and measure; save the contact sheet. Returns how many cases were segmented."""
         self._check_done()
         todo = [place for place, scan in enumerate(self.scans) if self.numbers[scan.id] not in self.manifest]
-        with closing(ahead((self.scans[place].read(), self.scans[place].checksum()) for place in todo)) as cases:
+        with closing(
+            ahead((self.scans[place].read("optional"), self.scans[place].checksum()) for place in todo)
+        ) as cases:
             for place, (case, source) in zip(progress(todo), cases, strict=True):
-                found = self.after.apply(self.segmenter(case), case.voxel_ml)
-                self._keep(self.scans[place], case, found, source)
-                self._show(place, case, found)
+                labels = self.after.apply(self.segmenter(case), case.voxel_ml)
+                self._keep(self.scans[place], case, labels, source)
+                self._show(place, case, labels)
         for place in sorted(set(range(len(self.scans))) - set(todo)):
             if self.sheet.wants(place):
-                case = self.scans[place].read()
+                case = self.scans[place].read("optional")
                 self._show(place, case, read_segmentation(case, self.out))
         self.sheet.save(self.out / SHEET)
         return len(todo)
@@ -187,24 +191,32 @@ class _Run:
             if number in good and self.manifest.get(number)["source"] != scan.checksum():
                 self.manifest.discard(number)
 
-    def _keep(self, scan: Scan, case: Case, found: np.ndarray, source: str) -> None:
-        counts = np.bincount(found.ravel(), minlength=4) * case.voxel_ml
+    def _keep(self, scan: Member, case: Case, labels: np.ndarray, source: str) -> None:
+        counts = np.bincount(labels.ravel(), minlength=4) * case.voxel_ml
         spacing = tuple(float(mm) for mm in np.sqrt((case.affine[:3, :3] ** 2).sum(0)))
         record = {
             "index": self.numbers[case.id],
             "id": case.id,
             "source": source,
             "volumes_ml": {name: round(float(counts[list(region)].sum()), 3) for name, region in REGIONS.items()},
-            "scores": None if case.labels is None else measure(case.labels, found, spacing),
+            "scores": None if case.labels is None else measure(case.labels, labels, spacing),
         }
-        files = write_segmentation(case, found, scan.header(), self.out)
+        files = write_segmentation(case, labels, scan.header(), self.out)
         self.manifest.append({**record, "files": files})
 
-    def _show(self, place: int, case: Case, found: np.ndarray) -> None:
+    def _show(self, place: int, case: Case, labels: np.ndarray) -> None:
         if case.labels is None:
-            self.sheet.add(replace(case, labels=found), place, "found")
+            self.sheet.add(replace(case, labels=labels), place, "found")
         else:
-            self.sheet.add_pair(case, replace(case, labels=found), place, notes=("truth", "found"))
+            self.sheet.add_pair(case, replace(case, labels=labels), place, notes=("truth", "found"))
+
+
+def _complete(cases: CaseSet) -> CaseSet:
+    """The set, refused now, not when the cases before it are done, where a case has not all modalities."""
+    for member in cases.members:
+        if isinstance(member, FilesMember) and not set(MODALITIES) <= set(member.files.paths):
+            member.read("ignore")  # raises its sentence
+    return cases
 
 
 def _summary(rows: Sequence[dict]) -> dict:
@@ -250,7 +262,7 @@ def _is_ours(out: Path) -> bool:
     return False
 
 
-def _names_of_run(scans: Sequence[Scan], out: Path) -> Iterator[str]:
+def _names_of_run(scans: Sequence[Member], out: Path) -> Iterator[str]:
     """Files of an earlier run, relative to `out`, with those that a kill kept out of its manifest."""
     yield from recorded_files(out)
     for scan in scans:

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from synth.case import Case
-from synth.datasets.case_files import CaseFiles, scan_folder
-from synth.datasets.cases import read_case
+from synth.datasets.members import CASE, Member
+from synth.datasets.sets import open_set
 from synth.disk.files import atomic_write
-from synth.errors import DataError, OutputError, printable
-from synth.exporters.hdf5_cases import is_hdf5, open_cases
-from synth.hosts.inputs import find_inputs
+from synth.errors import OutputError, printable
+from synth.hosts.inputs import Input, find_inputs
 from synth.show.viewer import ViewerCase, compact, compact_layout, viewer_html
 
 LIMIT = 6  # cases of a page: 1 mm voxels take about 7 MB each, and a browser reads the whole page at once
@@ -101,35 +99,18 @@ def find_shown(place: str | Path) -> list[Shown]:
     Raises:
         DataError: nothing is there, or nothing of the kind.
     """
-    path = Path(place)
-    if is_hdf5(path):
-        cases = open_cases(path)
-        return [Shown(name, partial(_from_hdf5, cases, name)) for name in cases.ids]
-    if path.is_dir() and (files := _case_files(path)):
-        return [Shown(one.id, partial(_from_files, one)) for one in files]
-    return [Shown(one.id, lambda one=one: compact_layout(one.load())) for one in find_inputs(path)]
+    cases = open_set(place)
+    if any(member.kind == CASE for member in cases.members):
+        return [Shown(member.id, partial(_scans, member)) for member in cases.members]
+    return [Shown(given.id, partial(_layout, given)) for given in find_inputs(place)]
 
 
-def _case_files(folder: Path) -> list[CaseFiles]:
-    """Cases with scans below a folder; none where it holds layouts or bare segmentations."""
-    try:
-        found, findings = scan_folder(folder)
-    except DataError:  # no case at all: `find_inputs` looks for the rest and names all that fits
-        return []
-    if findings.errors:
-        raise DataError(str(findings.errors[0]))
-    return found if any(set(one.paths) != {"seg"} for one in found) else []
+def _scans(member: Member) -> dict[str, bytes]:
+    return compact(member.read("optional"))
 
 
-def _from_files(files: CaseFiles) -> dict[str, bytes]:
-    return compact(read_case(files, labels="optional"))
-
-
-def _from_hdf5(cases, name: str) -> dict[str, bytes]:
-    case: Case = cases.load(name).unpack()
-    if not case.brain.any():
-        raise DataError(f"{printable(case.id)}: is 0 everywhere; expected a brain: exclude the case.")
-    return compact(case)
+def _layout(given: Input) -> dict[str, bytes]:
+    return compact_layout(given.load())
 
 
 def _in_turn(found: Sequence[Sequence[Shown]], limit: int) -> list[Shown]:

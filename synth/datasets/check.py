@@ -1,0 +1,55 @@
+"""A whole set inspected: what it holds, and everything that is wrong with it."""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+
+from synth.brats import Tumour
+from synth.case import Case
+from synth.datasets.findings import CaseSummary, DatasetReport
+from synth.datasets.members import Grid, Member
+from synth.datasets.sets import open_set
+from synth.errors import printable
+
+
+def check_dataset(
+    path: str | Path,
+    *,
+    labels: str = "required",
+    grid: Grid | None = None,
+    progress: Callable[[Iterable], Iterable] = iter,
+) -> DatasetReport:
+    """Read every case of a set and report all that is wrong with any of them.
+
+    Args:
+        path: what `open_set` takes, but for layouts.
+        labels: as for `sets.Member.read`.
+        grid: likewise.
+        progress: wraps the cases while they are read; `tqdm.tqdm` fits.
+
+    Raises:
+        DataError: there is nothing, or no case at all.
+    """
+    cases = open_set(path, scans=True, strict=False)
+    summaries, findings = [], list(cases.findings)
+    for member in progress(cases.members):
+        case, problems = member.examine(labels, grid)
+        findings += problems
+        summaries.append(_summary(member, case))
+    return DatasetReport(printable(path), tuple(summaries), tuple(findings))
+
+
+def _summary(member: Member, case: Case | None) -> CaseSummary:
+    """Names, and volumes where the case could be read."""
+    brain_ml = tumour_ml = None
+    if case is not None:
+        voxel = case.voxel_ml
+        brain_ml = round(float(np.count_nonzero(case.brain) * voxel), 3)
+        if case.labels is not None:
+            counts = {tumour: np.count_nonzero(case.labels == tumour) for tumour in Tumour if tumour}
+            tumour_ml = {tumour.name: round(float(n * voxel), 3) for tumour, n in counts.items()}
+            tumour_ml["WT"] = round(float(sum(counts.values()) * voxel), 3)
+    return CaseSummary(
+        printable(member.id), printable(member.path), member.naming.name, member.labelled, brain_ml, tumour_ml
+    )

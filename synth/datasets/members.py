@@ -1,0 +1,272 @@
+"""The members of a set: cases (or layouts) not read yet, however they are stored."""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from synth.brats import AFFINE, GRID, MODALITIES, NAMINGS, Naming
+from synth.case import Case, CaseFiles
+from synth.datasets.cases import LABEL_USES, examine_case
+from synth.datasets.findings import Findings
+from synth.datasets.labels import keep_inside
+from synth.datasets.layout_files import load_layout, load_style, map_path, style_path
+from synth.disk.files import sha256_file
+from synth.errors import DataError, SynthError, printable
+from synth.exporters.hdf5_cases import Hdf5Cases
+from synth.exporters.hdf5_packed import PackedCase
+from synth.layout.layout import Layout
+from synth.style.style import Style
+
+CASE, SEGMENTATION, LAYOUT = "case", "segmentation", "layout"  # what a member of a set is
+Grid = tuple[int, int, int]
+
+
+class Member(ABC):
+    """One case (or layout) of a set, not read yet.
+
+    Attributes:
+        id: of the case.
+        path: the file or folder it lies in, for sentences.
+        kind: `CASE`, `SEGMENTATION` (labels without scans) or `LAYOUT`.
+        naming: the convention of its labels.
+        labelled: whether labels come with it.
+    """
+
+    id: str
+    path: Path
+    kind: str = CASE
+    naming: Naming = NAMINGS["brats2020"]
+    labelled: bool = True
+
+    @abstractmethod
+    def examine(self, labels: str = "required", grid: Grid | None = None) -> tuple[Case | None, Findings]:
+        """The case, None where it cannot be used, and all that is wrong with it; arguments as for `read`."""
+
+    @abstractmethod
+    def checksums(self) -> dict[str, str]:
+        """SHA-256 of each of its files (of its content, in HDF5) by path below the set's folder."""
+
+    @abstractmethod
+    def checksum(self) -> str:
+        """SHA-256 of all that is read, whatever the files are called."""
+
+    @abstractmethod
+    def signature(self, version: str = "") -> str:
+        """A text that changes when its files do, told without reading them; `version` of what is made of it."""
+
+    def header(self) -> nib.Nifti1Header | None:
+        """The header of its scan; None where it has none of its own."""
+        return None
+
+    def read(self, labels: str = "required", grid: Grid | None = None) -> Case:
+        """The case.
+
+        Args:
+            labels: "required" (a case without is refused), "optional", or "ignore" (not even opened).
+            grid: the shape that it must have; None: BraTS's.
+
+        Raises:
+            DataError: it cannot be used; the sentence says why, and how many reasons more there are.
+        """
+        case, findings = self.examine(labels, grid)
+        if case is None:
+            errors = findings.errors
+            more = f" ({len(errors) - 1} more problems of this case; `synth check` lists all.)" if errors[1:] else ""
+            raise DataError(f"{errors[0]}{more}")
+        return case
+
+
+@dataclass(frozen=True)
+class FilesMember(Member):
+    """A case whose modalities are files of their own, as BraTS has it."""
+
+    files: CaseFiles
+    root: Path
+
+    @property
+    def id(self) -> str:
+        """What the file names share."""
+        return self.files.id
+
+    @property
+    def path(self) -> Path:
+        """The folder of the files."""
+        return self.files.folder
+
+    @property
+    def kind(self) -> str:
+        """`SEGMENTATION` where there is no scan."""
+        return SEGMENTATION if set(self.files.paths) == {"seg"} else CASE
+
+    @property
+    def naming(self) -> Naming:
+        """The convention of its names."""
+        return self.files.naming
+
+    @property
+    def labelled(self) -> bool:
+        """Whether there is a segmentation."""
+        return "seg" in self.files.paths
+
+    def examine(self, labels: str = "required", grid: Grid | None = None) -> tuple[Case | None, Findings]:
+        """As `cases.examine_case`."""
+        return examine_case(self.files, labels=labels, grid=grid or GRID)
+
+    def checksums(self) -> dict[str, str]:
+        """By file."""
+        out = {}
+        for path in self.files.paths.values():
+            try:
+                out[str(path.relative_to(self.root))] = sha256_file(path)
+            except OSError as error:  # reading it gives the sentence
+                out[str(path.relative_to(self.root))] = f"unreadable: {error.strerror}"
+        return out
+
+    def checksum(self) -> str:
+        """Of all files, modality by modality."""
+        paths = (self.files.paths[name] for name in sorted(self.files.paths))
+        return hashlib.sha256("".join(sha256_file(path) for path in paths).encode()).hexdigest()
+
+    def signature(self, version: str = "") -> str:
+        """Of names, sizes and times."""
+        parts = [version]
+        for name, path in sorted(self.files.paths.items()):
+            stat = path.stat()
+            parts.append(f"{name}:{path.name}:{stat.st_size}:{stat.st_mtime_ns}")
+        return hashlib.sha256("|".join(parts).encode()).hexdigest()[:32]
+
+    def header(self) -> nib.Nifti1Header:
+        """Of its t1."""
+        return nib.load(self.files.paths["t1"]).header
+
+
+@dataclass(frozen=True)
+class Hdf5Member(Member):
+    """A case in an HDF5 set of synth."""
+
+    id: str
+    path: Path
+    cases: Hdf5Cases = field(repr=False)
+    records: Callable[[], dict[str, dict] | None] = field(repr=False, compare=False)
+
+    @property
+    def naming(self) -> Naming:
+        """The convention that its labels are stored in."""
+        return NAMINGS[self._corner.naming]
+
+    @property
+    def labelled(self) -> bool:
+        """Whether labels are stored."""
+        return "labels" in self._corner.arrays
+
+    @property
+    def _corner(self) -> PackedCase:
+        return self.cases.load(self.id, (slice(0, 1),) * 3)
+
+    def examine(self, labels: str = "required", grid: Grid | None = None) -> tuple[Case | None, Findings]:
+        """What `cases.examine_case` asks of files, asked of one HDF5 group."""
+        if labels not in LABEL_USES:
+            raise SynthError(f"labels must be one of {', '.join(LABEL_USES)}; found {labels!r}.")
+        notes = Findings(self.id, "files")
+        try:
+            packed = self.cases.load(self.id)
+            case = packed.unpack()
+        except SynthError as error:
+            notes.error(self.path, str(error))
+            return None, notes
+        if labels == "ignore":
+            case = replace(case, labels=None)
+        self._check(case, labels == "required", grid or GRID, notes)
+        return (None if notes.errors else replace(case, meta={**case.meta, "naming": packed.naming})), notes
+
+    def checksums(self) -> dict[str, str]:
+        """Of its content."""
+        try:
+            return {self.id: self.checksum()}
+        except SynthError as error:
+            return {self.id: f"unreadable: {error}"}
+
+    def checksum(self) -> str:
+        """Of its content."""
+        return self.cases.load(self.id).digest
+
+    def signature(self, version: str = "") -> str:
+        """Of its record in the manifest; of the file where it has none."""
+        state = (self.records() or {}).get(self.id) or [str(self.path.resolve()), self.path.stat().st_mtime_ns]
+        return hashlib.sha256(version.encode() + repr(state).encode()).hexdigest()
+
+    def _check(self, case: Case, labels_required: bool, grid: Grid, notes: Findings) -> None:
+        name = printable(self.id)
+        notes.topic = "geometry"
+        if case.images.shape[:3] != grid:
+            notes.error(self.path, f"case {name}: expected the grid {grid}, found {case.images.shape[:3]}.")
+        elif not np.allclose(case.affine, AFFINE, atol=0.5):
+            notes.warning(
+                self.path, f"case {name}: expected the BraTS affine, found the first voxel elsewhere; that is kept."
+            )
+        notes.topic = "intensities"
+        empty = sum(not case.images[..., m].any() for m in range(len(MODALITIES)))
+        if case.images.min() < 0:
+            notes.error(self.path, f"case {name}: intensities below 0; expected 0 outside the brain and more inside.")
+        elif empty == len(MODALITIES):
+            notes.error(self.path, f"case {name} is 0 everywhere; expected a brain: exclude it.")
+        elif empty:
+            notes.error(self.path, f"case {name}: {empty} of its modalities are 0 everywhere; expected a brain.")
+        notes.topic = "labels"
+        if case.labels is None and labels_required:
+            notes.error(self.path, f"case {name}: has no labels; add them or leave the case out.")
+        elif case.labels is not None and not notes.errors:
+            keep_inside(self.path, case.labels, case.brain, notes)
+
+
+@dataclass(frozen=True)
+class LayoutMember(Member):
+    """A layout in a folder of its own."""
+
+    path: Path
+    kind = LAYOUT
+
+    @property
+    def id(self) -> str:
+        """The folder's name."""
+        return self.path.name
+
+    def load(self) -> Layout:
+        """The layout (`layout_files.load_layout`)."""
+        return load_layout(self.path)
+
+    @property
+    def styled(self) -> bool:
+        """Whether the style of the scan it comes from lies beside it."""
+        return style_path(self.path).is_file()
+
+    def style(self) -> Style | None:
+        """The style of the scan that it comes from, where it is known."""
+        return load_style(self.path) if self.styled else None
+
+    def examine(self, labels: str = "required", grid: Grid | None = None) -> tuple[Case | None, Findings]:
+        """A layout has no scan: no case, and one finding that says so."""
+        notes = Findings(self.id, "files")
+        notes.error(self.path, "is a layout without scans; expected a case: paint it, or give the scans.")
+        return None, notes
+
+    def checksums(self) -> dict[str, str]:
+        """By file."""
+        return {f"{self.id}/{path.name}": sha256_file(path) for path in self._files()}
+
+    def checksum(self) -> str:
+        """Of all files."""
+        return hashlib.sha256("".join(sha256_file(path) for path in self._files()).encode()).hexdigest()
+
+    def signature(self, version: str = "") -> str:
+        """Of its content: layouts are small."""
+        return hashlib.sha256(version.encode() + self.checksum().encode()).hexdigest()
+
+    def _files(self) -> list[Path]:
+        paths = (style_path(self.path), map_path(self.path, "tissue"), map_path(self.path, "tumour"))
+        return [path for path in paths if path.is_file()]

@@ -1,0 +1,230 @@
+"""The one door to every set of cases: what a folder or file is, and its cases, one at a time.
+
+`open_set` goes by names alone and opens nothing but HDF5 indices; a case is read when it is asked for. It knows
+folders of BraTS cases of any year (what `synth generate` writes is one), bare segmentations, folders of layouts, sets
+that synth wrote as HDF5 (also one that was interrupted and has only its staging), and every format of `synth.exporters`
+that can find its own cases again.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache, cached_property, partial
+from itertools import islice
+from pathlib import Path
+
+from synth.brats import NAMINGS, Naming
+from synth.case import Case, CaseFiles
+from synth.datasets.case_files import scan_folder
+from synth.datasets.findings import Findings
+from synth.datasets.layout_files import list_layouts, map_path
+from synth.datasets.members import FilesMember, Hdf5Member, LayoutMember, Member
+from synth.disk.manifest import MANIFEST, records_of
+from synth.errors import DataError, printable
+from synth.exporters import finders
+from synth.exporters.hdf5_cases import is_hdf5, open_cases
+from synth.lineage import ancestors, patient_of
+
+BRATS, HDF5, LAYOUTS = "brats", "hdf5", "layouts"  # how a set is stored; further formats go by their exporter's name
+
+
+@dataclass(frozen=True)
+class CaseSet:
+    """A set of cases (or layouts) on the disk; iterating reads its cases, one after the other.
+
+    Attributes:
+        path: the folder or file.
+        format: `BRATS`, `HDF5`, `LAYOUTS`, or the name of an exporter.
+        members: its cases, not read yet, sorted by id.
+        findings: what is wrong with the set as a whole, such as an id in two places.
+
+    Example:
+        >>> for case in open_set("BraTS2021_TrainingData"):  # doctest: +SKIP
+        ...     print(case.id, case.images.shape, case.labels is None)
+    """
+
+    path: Path
+    format: str
+    members: tuple[Member, ...] = field(repr=False)
+    findings: Findings = field(default_factory=lambda: Findings(""), repr=False, compare=False)
+
+    @property
+    def ids(self) -> list[str]:
+        """Ids in order."""
+        return [member.id for member in self.members]
+
+    def __len__(self) -> int:
+        """How many cases there are."""
+        return len(self.members)
+
+    def __iter__(self) -> Iterator[Case]:
+        """The cases, read when it is their turn; labels are there where they are known.
+
+        Raises:
+            DataError: a case cannot be used.
+        """
+        return (member.read("optional") for member in self.members)
+
+    def __getitem__(self, case_id: str) -> Member:
+        """The member of this id, not read yet; `KeyError` where there is none."""
+        return self._by_id[case_id]
+
+    def record(self, member: Member) -> dict | None:
+        """What the manifest of the set that a case belongs to says of it; None for a case that no set of ours claims.
+
+        Raises:
+            DataError: the manifest is damaged, or does not know the case, whose lineage is then unknown.
+        """
+        records = self._manifest(member)
+        if records is None:
+            return None
+        if member.id not in records:
+            raise DataError(
+                f"{printable(self.path)}: case {printable(member.id)} is not in {MANIFEST}, so its lineage is unknown; "
+                "finish the run with --resume or take the case out."
+            )
+        return records[member.id]
+
+    def patients(self, member: Member) -> frozenset[str]:
+        """Whose anatomy is in a case: its own patient's, or those that a painted one descends from (maybe nobody)."""
+        record = self.record(member)
+        return frozenset({patient_of(member.id)}) if record is None else ancestors(record)
+
+    @property
+    def records(self) -> dict[str, dict] | None:
+        """The records of the manifest in the set's folder by id; None where there is none.
+
+        Raises:
+            DataError: the manifest is damaged.
+        """
+        return self._records(self.path) if self.path.is_dir() else None
+
+    @cached_property
+    def _by_id(self) -> dict[str, Member]:
+        return {
+            member.id: member for member in reversed(self.members)
+        }  # of two places the first; the other is a finding
+
+    @cached_property
+    def _known(self) -> dict[Path, dict[str, dict] | None]:
+        return {}
+
+    def _records(self, folder: Path) -> dict[str, dict] | None:
+        if folder not in self._known:
+            self._known[folder] = records_of(folder)
+        return self._known[folder]
+
+    def _manifest(self, member: Member) -> dict[str, dict] | None:
+        """The nearest manifest above a case, as far as the set's folder: it may hold several sets of ours."""
+        if self.format == HDF5:
+            return self._records(self.path if self.path.is_dir() else self.path.parent)
+        folder = member.path
+        while True:
+            if (records := self._records(folder)) is not None or folder in (self.path, folder.parent):
+                return records
+            folder = folder.parent
+
+
+def open_set(path: str | Path, *, scans: bool = False, strict: bool = True) -> CaseSet:
+    """Find out what a folder or file holds; nothing is read yet.
+
+    Args:
+        path: a folder of BraTS cases or a single case's; a segmentation, or a folder of those; a folder of layouts or
+            a single layout's; an HDF5 set of synth, its folder or one of its files; a set in any other format of
+            `synth.exporters` that finds its cases again.
+        scans: only scans will do: layouts are passed over.
+        strict: refuse a set in which something is wrong as a whole (an id in two places); False: its `findings` say so.
+
+    Raises:
+        DataError: nothing is there, nothing of the kind, or (strict) a finding.
+
+    Example:
+        >>> open_set("synthetic").ids  # doctest: +SKIP
+        ['Synth_000000', 'Synth_000001']
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"{printable(path)}: expected the folder of a dataset, found nothing; check the path.")
+    if path.is_file():
+        return _file(path, scans)
+    for look in (_hdf5, *(_formatted(name, find) for name, find in finders())):
+        if (cases := look(path)) is not None:
+            return cases
+    layouts = _layouts(path)
+    if layouts is None:
+        return _brats(path, strict)
+    if not scans:
+        return layouts
+    try:
+        return _brats(path, strict)  # layouts may lie among the scans that they were extracted from
+    except DataError as error:
+        raise DataError(
+            f"{printable(path)}: expected scans, found {len(layouts)} layouts; give the cases, or paint the layouts "
+            "with `synth generate --data`."
+        ) from error
+
+
+def _file(path: Path, scans: bool) -> CaseSet:
+    if path.suffix == ".h5":
+        return _hdf5(path)
+    if scans:
+        raise DataError(f"{printable(path)}: expected the folder of a dataset, found a file; check the path.")
+    for naming in NAMINGS.values():
+        if (parsed := naming.parse(path.name)) and parsed[1] == "seg":
+            return CaseSet(path, BRATS, (FilesMember(_bare(path, parsed[0], naming), path.parent),))
+    folder = path.parent.resolve()
+    if path.name in {map_path(folder, name).name for name in ("tissue", "tumour")}:
+        return _layouts(folder)
+    raise DataError(
+        f"{printable(path)}: expected a folder of cases, a segmentation named ID_seg.nii.gz (labels 0, 1, 2, 4) or "
+        "ID-seg.nii.gz (labels 0 to 3), or an .h5 set of synth, found another file; rename it, the name tells what the "
+        "labels mean."
+    )
+
+
+def _bare(path: Path, case_id: str, naming: Naming) -> CaseFiles:
+    return CaseFiles(case_id, path.parent, naming, {"seg": path})
+
+
+def _hdf5(path: Path) -> CaseSet | None:
+    if not is_hdf5(path):
+        return None
+    cases = open_cases(path)
+    # of a single file the manifest lies beside it; it is read when lineage is asked for
+    records = cache(partial(records_of, path if path.is_dir() else path.parent))
+    return CaseSet(path, HDF5, tuple(Hdf5Member(name, path, cases, records) for name in cases.ids))
+
+
+def _layouts(path: Path) -> CaseSet | None:
+    own = path.resolve()
+    folders = [own] if map_path(own, "tissue").is_file() else list_layouts(path)
+    return CaseSet(path, LAYOUTS, tuple(map(LayoutMember, folders))) if folders else None
+
+
+def _formatted(name: str, find: Callable[[Path], Sequence[CaseFiles] | None]) -> Callable[[Path], CaseSet | None]:
+    """How a format's own finder looks at a folder."""
+
+    def look(path: Path) -> CaseSet | None:
+        files = find(path)
+        if files is None:
+            return None
+        return CaseSet(path, name, tuple(FilesMember(case, path) for case in sorted(files, key=lambda case: case.id)))
+
+    return look
+
+
+def _brats(path: Path, strict: bool) -> CaseSet:
+    try:
+        cases, findings = scan_folder(path)
+    except DataError as error:
+        raise DataError(f"{error} {_known_as(path)}") from error
+    if strict and findings:
+        more = f" ({len(findings) - 1} more; `synth check` lists all.)" if len(findings) > 1 else ""
+        raise DataError(f"{findings[0]}{more}")
+    return CaseSet(path, BRATS, tuple(FilesMember(files, path) for files in cases), findings)
+
+
+def _known_as(path: Path) -> str:
+    """What else a folder might have been."""
+    names = [printable(entry.name) for entry in islice(sorted(path.iterdir()), 4)] if path.is_dir() else []
+    listed = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return f"It holds no layouts (ID/ID_tissue.nii.gz) and no HDF5 set of synth either ({listed or 'nothing at all'})."
