@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zlib
 
 import keras
 import pytest
@@ -13,6 +14,7 @@ import synth.runs.replay
 from synth.datasets.layout_files import load_layout, save_layout
 from synth.disk.manifest import MANIFEST, RUN, read_entries
 from synth.errors import DataError
+from synth.exporters import deflate
 from synth.exporters.hdf5_cases import open_cases
 from synth.hosts.sources import data_sources
 from synth.models.configs import GeneratorConfig
@@ -112,6 +114,43 @@ def embedded(place):
     return synth.runs.replay.Sources(sources.hosts, None, sources.prior, "embedded")
 
 
+# --- runs of another compressor ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def other_compressor(monkeypatch):
+    """What was written so far is of another compressor than what is written from now on."""
+    monkeypatch.setattr(deflate, "_codec", zlib)
+    monkeypatch.setattr(deflate, "_LEVEL", 9)
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        (
+            "replay nifti --id 1 --data layouts --model model --out out",
+            "5 files equal to the run's, 5 of",
+        ),
+        (
+            "replay hdf5 --id 1 --data layouts --model model --out out",
+            "1 file equal to the run's, 1 of",
+        ),
+        ("replay new --id 1 --data layouts --layout-only --out out", "1 file equal to the recorded checksums"),
+    ],
+)
+def test_a_run_packed_by_another_compressor_is_compared_by_content(place, other_compressor, line, told):
+    result = invoke(place, line)
+    assert (result.exit_code, told in result.output) == (0, True), result.output
+
+
+def test_a_changed_file_of_the_run_proves_nothing(place, other_compressor):
+    path = place / "nifti/Synth_000001/Synth_000001_t2.nii.gz"
+    path.write_bytes(path.read_bytes() + b"x")
+    (result,) = replay(place / "nifti", ["1"], place / "out", data=[place / "layouts"], model=place / "model")
+    assert result.differing == (path.name,)
+    assert len(result.repacked) == 4
+
+
 # --- what differs is told -----------------------------------------------------------------------------------------
 
 
@@ -157,7 +196,7 @@ def test_another_version_is_told(place):
         ("replay nifti --id 0 --out model --data layouts", "is not empty; give --force"),
         ("replay nifti --id 0 --out model/card.json --data layouts", "is a file"),
         ("replay nifti --id 0 --out out", "give the cases or layouts it was made from with --data"),
-        ("replay nifti --id 0 --out out --data model", "model: expected layout folders"),
+        ("replay nifti --id 0 --out out --data model", "It holds no layouts"),
         ("replay nifti --id 0 --out out --data layouts", "model 'tiny' is not shipped; give its folder with --model"),
         ("replay nifti --id 0 --out out --data layouts --model default", "this one has"),
         ("replay nifti --id 0 --out out --data layouts --model gone", "model gone"),

@@ -282,7 +282,7 @@ def test_command_opens_the_page_and_does_not_overwrite(places, tmp_path, monkeyp
     ("arguments", "sentence"),
     [
         ("nowhere", "found nothing"),
-        (".", "expected layout folders"),
+        (".", "holds no layouts"),
         ("{places}/layouts --out {places}", "is a folder"),
         ("{places}/layouts --out {places}/no/v.html", "folder does not exist"),
     ],

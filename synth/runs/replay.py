@@ -6,8 +6,8 @@ voxels, affine and recipe) is compared with the recorded checksum, since a shard
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from hashlib import sha256
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from synth import __version__
@@ -17,44 +17,18 @@ from synth.datasets.members import CASE, LAYOUT, SEGMENTATION
 from synth.disk.manifest import MANIFEST, read_entries, read_run
 from synth.errors import DataError, ModelError, OutputError, SynthError
 from synth.exporters import open_exporter
-from synth.exporters.deflate import gzip_bytes
 from synth.exporters.nifti import nifti_bytes
 from synth.hosts.inputs import Input, extracted, find_inputs
 from synth.hosts.sources import Sources, data_sources, embedded_sources
 from synth.layout.sampling.sampler import LayoutRecipe, LayoutSampler
 from synth.models.cards import model_hash, read_card
+from synth.runs.comparison import Replayed, compared, recorded_or_own
 from synth.runs.generate import GenerateConfig, Generation, SampleRecipe
 from synth.runs.layouts import FORMAT, write_layout
 from synth.style.prior import shipped_style_prior
 from synth.style.style import Style
 
 EMBEDDED = "embedded"
-
-
-@dataclass(frozen=True)
-class Replayed:
-    """What became of one sample.
-
-    Attributes:
-        id: of the sample.
-        compared: files (or contents) that were compared with the record.
-        differing: names of those that differ.
-        reason: why they probably do; empty when all are equal.
-    """
-
-    id: str
-    compared: int
-    differing: tuple[str, ...] = ()
-    reason: str = ""
-
-    def sentence(self) -> str:
-        """One line for the user."""
-        if self.differing:
-            names = ", ".join(self.differing)
-            return f"{self.id}: {len(self.differing)} of {self.compared} files differ ({names}): {self.reason}"
-        if not self.compared:
-            return f"{self.id}: written; its record has nothing that a layout alone could be compared with."
-        return f"{self.id}: {self.compared} file{'s' * (self.compared > 1)} equal to the recorded checksums."
 
 
 def replay(
@@ -96,14 +70,15 @@ def replay(
     _check_out(folder, out, force)
     sources = _sources(run, records, folder, [Path(path) for path in data])
     if layout_only or run.get("format") == FORMAT:
-        make = _layouts(run, sources, out)
+        make = _layouts(run, sources, folder, out)
     else:
         make = _painted(run, sources, model, out)
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{out}: the folder cannot be made ({error.strerror}); choose another.") from error
-    return [_judged(record, make(record), run, sources) for record in progress(records)]
+    reason = partial(_reason, run, sources)
+    return [compared(record, make(record), folder, out, reason) for record in progress(records)]
 
 
 def _folder(manifest: str | Path) -> Path:
@@ -179,7 +154,7 @@ def _name(paths: list[Path]) -> str:
         return ""
 
 
-def _layouts(run: dict, sources: Sources, out: Path):
+def _layouts(run: dict, sources: Sources, folder: Path, out: Path):
     """A function that writes a record's layout; returns what can be compared, by recorded name."""
     sampler = LayoutSampler(sources.hosts, "none", int(run["seed"]))
     styles = {} if run.get("sources") == EMBEDDED else {one.id: one for one in sources.hosts}
@@ -191,9 +166,11 @@ def _layouts(run: dict, sources: Sources, out: Path):
         if run.get("format") == FORMAT:
             return files
         naming = NAMINGS[run["naming"]]
-        labels = gzip_bytes(nifti_bytes(naming.to_disk(layout.tumour), layout.affine))
         name = f"{record['id']}/{naming.stem(record['id'], 'seg')}.nii.gz"
-        return {name: sha256(labels).hexdigest()} if name in record["files"] else {}
+        if name not in record["files"]:
+            return {}
+        labels = nifti_bytes(naming.to_disk(layout.tumour), layout.affine)
+        return {name: recorded_or_own(record["files"][name], folder / name, labels)}
 
     return make
 
@@ -234,14 +211,6 @@ def _check_model(run: dict, model: str | Path | None) -> None:
             f"the run was painted by the model {recorded['name']!r} with hash {recorded['hash']}, this one has "
             f"{found}; give the run's own model with --model, or --layout-only."
         )
-
-
-def _judged(record: dict, written: dict[str, str], run: dict, sources: Sources) -> Replayed:
-    """Compare what was written with the record; the name of an HDF5 shard is no part of the comparison."""
-    recorded = {name.rpartition("/")[2]: digest for name, digest in record["files"].items()}
-    made = {name.rpartition("/")[2]: digest for name, digest in written.items()}
-    differing = tuple(name for name, digest in made.items() if recorded.get(name) != digest)
-    return Replayed(record["id"], len(made), differing, _reason(run, sources, differing) if differing else "")
 
 
 def _reason(run: dict, sources: Sources, differing: tuple[str, ...]) -> str:
