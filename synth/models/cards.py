@@ -2,15 +2,17 @@
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from synth.errors import ModelError
 from synth.lineage import hash_id
-from synth.models.configs import GeneratorConfig, SegmenterConfig
+from synth.models.architectures import generator_config
+from synth.models.configs import SegmenterConfig
 from synth.models.postprocess import Postprocess
 
 CARD = "card.json"
@@ -20,10 +22,16 @@ DEFAULT_MODEL = "default"
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of network: its name (also the card's entry that rebuilds it), and what ships under which name."""
+    """One kind of network.
+
+    Attributes:
+        name: also the card's entry that rebuilds it.
+        config: the settings in that entry.
+        shipped: folder of what ships, by name.
+    """
 
     name: str
-    config: type
+    config: Callable[[dict], Any]
     shipped: dict[str, str]
 
     @property
@@ -32,8 +40,8 @@ class Kind:
         return f"{self.name}.weights.h5"
 
 
-GENERATOR = Kind("generator", GeneratorConfig, {DEFAULT_MODEL: "default"})
-SEGMENTER = Kind("segmenter", SegmenterConfig, {DEFAULT_MODEL: "segmenter"})
+GENERATOR = Kind("generator", generator_config, {DEFAULT_MODEL: "default"})
+SEGMENTER = Kind("segmenter", lambda entry: SegmenterConfig(**entry), {DEFAULT_MODEL: "segmenter"})
 
 
 def model_folder(model: str | Path, kind: Kind = GENERATOR) -> Path:
@@ -62,7 +70,7 @@ def read_card(model: str | Path, kind: Kind = GENERATOR) -> dict:
     path = model_folder(model, kind) / CARD
     try:
         card = json.loads(path.read_text())
-        kind.config(**card[kind.name])
+        kind.config(card[kind.name])
         return card
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError(f"{path}: not the card of a {kind.name} ({error}); copy the model folder again.") from error

@@ -14,9 +14,9 @@ import numpy as np
 
 from synth.disk.files import atomic_write, sha256_file
 from synth.errors import ModelError
+from synth.models.architectures import build_network
 from synth.models.cards import CARD, DEFAULT_MODEL, GENERATOR, SEGMENTER, Kind, model_folder, read_card
 from synth.models.inference import LayoutPainter
-from synth.models.networks.generator import build_generator
 from synth.models.networks.segmenter import build_segmenter
 
 
@@ -36,7 +36,7 @@ def load_generator(model: str | Path = DEFAULT_MODEL) -> tuple[LayoutPainter, di
     Raises:
         ModelError: no such model, weights that do not match the card's checksum or network.
     """
-    generator, card = _load(model, GENERATOR, build_generator)
+    generator, card = _load(model, GENERATOR, build_network)
     return LayoutPainter(generator, card.get("texture_gain", 1.0)), card
 
 
@@ -73,7 +73,7 @@ def _load(model: str | Path, kind: Kind, build: Callable) -> tuple[keras.Model, 
             f"{path}: checksum {found[:12]} differs from the card's {str(card.get('weights_sha256'))[:12]}; "
             "the file is damaged or belongs to another card. Copy the model folder again."
         )
-    network = build(kind.config(**card[kind.name]))
+    network = build(kind.config(card[kind.name]))
     _fill(network, path)
     return network, card
 

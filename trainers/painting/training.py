@@ -12,11 +12,11 @@ from synth.brats import MODALITIES
 from synth.datasets.cases import find_cases
 from synth.errors import ModelError
 from synth.lineage import hash_id
+from synth.models.architectures import build_network, generator_entry
 from synth.models.cards import model_hash, read_card
 from synth.models.configs import GeneratorConfig
 from synth.models.inference import LayoutPainter
 from synth.models.networks.discriminator import build_discriminator
-from synth.models.networks.generator import build_generator
 from synth.models.weights import load_generator, save_generator
 from synth.trainers.augment import AugmentConfig
 from synth.trainers.loop import AdversarialTrainer, TrainConfig, choose_strategy
@@ -111,12 +111,12 @@ def train_generator(
 
 
 def _build_networks(config: GeneratorTraining, init: str | Path | None):
-    generator = build_generator(config.generator)
+    generator = build_network(config.generator)
     if init is not None:
-        if read_card(init)["generator"] != config.generator.to_dict():
+        if read_card(init)["generator"] != generator_entry(config.generator):
             raise ModelError(
                 f"model {init}: its network {read_card(init)['generator']} is not the one to be trained "
-                f"{config.generator.to_dict()}; give the same width, bottleneck and conditioning."
+                f"{generator_entry(config.generator)}; give the same width, bottleneck and conditioning."
             )
         generator.set_weights(load_generator(init)[0].generator.get_weights())
     return generator, build_discriminator(4, len(MODALITIES), config.discriminator_width, detail=True)
@@ -144,7 +144,7 @@ def _card(name: str, config: GeneratorTraining, train, val, out: Path) -> dict:
         **origin(),
         "name": name,
         "kind": "generator: layout in a style -> t1, t1ce, t2, flair",
-        "generator": config.generator.to_dict(),
+        "generator": generator_entry(config.generator),
         "training": {
             "cases": len(train),
             "ids_sha256": [hash_id(case.id) for case in train],
