@@ -21,6 +21,7 @@ setup(
     packages=PACKAGES,
     package_dir={"synth.trainers": "trainers", "synth.exporters": "exporters"},
     package_data={
+        "synth": ["py.typed"],
         "synth.show": ["assets/*"],
         "synth.models": ["weights/*", "weights/*/*"],
         "synth.layout.priors": ["weights/*"],

@@ -10,9 +10,9 @@ labels, descend from the training cases alone, and were not trained on.
 import argparse
 
 from synth.datasets.cases import find_cases, read_case
-from synth.models.ensembles import load_model
+from synth.models.ensembles import load_segmenter
 from synth.models.postprocess import choose
-from synth.models.weights import load_segmenter, save_segmenter
+from synth.models.weights import load_segmenter_network, save_segmenter
 from synth.quality.segmentation_metrics import measure, summary, table
 
 
@@ -23,7 +23,7 @@ def main():
     parser.add_argument("--model", required=True)
     parser.add_argument("--write", action="store_true")
     given = parser.parse_args()
-    segmenter, _ = load_model(given.model)
+    segmenter, _ = load_segmenter(given.model)
     pairs = []
     for files in find_cases(given.samples):
         case = read_case(files)
@@ -34,7 +34,7 @@ def main():
         print(title)
         print("\n".join(table(summary([measure(truth, apply(found)) for truth, found in pairs]))))
     if given.write:
-        network, card = load_segmenter(given.model)
+        network, card = load_segmenter_network(given.model)
         save_segmenter(given.model, network, {**card, "postprocess": chosen.to_dict()})
 
 

@@ -9,7 +9,7 @@ from phantoms import phantom_case, phantom_layout
 
 from synth.brats import REGIONS
 from synth.models.configs import SegmenterConfig
-from synth.models.ensembles import load_model
+from synth.models.ensembles import load_segmenter
 from synth.models.networks.segmenter import build_segmenter
 from synth.models.weights import save_segmenter
 from synth.quality import embedding, radiomics
@@ -275,7 +275,7 @@ def prepared(seed=0, **options):
 def test_dice_is_that_of_the_segmenter_and_no_feature_is_missing(model):
     one = prepared()
     found = embedding.probe(model).measure(one)
-    box, labels = load_model(model)[0].labels_in_box(one.case)
+    box, labels = load_segmenter(model)[0].labels_in_box(one.case)
     expected = region_dice(one.case.labels[box], labels)
     np.testing.assert_allclose(found["dice"], [expected[name] for name in REGIONS], atol=1e-6)
     assert np.isfinite(found["pooled"]).all()
@@ -296,7 +296,7 @@ def test_pooled_features_are_those_of_the_network_where_one_window_sees_all(tmp_
     save_segmenter(tmp_path, network, {"name": "tiny", "segmenter": config.to_dict(), "window": 48})
     one = prepared()
     found = embedding.probe(tmp_path).measure(one)
-    segmenter, _ = load_model(tmp_path)
+    segmenter, _ = load_segmenter(tmp_path)
     from synth.models.sliding_window import blending
 
     size = one.brain.shape

@@ -12,8 +12,8 @@ import pytest
 from commands import files, invoke
 from phantoms import phantom_case, phantom_layout, phantom_sources
 
-import synth.models.ensembles
 import synth.models.weights
+import synth.runs.gate
 from synth.brats import REGIONS, Tumour
 from synth.datasets.cases import find_cases
 from synth.datasets.layout_files import save_layout
@@ -55,7 +55,7 @@ def prepared(tmp_path_factory):
 def loaded_once():
     """Every network is built once for all tests of this file."""
     with pytest.MonkeyPatch.context() as patch:
-        for module, name in ((synth.models.weights, "load_generator"), (synth.models.ensembles, "load_model")):
+        for module, name in ((synth.models.weights, "load_generator"), (synth.runs.gate, "load_segmenter")):
             patch.setattr(module, name, cache(getattr(module, name)))
         yield
 

@@ -30,11 +30,11 @@ from synth.exporters import open_exporter
 from synth.models.cards import median_postprocess, trained_on
 from synth.models.configs import MIRRORS as NETWORK_MIRRORS
 from synth.models.configs import SegmenterConfig
-from synth.models.ensembles import load_model
+from synth.models.ensembles import load_segmenter
 from synth.models.networks.segmenter import build_segmenter
 from synth.models.postprocess import Postprocess
 from synth.models.sliding_window import Segmenter
-from synth.models.weights import load_segmenter, save_segmenter
+from synth.models.weights import load_segmenter_network, save_segmenter
 from synth.quality.segmentation_metrics import measure
 from synth.runs.segment import MIRRORS, segment
 from synth.runs.segmentations import read_segmentation, write_segmentation
@@ -94,7 +94,7 @@ def cases_of(root):
 
 
 def test_labels_are_the_networks_after_postprocessing(prepared):
-    network, card = load_segmenter(prepared / "model")
+    network, card = load_segmenter_network(prepared / "model")
     segmenter = Segmenter([network], card["window"])
     changed = 0
     for case in cases_of(prepared).values():
@@ -208,7 +208,7 @@ def test_options_reach_the_network(prepared, tmp_path):
     assert MIRRORS == NETWORK_MIRRORS
     shutil.copytree(prepared / "data/A", tmp_path / "data/A")
     case = cases_of(prepared)["A"]
-    network, _ = load_segmenter(prepared / "model")
+    network, _ = load_segmenter_network(prepared / "model")
     segment(tmp_path / "data", tmp_path / "out", model=prepared / "model", mirror="x", overlap=0.25, postprocess=False)
     found = labels_of(tmp_path / "out", "A")
     assert np.array_equal(found, Segmenter([network], 48, overlap=0.25, mirror="x")(case))
@@ -221,7 +221,7 @@ def test_an_ensemble_averages_its_folds(prepared, tmp_path):
     case = cases_of(prepared)["A"]
     parts = []
     for fold in range(2):
-        network, _ = load_segmenter(prepared / f"run/fold_{fold}/model")
+        network, _ = load_segmenter_network(prepared / f"run/fold_{fold}/model")
         box, probabilities = Segmenter([network], 48).in_box(case)
         parts.append(probabilities)
     mean = np.zeros(case.labels.shape, np.uint8)
@@ -424,14 +424,14 @@ def test_a_bad_model_touches_nothing(place):
 def test_folds_must_be_complete_and_alike(place):
     (place / "run/folds.json").unlink()
     with pytest.raises(ModelError, match=r"not trained to the end \(no .*folds.json\)"):
-        load_model(place / "run", ensemble=True)
+        load_segmenter(place / "run", ensemble=True)
     (place / "run/folds.json").write_text("{}")
     shutil.move(place / "run/fold_1", place / "run/fold_2")
     with pytest.raises(ModelError, match=r"not trained to the end \(no .*fold_1/model/card.json\)"):
-        load_model(place / "run", ensemble=True)
+        load_segmenter(place / "run", ensemble=True)
     save_model(place / "run/fold_1/model", window=32)
     with pytest.raises(ModelError, match="windows of one size, found 32, 48"):
-        load_model(place / "run", ensemble=True)
+        load_segmenter(place / "run", ensemble=True)
 
 
 @pytest.mark.parametrize("options", [{"mirror": "y"}, {"overlap": 1.0}, {"overlap": -0.1}, {"overlap": float("nan")}])

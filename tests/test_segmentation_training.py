@@ -20,7 +20,7 @@ from synth.models.configs import SegmenterConfig
 from synth.models.ensembles import FOLDS
 from synth.models.networks.segmenter import build_segmenter
 from synth.models.sliding_window import Segmenter
-from synth.models.weights import load_segmenter
+from synth.models.weights import load_segmenter_network
 from synth.quality.segmentation_metrics import region_dice
 from synth.runs.generate import GenerateConfig, Generation
 from synth.trainers import losses
@@ -374,7 +374,7 @@ def test_a_killed_run_goes_on_as_if_undisturbed(tmp_path, stored, arch):
 def test_a_run_leaves_a_model_whose_card_names_nobody(tmp_path):
     cases = annotated(3)
     folder = train_segmenter(TrainingMix(cases[:2]), cases[2:], tmp_path / "run", tiny(), name="tiny")
-    _, card = load_segmenter(folder)
+    _, card = load_segmenter_network(folder)
     assert card["name"] == "tiny"
     assert card["window"] == 32
     assert card["training"]["cases"] == 2
@@ -408,14 +408,14 @@ def test_folds_predict_every_case_by_a_model_that_never_saw_it(tmp_path):
     assert set(told["held_out"][0]["dice"]) == set(REGIONS)
     seen = []
     for fold in range(2):
-        _, card = load_segmenter(out / f"fold_{fold}" / "model")
+        _, card = load_segmenter_network(out / f"fold_{fold}" / "model")
         assert card["training"]["cases"] == card["training"]["synthetic"] == 2
         assert card["postprocess"] == told["postprocess"] == thresholds_of(out).to_dict()
         assert not set(card["training"]["ids_sha256"]) & set(card["validation"]["ids_sha256"])
         seen += card["validation"]["ids_sha256"]
     assert len(set(seen)) == 4
     row = told["held_out"][0]  # predicted anew
-    network, card = load_segmenter(out / f"fold_{row['fold']}" / "model")
+    network, card = load_segmenter_network(out / f"fold_{row['fold']}" / "model")
     case = next(one for one in cases if one.id == row["case"]).read()
     stored = store_labelled(case, tmp_path / "again")
     probabilities = Segmenter([network], card["window"]).probabilities(np.asarray(stored.images, np.float32))

@@ -11,7 +11,7 @@ from synth.models.configs import SegmenterConfig
 from synth.models.networks.layers import grow
 from synth.models.networks.segmenter import build_patchgan, build_segmenter
 from synth.models.sliding_window import Segmenter, _starts
-from synth.models.weights import load_segmenter, save_segmenter
+from synth.models.weights import load_segmenter_network, save_segmenter
 
 TINY = SegmenterConfig("unet3d", 4)
 
@@ -124,7 +124,7 @@ def test_zscored_brain_has_mean_0_and_deviation_1():
 def test_saved_segmenter_is_read_back_and_no_generator_is_taken_for_one(tmp_path):
     network = build_segmenter(TINY)
     save_segmenter(tmp_path, network, {"name": "tiny", SEGMENTER.name: TINY.to_dict(), "window": 32})
-    again, card = load_segmenter(tmp_path)
+    again, card = load_segmenter_network(tmp_path)
     assert card["name"] == "tiny"
     for a, b in zip(network.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-3)
@@ -133,9 +133,9 @@ def test_saved_segmenter_is_read_back_and_no_generator_is_taken_for_one(tmp_path
     weights = tmp_path / SEGMENTER.weights
     weights.write_bytes(weights.read_bytes()[:-1])
     with pytest.raises(ModelError, match="checksum"):
-        load_segmenter(tmp_path)
+        load_segmenter_network(tmp_path)
     with pytest.raises(ModelError, match="synth train segmenter"):
-        load_segmenter(tmp_path / "none")
+        load_segmenter_network(tmp_path / "none")
 
 
 def test_grow_is_a_transposed_convolution():

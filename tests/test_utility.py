@@ -15,7 +15,7 @@ from synth.experiments.utility_result import ARMS, UtilityResult
 from synth.lineage import hash_id
 from synth.models.cards import model_hash, read_card
 from synth.models.configs import GeneratorConfig
-from synth.models.weights import load_segmenter
+from synth.models.weights import load_segmenter_network
 from synth.trainers.segmentation import training as segmenter_training
 from synth.trainers.segmentation.annotated import Annotated, find_annotated
 from synth.trainers.segmentation.leaks import lineage_notes, refuse_copies, refuse_leaks
@@ -281,7 +281,7 @@ def test_scores_are_those_of_the_weights_kept(done):
     from synth.quality.segmentation_metrics import region_dice
 
     out, result, *_ = done
-    network, card = load_segmenter(out / "runs" / "both_3_seed_0" / "model")
+    network, card = load_segmenter_network(out / "runs" / "both_3_seed_0" / "model")
     assert hash_id("Real_1") in card["training"]["ids_sha256"]
     segment = Segmenter([network], card["window"], overlap=TINY.overlap)
     for files in find_cases(out.parent / "test"):

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 FOLDS = "folds.json"  # a run with folds writes it when all are trained and their thresholds chosen
 
 
-def load_model(
+def load_segmenter(
     model: str | Path | None = None, *, ensemble: bool = False, mirror: str = "none", overlap: float = 0.5
 ) -> tuple["Segmenter", list[dict]]:
     """A `models.segmenting.Segmenter` of one model or of all folds of a training run, and the cards.
@@ -22,11 +22,11 @@ def load_model(
     """
     from synth.models.runtime import repeatable  # TensorFlow, and its seconds, only now
     from synth.models.sliding_window import Segmenter
-    from synth.models.weights import load_segmenter
+    from synth.models.weights import load_segmenter_network
 
     repeatable()
     name = "default" if model is None else model
-    loaded = [load_segmenter(one) for one in (_folds(Path(name)) if ensemble else [_single(name)])]
+    loaded = [load_segmenter_network(one) for one in (_folds(Path(name)) if ensemble else [_single(name)])]
     cards = [card for _, card in loaded]
     windows = sorted({str(card.get("window")) for card in cards})
     if len(windows) > 1:

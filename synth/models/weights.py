@@ -40,7 +40,7 @@ def load_generator(model: str | Path = DEFAULT_MODEL) -> tuple[LayoutPainter, di
     return LayoutPainter(generator, card.get("texture_gain", 1.0)), card
 
 
-def load_segmenter(model: str | Path = DEFAULT_MODEL) -> tuple[keras.Model, dict]:
+def load_segmenter_network(model: str | Path = DEFAULT_MODEL) -> tuple[keras.Model, dict]:
     """A segmenter's network with a model's weights, and its card.
 
     Raises:

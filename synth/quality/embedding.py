@@ -24,7 +24,7 @@ from synth.brats import REGIONS
 from synth.case import zscored
 from synth.layout.layout import bounding_box
 from synth.models.cards import DEFAULT_MODEL, SEGMENTER, read_card, segmenter_hash
-from synth.models.ensembles import load_model
+from synth.models.ensembles import load_segmenter
 from synth.quality.prepared import Prepared
 from synth.quality.probes import Probe
 from synth.quality.segmentation_metrics import region_dice
@@ -120,7 +120,7 @@ class Embedder:
 
         from synth.models.sliding_window import blending
 
-        segmenter, _ = load_model(self.model)
+        segmenter, _ = load_segmenter(self.model)
         network = segmenter.networks[0]
         wanted = [network.get_layer(layer).output for layer, _ in self.levels.values()]
         seeing = keras.Model(network.inputs, [network.get_layer("probabilities").output, *wanted])

@@ -19,7 +19,7 @@ from synth.case import Case
 from synth.errors import DataError, LayoutError, SynthError
 from synth.layout.layout import Layout
 from synth.models.cards import segmenter_hash
-from synth.models.ensembles import load_model
+from synth.models.ensembles import load_segmenter
 from synth.models.postprocess import Postprocess
 from synth.quality.segmentation_metrics import region_dice
 
@@ -78,7 +78,7 @@ class Gate:
         if isinstance(redraws, bool) or not isinstance(redraws, int) or redraws < 0:
             raise SynthError(f"the gate's redraws must be a whole number from 0 up, found {redraws!r}.")
         self.redraws = redraws
-        self._segmenter, (self._card,) = load_model(segmenter, overlap=OVERLAP, mirror=MIRROR)
+        self._segmenter, (self._card,) = load_segmenter(segmenter, overlap=OVERLAP, mirror=MIRROR)
         self._postprocess = Postprocess.from_card(self._card)
 
     def settings(self) -> dict:

@@ -24,7 +24,7 @@ from synth.disk.files import atomic_write, changed_files
 from synth.disk.manifest import Manifest, json_text, read_run, recorded_files, remove_run
 from synth.errors import OutputError, SynthError, printable
 from synth.models.cards import median_postprocess, trained_on
-from synth.models.ensembles import load_model
+from synth.models.ensembles import load_segmenter
 from synth.models.postprocess import Postprocess
 from synth.quality.segmentation_metrics import measure, summary, table
 from synth.runs.segmentations import read_segmentation, write_segmentation
@@ -118,7 +118,7 @@ def segment(
     # what may be refused comes before anything is removed
     _check_out(scans, out, resume=resume, force=force)
     cases = _complete(open_set(scans, scans=True))
-    segmenter, cards = load_model(model, ensemble=ensemble, mirror=mirror, overlap=overlap)
+    segmenter, cards = load_segmenter(model, ensemble=ensemble, mirror=mirror, overlap=overlap)
     after = median_postprocess(cards) if postprocess else Postprocess()
     if force and _is_ours(out):
         remove_run(out, partial(_names_of_run, cases.members), (SCORES, SHEET))

@@ -19,7 +19,7 @@ from synth.models.ensembles import FOLDS
 from synth.models.networks.segmenter import build_patchgan, build_segmenter
 from synth.models.postprocess import Postprocess, choose
 from synth.models.sliding_window import Segmenter
-from synth.models.weights import load_segmenter, save_segmenter
+from synth.models.weights import load_segmenter_network, save_segmenter
 from synth.quality.segmentation_metrics import region_dice
 from synth.runs.generate import GenerateConfig, Generation
 from synth.trainers.augment import SegmentationAugment
@@ -353,7 +353,7 @@ def _conclude(dealt: Sequence[Fold], out: Path, progress) -> None:
         path = _prediction(out, number, case)
         if not path.is_file():
             if number not in segmenters:
-                network, card = load_segmenter(out / f"fold_{number}" / "model")
+                network, card = load_segmenter_network(out / f"fold_{number}" / "model")
                 segmenters = {number: Segmenter([network], card["window"])}  # one at a time is enough
             probabilities = segmenters[number].probabilities(np.asarray(case.images, np.float32))
             found = np.where(case.coded > 0, probabilities.argmax(-1), 0).astype(np.uint8)
@@ -366,7 +366,7 @@ def _conclude(dealt: Sequence[Fold], out: Path, progress) -> None:
         rows.append({"case": case.id, "fold": number, "dice": region_dice(truth, found), "postprocessed": processed})
     for fold in dealt:
         folder = out / f"fold_{fold.number}" / "model"
-        network, card = load_segmenter(folder)
+        network, card = load_segmenter_network(folder)
         save_segmenter(folder, network, {**card, "postprocess": chosen.to_dict()})
     with atomic_write(out / FOLDS) as handle:
         handle.write((json.dumps({"postprocess": chosen.to_dict(), "held_out": rows}, indent=1) + "\n").encode())
