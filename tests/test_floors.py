@@ -27,7 +27,14 @@ FLOORS = (  # from the ground up; docs/architecture.md says what is in them
     ("__init__", "__main__"),
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
-HEAVY = {"tensorflow", "keras", "matplotlib", "webbrowser", "SimpleITK"}  # slow (or, the last, not always there)
+HEAVY = {
+    "tensorflow",
+    "keras",
+    "matplotlib",
+    "webbrowser",
+    "SimpleITK",
+    "radiomics",
+}  # slow (or, the last two, not always there)
 MOST_LINES, MOST_ENTRIES = 400, 24
 
 

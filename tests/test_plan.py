@@ -11,11 +11,13 @@ from phantoms import head_layout
 from synth.brats import AFFINE, GRID, Tumour
 from synth.datasets.layout_files import save_layout
 from synth.errors import DataError, LayoutError
+from synth.hosts.plans import read_plan
 from synth.layout.edits.edit import edit_from_dict
 from synth.layout.facts import TumourFacts, describe, surface_mm2
 from synth.layout.layout import Layout
 from synth.layout.lobes import LOBES, lobe_index, lobe_of_mni, mni
 from synth.layout.plans.plan import AXES, PLANS, VOLUME_EDGES, Factor, Plan, Wish, balanced, matched
+from synth.layout.plans.plan_file import plan_from, plan_of
 from synth.layout.sampling.coverage import coverage, survey
 from synth.layout.sampling.sampler import LayoutSampler, MemorySource
 
@@ -149,8 +151,8 @@ def test_a_wish_depends_on_seed_and_index_alone_and_axes_do_not_go_together():
 def test_a_plan_reads_back_from_its_dict_with_the_same_wishes():
     for name in PLANS:
         plan = Plan.preset(name)
-        again = Plan.from_dict(json.loads(json.dumps(plan.to_dict())))
-        assert again == plan == Plan.of(name) == Plan.of(plan) == Plan.of(plan.to_dict())
+        again = plan_from(json.loads(json.dumps(plan.to_dict())))
+        assert again == plan == plan_of(name) == plan_of(plan) == plan_of(plan.to_dict())
     assert Plan.preset("balanced").axes == AXES
     assert Plan.preset("balanced").levels("volume_ml")[0] == VOLUME_EDGES[:2]
 
@@ -165,17 +167,17 @@ cells:
   - {lobe: frontal, focality: single, count: 3}
   - {lobe: temporal, focality: multifocal, count: 2}
 """
-    plan = Plan.of(write(tmp_path, text))
+    plan = plan_of(write(tmp_path, text))
     volume, side, enhancement, joint = plan.factors
     assert (volume.weights, volume.levels) == ((7, 3), (((10.0, 50.0),), ((50.0, 220.0),)))
     assert side.weights == (1, 2)
     assert enhancement == balanced("enhancement")
     assert (joint.axes, joint.weights) == (("lobe", "focality"), (3, 2))
-    assert Plan.from_dict(plan.to_dict()) == plan
+    assert plan_from(plan.to_dict()) == plan
     wishes = [plan.wish(0, k) for k in range(10)]
     assert {(w.lobe, w.focality) for w in wishes} == {("frontal", "single"), ("temporal", "multifocal")}
     as_json = write(tmp_path, json.dumps(plan.to_dict()), "plan.json")
-    assert Plan.of(str(as_json)) == plan
+    assert plan_of(str(as_json)) == plan
 
 
 @pytest.mark.parametrize(
@@ -210,17 +212,19 @@ cells:
 def test_what_is_no_plan_is_refused_in_one_sentence(text, message, tmp_path):
     path = write(tmp_path, text)
     with pytest.raises(LayoutError, match=message) as error:
-        Plan.of(path)
+        plan_of(path)
     assert str(error.value).startswith(str(path))
 
 
 def test_what_names_no_plan_is_refused(tmp_path):
     with pytest.raises(LayoutError, match=r"blanced: expected a plan's name \(balanced, .* found neither"):
-        Plan.of("blanced")
+        plan_of("blanced")
     with pytest.raises(LayoutError, match="unknown plan 'x'; plans are balanced"):
         Plan.preset("x")
+    with pytest.raises(LayoutError, match=r"match: gone asks for a dataset to be read.*hosts\.plans\.read_plan"):
+        plan_of(write(tmp_path, "match: gone"))
     with pytest.raises(DataError, match="gone"):
-        Plan.of(write(tmp_path, "match: gone"))
+        read_plan(write(tmp_path, "match: gone"))
 
 
 # --- matching a dataset -------------------------------------------------------------------------------------------
@@ -248,13 +252,13 @@ def test_a_matched_plan_has_the_proportions_of_the_tumours():
             {"side": "right", "lobe": "deep", "focality": "multifocal", "count": 1},
         ]
     }
-    assert Plan.from_dict(together.to_dict()) == together
+    assert plan_from(together.to_dict()) == together
 
 
 def test_a_folder_of_layouts_is_matched(tmp_path):
     for head in HEADS:
         save_layout(head, tmp_path / "data")
-    plan = Plan.of(write(tmp_path, "{match: data, axes: [side, enhancement]}"))
+    plan = read_plan(write(tmp_path, "{match: data, axes: [side, enhancement]}"))
     sides = Counter(describe(head).side for head in HEADS)
     assert set(plan.to_dict()["axes"]["side"]) == set(sides)
     assert plan.to_dict()["axes"]["enhancement"] == {"with": 1}

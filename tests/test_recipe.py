@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from synth.disk.settings import MAX_BYTES
 from synth.errors import LayoutError
 from synth.layout.edits import EDITS
-from synth.layout.edits.presets import HEALTHY_PRESETS, PRESETS
+from synth.layout.edits.presets import HEALTHY_PRESETS, PRESETS, preset, recipe_of
 from synth.layout.edits.recipe import Choice, Recipe, options_of, pick, step
+from synth.layout.edits.recipe_file import load_recipe, recipe_from
 
 TEXT = """
 # every sample goes through these steps in order
@@ -39,26 +40,26 @@ def write(folder, text, name="recipe.yaml"):
 
 def test_a_file_is_read_as_it_says(tmp_path):
     path = write(tmp_path, TEXT)
-    assert Recipe.load(path) == Recipe.of(path) == Recipe.of(str(path)) == Recipe.of((str(path),)) == RECIPE
+    assert load_recipe(path) == recipe_of(path) == recipe_of(str(path)) == recipe_of((str(path),)) == RECIPE
     as_json = write(tmp_path, json.dumps(RECIPE.to_dict()), "recipe.json")
-    assert Recipe.of(as_json) == RECIPE
+    assert recipe_of(as_json) == RECIPE
 
 
 def test_the_dict_is_canonical_and_reads_back():
     record = RECIPE.to_dict()
-    assert Recipe.from_dict(json.loads(json.dumps(record))) == RECIPE
+    assert recipe_from(json.loads(json.dumps(record))) == RECIPE
     assert record["steps"][0]["any_of"][1] == {"edit": "move", "weight": 0.3, "mm": [5, 20]}
     assert record["steps"][3] == {"edit": "mirror", "target": "layout"}
     longer = {"edit": "mirror", "target": "layout", "probability": 1.0}
-    assert Recipe.from_dict({"steps": [longer]}).to_dict() == {"steps": [record["steps"][3]]}
+    assert recipe_from({"steps": [longer]}).to_dict() == {"steps": [record["steps"][3]]}
 
 
 @pytest.mark.parametrize("healthy", [False, True])
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_prints_a_file_to_start_from(name, healthy, tmp_path):
-    recipe = Recipe.preset(name, healthy=healthy)
-    assert Recipe.of(name, healthy=healthy) is recipe
-    assert Recipe.load(write(tmp_path, recipe.to_yaml())) == recipe
+    recipe = preset(name, healthy=healthy)
+    assert recipe_of(name, healthy=healthy) is recipe
+    assert load_recipe(write(tmp_path, recipe.to_yaml())) == recipe
     if healthy and name != "none":
         assert recipe.steps[0].to_dict() == {"edit": "new"}
 
@@ -91,14 +92,14 @@ def test_standard_always_changes_the_tumour():
 
 def test_specs_are_applied_in_the_order_given():
     specs = ("mirror", "grow", "elastic:layout")
-    found = Recipe.of(specs)
+    found = recipe_of(specs)
     assert [(c.edit, c.target) for c in found.choices] == [
         ("mirror", "layout"),
         ("grow", "tumour"),
         ("elastic", "layout"),
     ]
-    assert Recipe.of(" mirror , grow,elastic:layout") == found
-    assert Recipe.of("none") == Recipe.of(()) == Recipe.of(("none",)) == Recipe()
+    assert recipe_of(" mirror , grow,elastic:layout") == found
+    assert recipe_of("none") == recipe_of(()) == recipe_of(("none",)) == Recipe()
 
 
 def test_a_step_takes_what_can_be_done():
@@ -120,7 +121,7 @@ def test_a_step_takes_what_can_be_done():
 def test_options_are_the_keywords_of_draw():
     assert options_of("move") == {"mm": (8.0, 45.0)}
     assert "wish" not in options_of("new")
-    assert Recipe.of({"steps": [{"edit": "move", "mm": 7}]}).choices == [Choice("move", "tumour", {"mm": (7, 7)})]
+    assert recipe_of({"steps": [{"edit": "move", "mm": 7}]}).choices == [Choice("move", "tumour", {"mm": (7, 7)})]
 
 
 @pytest.mark.parametrize(
@@ -164,7 +165,7 @@ def test_options_are_the_keywords_of_draw():
 def test_what_is_no_recipe_is_refused_in_one_sentence(text, message, tmp_path):
     path = write(tmp_path, text)
     with pytest.raises(LayoutError, match=message) as error:
-        Recipe.load(path)
+        load_recipe(path)
     assert str(error.value).startswith(str(path))
     assert "\n" not in str(error.value)
 
@@ -180,12 +181,12 @@ def test_what_names_no_recipe_is_refused(tmp_path):
         (str(write(tmp_path, '{"steps": [NaN', "bad.json")), "as JSON, but it cannot be read"),
     ):
         with pytest.raises(LayoutError, match=message):
-            Recipe.of(edits)
+            recipe_of(edits)
     with pytest.raises(LayoutError, match="unknown preset 'tame'; presets are gentle, standard, wild, none"):
-        Recipe.preset("tame")
+        preset("tame")
     (tmp_path / "folder.yaml").mkdir()
     with pytest.raises(LayoutError, match="found a folder"):
-        Recipe.of(tmp_path / "folder.yaml")
+        recipe_of(tmp_path / "folder.yaml")
 
 
 KEYS = st.sampled_from(["steps", "edit", "any_of", "mm", "probability", "weight", "target", "x"])
@@ -199,7 +200,7 @@ VALUES = st.recursive(
 @given(VALUES)
 def test_no_dict_ends_in_another_error(value):
     try:
-        recipe = Recipe.from_dict({"steps": [value]})
+        recipe = recipe_from({"steps": [value]})
     except LayoutError:
         return
-    assert Recipe.from_dict(recipe.to_dict()) == recipe
+    assert recipe_from(recipe.to_dict()) == recipe

@@ -13,6 +13,7 @@ not comparable with published ones, only with their real-versus-real yardstick.
 PyRadiomics is no dependency: PyPI has no wheel of it for Python 3.10 and later, and 3.1.0 cannot be built from there.
 """
 
+import logging
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
@@ -63,8 +64,6 @@ PROBE = Probe(NAME, _version(), measure_radiomics)
 
 @cache
 def _extractor():
-    import logging
-
     from radiomics import featureextractor
 
     logging.getLogger("radiomics").setLevel(logging.ERROR)  # it tells of every feature class

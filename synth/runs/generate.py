@@ -21,8 +21,10 @@ from synth.disk.files import atomic_write
 from synth.disk.manifest import Manifest, json_text
 from synth.errors import OutputError, SynthError
 from synth.exporters import EXPORTERS, open_exporter
+from synth.hosts.plans import read_plan
 from synth.hosts.sources import Sources
-from synth.layout.edits.recipe import Recipe, is_preset
+from synth.layout.edits.presets import is_preset, recipe_of
+from synth.layout.edits.recipe import Recipe
 from synth.layout.layout import Layout
 from synth.layout.plans.plan import Plan
 from synth.layout.sampling.coverage import Coverage, coverage, survey
@@ -43,9 +45,9 @@ class GenerateConfig:
     seed: int = 0
     format: str = "nifti"
     naming: str = "brats2020"
-    edits: Recipe | str | Path | tuple[str, ...] | None = None  # what names a recipe (`Recipe.of`); None: "standard"
+    edits: Recipe | str | Path | tuple[str, ...] | None = None  # what names a recipe (`recipe_of`); None: "standard"
     style: str | None = None  # None: "own" where hosts have a scan, else "sampled"
-    plan: Plan | str | Path | None = None  # what names a plan (`Plan.of`); None: as it comes
+    plan: Plan | str | Path | None = None  # what names a plan (`read_plan`); None: as it comes
 
     def __post_init__(self):
         """Raise `SynthError` on values that make no run."""
@@ -57,9 +59,9 @@ class GenerateConfig:
             raise SynthError(f"the seed must be a whole number from 0 to 2^63 - 1, found {self.seed!r}.")
         # files are read once, and refused before anything else is done; a preset waits for the hosts it is to suit
         if self.edits is not None and not is_preset(self.edits):
-            object.__setattr__(self, "edits", Recipe.of(self.edits))
+            object.__setattr__(self, "edits", recipe_of(self.edits))
         if self.plan is not None:
-            object.__setattr__(self, "plan", Plan.of(self.plan))
+            object.__setattr__(self, "plan", read_plan(self.plan))
 
 
 @dataclass(frozen=True)

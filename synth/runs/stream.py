@@ -18,6 +18,7 @@ from synth.ahead import ahead
 from synth.brats import GRID, MODALITIES
 from synth.case import Case
 from synth.errors import SynthError
+from synth.hosts.plans import read_plan
 from synth.hosts.sources import Sources, data_sources, embedded_sources
 from synth.layout.layout import Layout, bounding_box
 from synth.layout.sampling.sampler import LayoutRecipe, LayoutSampler
@@ -59,7 +60,8 @@ def layouts(
     Example:
         >>> for layout, recipe in synth.layouts(seed=7, n=100): print(layout.volumes_ml())  # doctest: +SKIP
     """
-    sampler = LayoutSampler(_sources(data, kept).hosts, edits, seed, plan)
+    wanted = None if plan is None else read_plan(plan)
+    sampler = LayoutSampler(_sources(data, kept).hosts, edits, seed, wanted)
     return map(sampler.draw, _indices(start, n, shard))
 
 

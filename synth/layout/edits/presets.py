@@ -1,11 +1,19 @@
-"""Which edits a sample gets: the named mixes, in one place, with their reasons.
+"""Which edits a sample gets: the named mixes, in one place, with their reasons; and what else names a recipe.
 
 Each preset has two faces, and the hosts decide: brains with a tumour of their own (the user's cases), and healthy ones
 (atlas anatomies), where the tumour has to be made first. Mass effect comes only after a step that gives every sample
 another tumour or another place for it: a tumour in its own place has pressed its brain aside already.
 """
 
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from synth.disk.settings import short
+from synth.errors import LayoutError
+from synth.layout.edits.edit import parse_edit
 from synth.layout.edits.recipe import Recipe, pick, step
+from synth.layout.edits.recipe_file import SUFFIXES, load_recipe, recipe_from
 
 _MIRROR = step("mirror:layout", probability=0.5)  # doubles the brains
 _MASS_EFFECT = step("mass_effect", probability=0.7)  # three glioblastomas in four show some
@@ -76,3 +84,67 @@ HEALTHY_PRESETS: dict[str, Recipe] = {
     "wild": HEALTHY_WILD,
     "none": Recipe(),
 }
+
+
+def recipe_of(edits: Recipe | Mapping | str | Path | Iterable[str], *, healthy: bool = False) -> Recipe:
+    """A recipe from whatever names one.
+
+    Args:
+        edits: a recipe; its dict; a preset's name; the path of a file (.yaml, .yml, .json); edit specs such as
+            "move" or "elastic:layout", one after the other or in one text with commas, all applied in order.
+        healthy: whether the hosts have no tumours: a preset then begins by making one.
+
+    Raises:
+        LayoutError: it is none of these; the sentence says where and what was expected.
+
+    Example:
+        >>> recipe_of("elastic,mirror").to_dict()["steps"][1]
+        {'edit': 'mirror', 'target': 'layout'}
+    """
+    if isinstance(edits, Recipe):
+        return edits
+    if isinstance(edits, Mapping):
+        return recipe_from(edits)
+    if isinstance(edits, Path) or (isinstance(edits, str) and edits.strip().lower().endswith(SUFFIXES)):
+        return load_recipe(edits)
+    specs = edits.split(",") if isinstance(edits, str) else list(edits)
+    specs = [spec.strip() if isinstance(spec, str) else spec for spec in specs]
+    if len(specs) == 1 and isinstance(specs[0], (str, Path)) and str(specs[0]).lower().endswith(SUFFIXES):
+        return load_recipe(specs[0])
+    return _from_specs(specs, healthy)
+
+
+def preset(name: str, *, healthy: bool = False) -> Recipe:
+    """A preset by its name; `print(preset("standard").to_yaml())` is a file to start from.
+
+    Raises:
+        LayoutError: there is none of that name.
+    """
+    if name not in PRESETS:
+        raise LayoutError(f"unknown preset {name!r}; presets are {', '.join(PRESETS)}.")
+    return HEALTHY_PRESETS[name] if healthy else PRESETS[name]
+
+
+def is_preset(edits: Any) -> bool:
+    """Whether a preset is named, whose steps depend on the hosts."""
+    names = [edits] if isinstance(edits, str) else edits
+    return isinstance(names, (list, tuple)) and len(names) == 1 and str(names[0]).strip() in PRESETS
+
+
+def _from_specs(specs: list, healthy: bool) -> Recipe:
+    if not specs:
+        return Recipe()
+    if len(specs) == 1 and specs[0] in PRESETS:
+        return preset(specs[0], healthy=healthy)
+    for spec in specs:
+        if not isinstance(spec, str):
+            raise LayoutError(f"an edit must be named by a text, found {short(spec)}.")
+        if spec in PRESETS:
+            raise LayoutError(f"the preset {spec!r} cannot be combined with other edits; give it alone.")
+        try:
+            parse_edit(spec)
+        except LayoutError as error:
+            raise LayoutError(
+                f"{error} Presets are {', '.join(PRESETS)}; a recipe file ends in {', '.join(SUFFIXES)}."
+            ) from error
+    return Recipe(tuple(step(spec) for spec in specs))

@@ -8,14 +8,14 @@ A plan has axes (volume, side, lobe, enhancement, focality) whose levels are to 
       lobe: {frontal: 40, temporal: 30, parietal: 20, deep: 10}   # counts or weights
       enhancement: {with: 3, without: 1}
 
-or those of a dataset (`match: FOLDER`, see `load_plan`). What sample k is to be depends on the seed, k and the plan
+or those of a dataset (`match: FOLDER`, see `plan_file`). What sample k is to be depends on the seed, k and the plan
 alone, not on how many there are: each axis is a sequence in which every level is at any time within one of its share,
 and whose order is drawn anew and for each axis apart, so that no two axes go together. Counts are therefore exact when
 the number of samples is a multiple of the weights' sum, also for all shards of a run together.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -146,7 +146,7 @@ class Plan:
         return ()
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-able dict in the form of a plan file; `from_dict` reads it back."""
+        """A JSON-able dict in the form of a plan file; `plan_file.plan_from` reads it back."""
         single = [factor for factor in self.factors if len(factor.axes) == 1]
         out: dict[str, Any] = {}
         if single:
@@ -169,17 +169,6 @@ class Plan:
         return out
 
     @classmethod
-    def from_dict(cls, record: Mapping[str, Any], *, where: str = "plan") -> "Plan":
-        """The plan of a dict in the form of a plan file; see `plan_file`.
-
-        Raises:
-            LayoutError: something in it is not as expected.
-        """
-        from synth.layout.plans.plan_file import plan_from
-
-        return plan_from(record, where)
-
-    @classmethod
     def preset(cls, name: str) -> "Plan":
         """A preset by its name (`PLANS`).
 
@@ -189,21 +178,6 @@ class Plan:
         if name not in PLANS:
             raise LayoutError(f"unknown plan {name!r}; plans are {', '.join(PLANS)}, or a .yaml or .json file.")
         return cls(tuple(balanced(axis) for axis in PLANS[name]))
-
-    @classmethod
-    def of(cls, plan: "Plan | Mapping | str") -> "Plan":
-        """A plan, its dict, a preset's name, or the path of a plan file.
-
-        Raises:
-            LayoutError: it is none of these.
-        """
-        from synth.layout.plans.plan_file import load_plan
-
-        if isinstance(plan, Plan):
-            return plan
-        if isinstance(plan, Mapping):
-            return cls.from_dict(plan)
-        return cls.preset(plan) if str(plan) in PLANS else load_plan(plan)
 
 
 PLANS: dict[str, tuple[str, ...]] = {

@@ -22,7 +22,7 @@ or the combinations that are wanted, each with its count:
     edges: [3, 20, 50, 100, 260]             # of the volume's bins; has a default
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from fractions import Fraction
 from itertools import pairwise
 from math import lcm
@@ -31,7 +31,7 @@ from typing import Any
 
 from synth.disk.settings import is_number, read_settings, short
 from synth.errors import LayoutError, printable
-from synth.layout.facts import describe
+from synth.layout.facts import TumourFacts
 from synth.layout.law import MIN_VOLUME_ML
 from synth.layout.lobes import LOBES
 from synth.layout.plans.plan import (
@@ -51,8 +51,32 @@ from synth.layout.plans.plan import (
 MAX_VOLUME_ML = 1000.0  # more than any head has room for; what a brain can hold, the law says
 
 
-def load_plan(path: str | Path) -> Plan:
+TumoursOf = Callable[[Path], Iterable[TumourFacts]]  # reads the dataset at a path; `synth.hosts.plans` has one
+
+
+def plan_of(plan: Plan | Mapping | str | Path, tumours_of: TumoursOf | None = None) -> Plan:
+    """A plan, its dict, a preset's name, or the path of a plan file.
+
+    Args:
+        plan: what names the plan.
+        tumours_of: as for `load_plan`.
+
+    Raises:
+        LayoutError: it is none of these.
+    """
+    if isinstance(plan, Plan):
+        return plan
+    if isinstance(plan, Mapping):
+        return plan_from(plan)
+    return Plan.preset(plan) if str(plan) in PLANS else load_plan(plan, tumours_of)
+
+
+def load_plan(path: str | Path, tumours_of: TumoursOf | None = None) -> Plan:
     """The plan in a YAML or JSON file; a dataset it is to match is measured now.
+
+    Args:
+        path: of the file.
+        tumours_of: gives the tumours of the dataset at a path, for plans that match one; None: these are refused.
 
     Raises:
         LayoutError: it cannot be read, or is no plan; the sentence names file and key.
@@ -65,12 +89,16 @@ def load_plan(path: str | Path) -> Plan:
         )
     record, where = read_settings(path, "a plan"), printable(path)
     if "match" in record:
-        return _matched(record, path, where)
+        return _matched(record, path, where, tumours_of)
     return plan_from(record, where)
 
 
-def plan_from(record: Mapping[str, Any], where: str) -> Plan:
+def plan_from(record: Mapping[str, Any], where: str = "plan") -> Plan:
     """The plan of a mapping with axes, cells or both.
+
+    Args:
+        record: in the form of a file.
+        where: how errors call it.
 
     Raises:
         LayoutError: something in it is not as expected.
@@ -101,7 +129,7 @@ def _axis(axis: str, value: Any, where: str) -> Factor:
         return balanced(axis)
     if axis == "volume_ml" and isinstance(value, (list, tuple)):
         return balanced(axis, _edges(value, where))
-    if isinstance(value, (list, tuple)) and value and all(isinstance(one, str) for one in value):
+    if isinstance(value, (list, tuple)) and value and all(isinstance(level, str) for level in value):
         value = dict.fromkeys(value, 1)
     if not isinstance(value, Mapping) or not value:
         example = "{10-50: 1, 50-100: 3} or the edges of bins" if axis == "volume_ml" else f"{{{LEVELS[axis][0]}: 1}}"
@@ -176,9 +204,7 @@ def _whole(weights: list, where: str) -> tuple[int, ...]:
     return reduced(int(weight * common) for weight in exact)
 
 
-def _matched(record: Mapping[str, Any], path: Path, where: str) -> Plan:
-    from synth.hosts.inputs import find_inputs
-
+def _matched(record: Mapping[str, Any], path: Path, where: str, tumours_of: TumoursOf | None) -> Plan:
     _check_keys(record, ("match", "axes", "joint", "edges"), where)
     axes, joint, edges = record.get("axes", list(AXES)), record.get("joint", False), record.get("edges", MATCH_EDGES)
     if not isinstance(record["match"], str):
@@ -189,8 +215,12 @@ def _matched(record: Mapping[str, Any], path: Path, where: str) -> Plan:
     if not isinstance(joint, bool):
         raise LayoutError(f"{where}: joint must be true or false, found {short(joint)}.")
     edges = _edges(list(edges), f"{where}, edges")
-    facts = [describe(one.load()) for one in find_inputs(path.parent / record["match"])]
-    facts = [one for one in facts if one.pieces]
+    if tumours_of is None:
+        raise LayoutError(
+            f"{where}: match: {printable(record['match'])} asks for a dataset to be read, which layouts alone cannot; "
+            "read the plan with synth.hosts.plans.read_plan first, or give axes or cells."
+        )
+    facts = [tumour for tumour in tumours_of(path.parent / record["match"]) if tumour.pieces]
     if not facts:
         raise LayoutError(f"{where}: {record['match']} holds no tumour to match.")
     return matched(facts, [axis for axis in AXES if axis in axes], edges, joint)

@@ -12,11 +12,13 @@ import numpy as np
 
 from synth.errors import LayoutError
 from synth.layout.edits import Edit, Largest, Remove, Satellites, edit_from_dict
+from synth.layout.edits.presets import recipe_of
 from synth.layout.edits.recipe import Choice, Recipe, Step
 from synth.layout.facts import describe
 from synth.layout.law import MAX_BRAIN_SHARE, LayoutFacts, measure, most_pieces, violations
 from synth.layout.layout import Layout
 from synth.layout.plans.plan import Plan, Wish
+from synth.layout.plans.plan_file import plan_of
 from synth.layout.plans.steering import steer
 
 MAX_REDRAWS = 24
@@ -106,11 +108,11 @@ class LayoutSampler:
     Args:
         hosts: sources of brains, and of donors' tumours. A sequence may be made lazily (`anatomy.AtlasAnatomies`);
             it then has `find(id)`, and says with `healthy` that none of its brains has a tumour.
-        edits: a recipe or what names one (`edits.recipe.Recipe.of`): a preset, a file, edit specs that are all
+        edits: a recipe or what names one (`edits.presets.recipe_of`): a preset, a file, edit specs that are all
             applied in the order given; "none" or nothing leaves the host as it is; None is "standard".
         seed: of the run.
-        plan: what the samples' tumours are to be (`plan.Plan.of`): every sample then is what its place in the plan
-            asks for, by steering edits among the recipe's own: before a mass effect, and at the end.
+        plan: what the samples' tumours are to be (`plans.plan_file.plan_of`): every sample then is what its place in
+            the plan asks for, by steering edits among the recipe's own: before a mass effect, and at the end.
 
     Raises:
         LayoutError: no host, two hosts of one id, an unknown edit or plan.
@@ -133,8 +135,8 @@ class LayoutSampler:
             raise LayoutError(f"the seed must be a whole number of at least 0, found {seed!r}.")
         self.hosts, self.seed = hosts, int(seed)
         self._healthy = bool(getattr(hosts, "healthy", False))
-        self.recipe = Recipe.of("standard" if edits is None else edits, healthy=self._healthy)
-        self.plan = None if plan is None else Plan.of(plan)
+        self.recipe = recipe_of("standard" if edits is None else edits, healthy=self._healthy)
+        self.plan = None if plan is None else plan_of(plan)
         _check_donors(self.recipe, len(hosts), self._healthy)
         self._find = getattr(hosts, "find", None) or _index(hosts)
         # what is loaded is kept for a while: a redraw keeps its pair, and donors come again among few hosts
