@@ -78,7 +78,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layouts", help="folder written by `synth layouts extract`")
     parser.add_argument("-n", type=int, default=50)
-    parser.add_argument("--edits", help="a preset, a recipe file, or edits by comma")
+    parser.add_argument("--edits", help="a preset, a policy file, or edits by comma")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     hosts = folder_sources(args.layouts) if args.layouts else AtlasAnatomies()

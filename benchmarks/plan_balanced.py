@@ -27,7 +27,7 @@ def main():
     parser.add_argument("--layouts", help="folder written by `synth layouts extract`")
     parser.add_argument("-n", type=int, default=100)
     parser.add_argument("--plan", default="balanced")
-    parser.add_argument("--edits", help="a preset, a recipe file, or edits by comma")
+    parser.add_argument("--edits", help="a preset, a policy file, or edits by comma")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     hosts = folder_sources(args.layouts) if args.layouts else AtlasAnatomies()

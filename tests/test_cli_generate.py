@@ -70,10 +70,10 @@ def test_generate_says_what_it_did(place):
     assert read_run(place / "out")["model"]["name"] == "tiny"
 
 
-def test_generate_by_a_recipe_file_and_a_plan(place):
-    recipe = place / "recipe.yaml"
-    recipe.write_text("steps: [{edit: scale, factor: [0.9, 1.0]}, {edit: 'mirror:layout', probability: 0.5}]")
-    line = "generate --n 4 --data layouts --edits recipe.yaml --plan balanced-side --model model --no-scores"
+def test_generate_by_a_policy_file_and_a_plan(place):
+    policy = place / "policy.yaml"
+    policy.write_text("steps: [{edit: scale, factor: [0.9, 1.0]}, {edit: 'mirror:layout', probability: 0.5}]")
+    line = "generate --n 4 --data layouts --edits policy.yaml --plan balanced-side --model model --no-scores"
     result = invoke(place, f"{line} --out out")
     assert result.exit_code == 0, result.output
     assert "4 samples, as planned; unplanned: 4 samples without the plan." in result.output
@@ -95,7 +95,7 @@ def test_generate_by_a_recipe_file_and_a_plan(place):
     assert invoke(place, f"{line} --out out --resume").exit_code == 0
     again = files(place / "out")
     assert {name: again[name] for name in whole} == whole
-    recipe.write_text(recipe.read_text().replace("0.9", "0.8"))
+    policy.write_text(policy.read_text().replace("0.9", "0.8"))
     told(
         invoke(place, f"{line} --out out --resume"),
         1,
@@ -211,9 +211,9 @@ BAD_GENERATE = [
     ("unknown edit", nothing, f"{GOOD} --edits twist", 1, "Presets are gentle, standard, wild, none"),
     ("unknown target", nothing, f"{GOOD} --edits move:skull", 1, "skull"),
     ("preset and edit", nothing, f"{GOOD} --edits gentle,move", 1, "'gentle' cannot be combined with other edits"),
-    ("recipe not there", nothing, f"{GOOD} --edits gone.yaml", 1, "gone.yaml: expected a YAML or JSON file"),
-    ("bad recipe", put("r.yaml", "steps: [{edit: move, mn: 3}]"), f"{GOOD} --edits r.yaml", 1, "unknown key 'mn'"),
-    ("changed recipe", put("r.yaml", "steps: [scale]"), f"{AGAIN} --edits r.yaml --resume", 1, "settings: edits.steps"),
+    ("policy not there", nothing, f"{GOOD} --edits gone.yaml", 1, "gone.yaml: expected a YAML or JSON file"),
+    ("bad policy", put("r.yaml", "steps: [{edit: move, mn: 3}]"), f"{GOOD} --edits r.yaml", 1, "unknown key 'mn'"),
+    ("changed policy", put("r.yaml", "steps: [scale]"), f"{AGAIN} --edits r.yaml --resume", 1, "settings: edits.steps"),
     ("unknown plan", nothing, f"{GOOD} --plan fair", 1, "fair: expected a plan's name (balanced, balanced-volume"),
     ("bad plan", put("p.yaml", "axes: {side: up}"), f"{GOOD} --plan p.yaml", 1, "p.yaml, side: expected equal, or"),
     ("other plan", nothing, f"{AGAIN} --plan balanced-side --resume", 1, "other settings: plan (was null, now"),

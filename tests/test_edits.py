@@ -88,7 +88,7 @@ def test_a_wrong_record_is_refused_with_what_was_expected(record, message):
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 50), st.integers(0, 2**32 - 1), st.lists(st.sampled_from(SPECS), min_size=1, max_size=5))
-def test_any_recipe_keeps_labels_legal_and_the_tumour_in_the_brain(head, seed, specs):
+def test_any_policy_keeps_labels_legal_and_the_tumour_in_the_brain(head, seed, specs):
     layout = start = head_layout(seed=head, case_id="host")
     rng = np.random.default_rng(seed)
     for spec in specs:

@@ -13,7 +13,7 @@ from synth.datasets.layout_files import FolderSource, folder_sources, save_layou
 from synth.errors import LayoutError
 from synth.hosts.anatomies import AtlasAnatomies
 from synth.layout.edits import EDITS, Elastic, Mirror, Outcome
-from synth.layout.edits.recipe import options_of
+from synth.layout.edits.policy import options_of
 from synth.layout.law import measure, violations
 from synth.layout.layout import Layout
 from synth.layout.sampling.sampler import MAX_REDRAWS, TRIES_PER_PAIR, LayoutRecipe, LayoutSampler, MemorySource
@@ -212,7 +212,7 @@ def test_healthy_hosts_get_a_new_tumour_from_every_preset(preset):
         assert layout.tumour.any()
         assert sampler.judge(layout, recipe) == []
         assert same(LayoutSampler(HEALTHY, seed=8).replay(recipe), layout)
-    assert LayoutSampler(HEALTHY).recipe == LayoutSampler(HEALTHY, "standard").recipe
+    assert LayoutSampler(HEALTHY).policy == LayoutSampler(HEALTHY, "standard").policy
     with pytest.raises(LayoutError, match="these brains have no tumours"):
         LayoutSampler(HEALTHY, ["swap"])
 
@@ -241,8 +241,8 @@ def test_satellites_are_lawful_where_they_were_asked_for():
 
 def test_an_edit_that_cannot_be_done_is_a_redraw(monkeypatch):
     monkeypatch.setattr(Elastic, "run", lambda *_: (_ for _ in ()).throw(LayoutError("it folds")))
-    recipe = {"steps": [{"any_of": ["elastic", "mirror:layout"]}]}
-    drawn = [LayoutSampler(HOSTS, recipe, seed=0).draw(k)[1] for k in range(6)]
+    policy = {"steps": [{"any_of": ["elastic", "mirror:layout"]}]}
+    drawn = [LayoutSampler(HOSTS, policy, seed=0).draw(k)[1] for k in range(6)]
     assert all([edit["name"] for edit in one.edits] == ["mirror"] for one in drawn)
     assert any(one.redraws == ("it folds",) for one in drawn)
 
@@ -252,7 +252,7 @@ SPECS = [f"{name}:{target}" for name, cls in EDITS.items() for target in cls.tar
 
 @st.composite
 def steps(draw):
-    """A step of a recipe: an edit, how likely it is, and for some of its ranges a part of what they are by default."""
+    """A step of a policy: an edit, how likely it is, and for some of its ranges a part of what they are by default."""
     spec = draw(st.sampled_from(SPECS))
     step = {"edit": spec, "probability": draw(st.floats(0.3, 1))}
     for key, default in options_of(spec.partition(":")[0]).items():
@@ -263,7 +263,7 @@ def steps(draw):
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(st.integers(0, 2**20), st.lists(steps(), min_size=1, max_size=4), st.booleans())
-def test_any_recipe_ends_lawful_or_is_refused(seed, parts, anew):
+def test_any_policy_ends_lawful_or_is_refused(seed, parts, anew):
     try:
         sampler = LayoutSampler([*HEALTHY, *HOSTS], {"steps": ["new", *parts] if anew else parts}, seed)
         layout, drawn = sampler.draw(0)
@@ -328,8 +328,8 @@ def test_an_edit_of_the_brain_leaves_the_tumour_whose_it_was():
 
 
 def test_brains_are_mirrored_before_a_planned_side_is_met():
-    recipe = {"steps": ["new", "mirror:layout"]}
-    _, planned = LayoutSampler(HEALTHY, recipe, 0, "balanced-side").draw(0)
+    policy = {"steps": ["new", "mirror:layout"]}
+    _, planned = LayoutSampler(HEALTHY, policy, 0, "balanced-side").draw(0)
     assert [edit["name"] for edit in planned.edits][:2] == ["mirror", "new"]
-    _, free = LayoutSampler(HEALTHY, recipe, 0).draw(0)
+    _, free = LayoutSampler(HEALTHY, policy, 0).draw(0)
     assert [edit["name"] for edit in free.edits] == ["new", "mirror"]

@@ -18,7 +18,7 @@ from synth.cli.options import shard as _shard
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(
     "--edits",
-    help="A preset (gentle, standard, wild, none), a recipe (.yaml, .json) or edits by comma. [default: standard]",
+    help="A preset (gentle, standard, wild, none), a policy file (.yaml, .json) or edits by comma. [default: standard]",
 )
 @click.option("--plan", help="What is to be covered: balanced, balanced-volume (-side, -lobe, ...) or a plan file.")
 @click.option(
@@ -74,7 +74,7 @@ def command(
       synth generate --n 500 --out synthetic
       synth generate --n 500 --out synthetic --data BraTS2021_TrainingData --seed 7
       synth generate --n 500 --out synthetic --resume
-      synth generate --n 100 --out synthetic --plan balanced --edits recipe.yaml
+      synth generate --n 100 --out synthetic --plan balanced --edits policy.yaml
       synth generate --n 500 --out synthetic --gate 0.6
     """  # noqa: D301 (click needs the real backspace)
     import json

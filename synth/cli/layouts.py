@@ -5,7 +5,7 @@ import click
 from synth.cli.options import chosen_sources
 from synth.cli.options import shard as _shard
 
-_EDITS = "A preset (gentle, standard, wild, none), a recipe file (.yaml, .json), or edits by comma."
+_EDITS = "A preset (gentle, standard, wild, none), a policy file (.yaml, .json), or edits by comma."
 _QUIET = click.option("--quiet", "-q", is_flag=True, help="No progress bar; problems only.")
 _SEED = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 _RESUME = click.option("--resume", is_flag=True, help="Go on with an interrupted set: same settings, same bytes.")
@@ -122,7 +122,7 @@ def edit(source, out, edits, n, seed, donors, resume, force, quiet):
     \b
     Example:
       synth layouts edit layouts edited --edits elastic,mirror:layout --n 5
-      synth layouts edit layouts/BraTS2021_00002 edited --edits recipe.yaml --donors layouts
+      synth layouts edit layouts/BraTS2021_00002 edited --edits policy.yaml --donors layouts
     """  # noqa: D301 (click needs the real backspace)
     from synth.cli.progress import bar
     from synth.hosts.inputs import only_layouts

@@ -9,7 +9,7 @@ import yaml
 
 from synth.errors import LayoutError, printable
 
-MAX_BYTES = 65536  # a recipe of every edit there is takes two thousand
+MAX_BYTES = 65536  # an edit policy of every edit there is takes two thousand
 MAX_DEPTH = 12  # of nested lists and mappings; ours have five
 
 
@@ -20,7 +20,7 @@ def read_settings(path: str | Path, what: str) -> dict[str, Any]:
 
     Args:
         path: ends in .json for JSON; anything else is read as YAML.
-        what: what the file should hold, for the errors: "a recipe".
+        what: what the file should hold, for the errors: "an edit policy".
 
     Raises:
         LayoutError: the file is missing, empty, too large, or holds something else than one mapping.

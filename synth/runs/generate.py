@@ -23,8 +23,8 @@ from synth.errors import OutputError, SynthError
 from synth.exporters import EXPORTERS, open_exporter
 from synth.hosts.plans import read_plan
 from synth.hosts.sources import Sources
-from synth.layout.edits.presets import is_preset, recipe_of
-from synth.layout.edits.recipe import Recipe
+from synth.layout.edits.policy import EditPolicy
+from synth.layout.edits.presets import is_preset, policy_of
 from synth.layout.layout import Layout
 from synth.layout.plans.plan import Plan
 from synth.layout.sampling.coverage import Coverage, coverage, survey
@@ -45,9 +45,11 @@ class GenerateConfig:
     seed: int = 0
     format: str = "nifti"
     naming: str = "brats2020"
-    edits: Recipe | str | Path | tuple[str, ...] | None = None  # what names a recipe (`recipe_of`); None: "standard"
+    edits: EditPolicy | str | Path | tuple[str, ...] | None = (
+        None  # what names a policy (`policy_of`); None: "standard"
+    )
     style: str | None = None  # None: "own" where hosts have a scan, else "sampled"
-    plan: Plan | str | Path | None = None  # what names a plan (`read_plan`); None: as it comes
+    plan: Plan | str | Path | None = None  # what names a plan; None: as it comes
 
     def __post_init__(self):
         """Raise `SynthError` on values that make no run."""
@@ -59,7 +61,7 @@ class GenerateConfig:
             raise SynthError(f"the seed must be a whole number from 0 to 2^63 - 1, found {self.seed!r}.")
         # files are read once, and refused before anything else is done; a preset waits for the hosts it is to suit
         if self.edits is not None and not is_preset(self.edits):
-            object.__setattr__(self, "edits", recipe_of(self.edits))
+            object.__setattr__(self, "edits", policy_of(self.edits))
         if self.plan is not None:
             object.__setattr__(self, "plan", read_plan(self.plan))
 
@@ -138,10 +140,10 @@ class Generation:
         }
 
     def layout_settings(self) -> dict:
-        """The part of the settings that layouts and styles depend on: recipe and plan with all they say."""
+        """The part of the settings that layouts and styles depend on: policy and plan with all they say."""
         return {
             "seed": self.config.seed,
-            "edits": self.sampler.recipe.to_dict(),
+            "edits": self.sampler.policy.to_dict(),
             "plan": self.sampler.plan.to_dict() if self.sampler.plan else None,
             "style": self.style_kind,
             "sources": self.sources.name,

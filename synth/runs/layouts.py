@@ -112,7 +112,7 @@ def edit_layouts(
     force: bool = False,
     progress: Callable = iter,
 ) -> LayoutSet:
-    """Apply a recipe to each of `inputs`, `copies` times with other draws, and write what comes of it to `out`.
+    """Apply a policy to each of `inputs`, `copies` times with other draws, and write what comes of it to `out`.
 
     Copy c of input i is `<id>_<c>`, drawn as sample i * `STRIDE` + c of `seed`: more copies leave the first ones as
     they are. A measured style goes along with its brain.
@@ -120,7 +120,7 @@ def edit_layouts(
     Args:
         inputs: from `inputs.only_layouts`.
         out: as for `sample_layouts`.
-        edits: what names a recipe, as for `LayoutSampler`.
+        edits: what names a policy, as for `LayoutSampler`.
         copies: how many of each.
         seed: of the draws.
         donors: whose tumours may be swapped in; none given: the other inputs'.
@@ -142,7 +142,7 @@ def edit_layouts(
         "format": FORMAT,
         "naming": "brats2020",
         "seed": seed,
-        "edits": sampler.recipe.to_dict(),
+        "edits": sampler.policy.to_dict(),
         "inputs": _described(inputs),
         "donors": _described(donors) if donors else None,
         "n": len(inputs) * copies,

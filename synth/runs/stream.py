@@ -46,7 +46,7 @@ def layouts(
 
     Args:
         data: BraTS cases or layouts to draw from; None: the embedded anatomies; or `Sources`.
-        edits: what names a recipe, as for `synth generate --edits`; also a `Recipe` or its dict.
+        edits: what names a policy, as for `synth generate --edits`; also an `EditPolicy` or its dict.
         plan: what names a plan, as for `synth generate --plan`; also a `Plan` or its dict.
         seed: of the draws.
         start: number of the first sample: go on where an earlier iterator ended.
@@ -94,7 +94,7 @@ def dataset(
     Args:
         data: BraTS cases or layouts; None: the embedded anatomies; or `Sources`.
         model: name or folder of the generator; None: the packaged one.
-        edits: what names a recipe, as for `synth generate --edits`; also a `Recipe` or its dict.
+        edits: what names a policy, as for `synth generate --edits`; also an `EditPolicy` or its dict.
         plan: what names a plan, as for `synth generate --plan`; also a `Plan` or its dict.
         style: "own" or "sampled", as for `synth generate --style`.
         seed: of everything.

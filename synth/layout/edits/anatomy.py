@@ -38,7 +38,7 @@ class MassEffect(Edit):
     `strength` of the core's volume, and `oedema` of the oedema's, had been added there and the rest had grown
     into tissue. Negative shares draw tissue in again: they relieve a real tumour's own mass effect, and belong
     before the edit that takes this tumour out. An edit does as it is told: a host whose own tumour stays has its
-    mass effect already, so a recipe lets this one follow `swap`, `new` and the like only.
+    mass effect already, so a policy lets this one follow `swap`, `new` and the like only.
 
     Where the brain has no room for that much, the flow is weakened until nothing is squeezed to less than
     `MIN_JACOBIAN` of its volume. Where an earlier edit has taken the tumour away, nothing moves.

@@ -1,4 +1,4 @@
-"""Which edits a sample gets: the named mixes, in one place, with their reasons; and what else names a recipe.
+"""Which edits a sample gets: the named mixes, in one place, with their reasons; and what else names a policy.
 
 Each preset has two faces, and the hosts decide: brains with a tumour of their own (the user's cases), and healthy ones
 (atlas anatomies), where the tumour has to be made first. Mass effect comes only after a step that gives every sample
@@ -12,14 +12,14 @@ from typing import Any
 from synth.disk.settings import short
 from synth.errors import LayoutError
 from synth.layout.edits.edit import parse_edit
-from synth.layout.edits.recipe import Recipe, pick, step
-from synth.layout.edits.recipe_file import SUFFIXES, load_recipe, recipe_from
+from synth.layout.edits.policy import EditPolicy, pick, step
+from synth.layout.edits.policy_file import SUFFIXES, load_policy, policy_from
 
 _MIRROR = step("mirror:layout", probability=0.5)  # doubles the brains
 _MASS_EFFECT = step("mass_effect", probability=0.7)  # three glioblastomas in four show some
 _SATELLITES = step(pick("satellites", count=(1, 2)), probability=0.24)  # 36 of 148 real tumours have several pieces
 
-STANDARD = Recipe(
+STANDARD = EditPolicy(
     (
         # every sample has another tumour, or its own elsewhere: a generator fed unmoved pairs would hand the real
         # labels back. Swaps preserve place (the standard space) and make host x donor combinations, moves do the
@@ -41,7 +41,7 @@ STANDARD = Recipe(
         step("elastic:layout", probability=0.8),  # gently: no two samples share their sulci
     )
 )
-GENTLE = Recipe(
+GENTLE = EditPolicy(
     (
         # stays close to the real layouts: for judging a generator, or where few cases must not be stretched far
         step("elastic", "scale", "grow", "shrink"),
@@ -49,7 +49,7 @@ GENTLE = Recipe(
         step("elastic:layout", probability=0.8),
     )
 )
-WILD = Recipe(
+WILD = EditPolicy(
     (
         # every edit there is, in broad ranges: for training that should meet more than it will be tested on. Most
         # of it is still anatomy (the law sees to that), but not as frequent as in patients
@@ -73,24 +73,24 @@ WILD = Recipe(
 )
 
 # The tumour is drawn as real ones are and the brain is new: more edits would only take both away from what they are
-HEALTHY_STANDARD = Recipe((step("new"), _SATELLITES, _MASS_EFFECT, _MIRROR))
-HEALTHY_GENTLE = Recipe((step("new"), _SATELLITES, _MIRROR))  # the priors alone
-HEALTHY_WILD = Recipe((step("new"), *WILD.steps[3:]))
+HEALTHY_STANDARD = EditPolicy((step("new"), _SATELLITES, _MASS_EFFECT, _MIRROR))
+HEALTHY_GENTLE = EditPolicy((step("new"), _SATELLITES, _MIRROR))  # the priors alone
+HEALTHY_WILD = EditPolicy((step("new"), *WILD.steps[3:]))
 
-PRESETS: dict[str, Recipe] = {"gentle": GENTLE, "standard": STANDARD, "wild": WILD, "none": Recipe()}
-HEALTHY_PRESETS: dict[str, Recipe] = {
+PRESETS: dict[str, EditPolicy] = {"gentle": GENTLE, "standard": STANDARD, "wild": WILD, "none": EditPolicy()}
+HEALTHY_PRESETS: dict[str, EditPolicy] = {
     "gentle": HEALTHY_GENTLE,
     "standard": HEALTHY_STANDARD,
     "wild": HEALTHY_WILD,
-    "none": Recipe(),
+    "none": EditPolicy(),
 }
 
 
-def recipe_of(edits: Recipe | Mapping | str | Path | Iterable[str], *, healthy: bool = False) -> Recipe:
-    """A recipe from whatever names one.
+def policy_of(edits: EditPolicy | Mapping | str | Path | Iterable[str], *, healthy: bool = False) -> EditPolicy:
+    """A policy from whatever names one.
 
     Args:
-        edits: a recipe; its dict; a preset's name; the path of a file (.yaml, .yml, .json); edit specs such as
+        edits: a policy; its dict; a preset's name; the path of a file (.yaml, .yml, .json); edit specs such as
             "move" or "elastic:layout", one after the other or in one text with commas, all applied in order.
         healthy: whether the hosts have no tumours: a preset then begins by making one.
 
@@ -98,23 +98,23 @@ def recipe_of(edits: Recipe | Mapping | str | Path | Iterable[str], *, healthy: 
         LayoutError: it is none of these; the sentence says where and what was expected.
 
     Example:
-        >>> recipe_of("elastic,mirror").to_dict()["steps"][1]
+        >>> policy_of("elastic,mirror").to_dict()["steps"][1]
         {'edit': 'mirror', 'target': 'layout'}
     """
-    if isinstance(edits, Recipe):
+    if isinstance(edits, EditPolicy):
         return edits
     if isinstance(edits, Mapping):
-        return recipe_from(edits)
+        return policy_from(edits)
     if isinstance(edits, Path) or (isinstance(edits, str) and edits.strip().lower().endswith(SUFFIXES)):
-        return load_recipe(edits)
+        return load_policy(edits)
     specs = edits.split(",") if isinstance(edits, str) else list(edits)
     specs = [spec.strip() if isinstance(spec, str) else spec for spec in specs]
     if len(specs) == 1 and isinstance(specs[0], (str, Path)) and str(specs[0]).lower().endswith(SUFFIXES):
-        return load_recipe(specs[0])
+        return load_policy(specs[0])
     return _from_specs(specs, healthy)
 
 
-def preset(name: str, *, healthy: bool = False) -> Recipe:
+def preset(name: str, *, healthy: bool = False) -> EditPolicy:
     """A preset by its name; `print(preset("standard").to_yaml())` is a file to start from.
 
     Raises:
@@ -131,9 +131,9 @@ def is_preset(edits: Any) -> bool:
     return isinstance(names, (list, tuple)) and len(names) == 1 and str(names[0]).strip() in PRESETS
 
 
-def _from_specs(specs: list, healthy: bool) -> Recipe:
+def _from_specs(specs: list, healthy: bool) -> EditPolicy:
     if not specs:
-        return Recipe()
+        return EditPolicy()
     if len(specs) == 1 and specs[0] in PRESETS:
         return preset(specs[0], healthy=healthy)
     for spec in specs:
@@ -145,6 +145,6 @@ def _from_specs(specs: list, healthy: bool) -> Recipe:
             parse_edit(spec)
         except LayoutError as error:
             raise LayoutError(
-                f"{error} Presets are {', '.join(PRESETS)}; a recipe file ends in {', '.join(SUFFIXES)}."
+                f"{error} Presets are {', '.join(PRESETS)}; a policy file ends in {', '.join(SUFFIXES)}."
             ) from error
-    return Recipe(tuple(step(spec) for spec in specs))
+    return EditPolicy(tuple(step(spec) for spec in specs))

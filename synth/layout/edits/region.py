@@ -71,7 +71,7 @@ class _ByDistance(_Sized):
         labels = layout.tumour[box]
         region = region_of(labels, self.region)
         if not region.any():
-            return Outcome(layout)  # an earlier edit of the recipe may have taken the last of it
+            return Outcome(layout)  # an earlier edit of the policy may have taken the last of it
         edited = settled(layout, self._resized(labels, region, zooms), box, native=labels > 0).layout
         return Outcome(edited)  # what could not grow is not lost
 

@@ -1,6 +1,6 @@
 """Steering: edits of the language itself that bring a tumour to what a plan wishes, recorded like all others.
 
-Where a recipe draws tumours by the wish (`new`) there is little left to do; tumours of real cases are moved to the
+Where a policy draws tumours by the wish (`new`) there is little left to do; tumours of real cases are moved to the
 lobe, brought to the volume, given or robbed of enhancement, and mirrored.
 """
 
@@ -49,6 +49,7 @@ def steer(layout: Layout, wish: Wish, rng: np.random.Generator, *, fixed: bool =
     for _ in range(MAX_EDITS + 1):
         facts = describe(layout)
         if not facts.pieces:
+            # manifests keep it as a reason to draw again: it says recipe, not policy, as in runs that are resumed
             raise LayoutError("there is no tumour to be as planned: give a recipe that makes one")
         misses = wish.misses(facts)
         if not misses:

@@ -1,4 +1,4 @@
-"""The coverage table of a plan: what was planned, what the same hosts and recipe give without it, what was made."""
+"""The coverage table of a plan: what was planned, what the same hosts and policy give without it, what was made."""
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,7 +21,7 @@ class Coverage:
     Attributes:
         planned: axis -> level -> how many of these samples the plan asks for.
         made: the same, of the samples that are there.
-        unplanned: the same, of the first samples of the same hosts, recipe and seed without a plan.
+        unplanned: the same, of the first samples of the same hosts, policy and seed without a plan.
         n: how many samples there are.
         surveyed: how many unplanned ones were looked at.
     """
@@ -76,8 +76,8 @@ def coverage(
 
 
 def survey(sampler: LayoutSampler, n: int, progress: Callable = iter) -> list[TumourFacts]:
-    """The tumours that a sampler's hosts and recipe give without its plan: those of the first samples."""
-    plain = LayoutSampler(sampler.hosts, sampler.recipe, sampler.seed)
+    """The tumours that a sampler's hosts and policy give without its plan: those of the first samples."""
+    plain = LayoutSampler(sampler.hosts, sampler.policy, sampler.seed)
     found = []
     for index in progress(range(min(n, SURVEYED))):
         try:

@@ -1,4 +1,4 @@
-"""The sampler: sample k of seed s is a host, perhaps a donor, and a recipe of edits that ends in a lawful layout."""
+"""The sampler: sample k of seed s is a host, perhaps a donor, and a policy of edits that ends in a lawful layout."""
 
 import inspect
 from collections import Counter
@@ -12,8 +12,8 @@ import numpy as np
 
 from synth.errors import LayoutError
 from synth.layout.edits import Edit, Largest, Remove, Satellites, edit_from_dict
-from synth.layout.edits.presets import recipe_of
-from synth.layout.edits.recipe import Choice, Recipe, Step
+from synth.layout.edits.policy import Choice, EditPolicy, Step
+from synth.layout.edits.presets import policy_of
 from synth.layout.facts import describe
 from synth.layout.law import MAX_BRAIN_SHARE, LayoutFacts, measure, most_pieces, violations
 from synth.layout.layout import Layout
@@ -108,11 +108,11 @@ class LayoutSampler:
     Args:
         hosts: sources of brains, and of donors' tumours. A sequence may be made lazily (`anatomy.AtlasAnatomies`);
             it then has `find(id)`, and says with `healthy` that none of its brains has a tumour.
-        edits: a recipe or what names one (`edits.presets.recipe_of`): a preset, a file, edit specs that are all
+        edits: a policy or what names one (`edits.presets.policy_of`): a preset, a file, edit specs that are all
             applied in the order given; "none" or nothing leaves the host as it is; None is "standard".
         seed: of the run.
         plan: what the samples' tumours are to be (`plans.plan_file.plan_of`): every sample then is what its place in
-            the plan asks for, by steering edits among the recipe's own: before a mass effect, and at the end.
+            the plan asks for, by steering edits among the policy's own: before a mass effect, and at the end.
 
     Raises:
         LayoutError: no host, two hosts of one id, an unknown edit or plan.
@@ -125,7 +125,7 @@ class LayoutSampler:
     def __init__(
         self,
         hosts: Sequence[LayoutSource],
-        edits: Recipe | Mapping | str | Path | Iterable[str] | None = None,
+        edits: EditPolicy | Mapping | str | Path | Iterable[str] | None = None,
         seed: int = 0,
         plan: Plan | Mapping | str | None = None,
     ):
@@ -135,9 +135,9 @@ class LayoutSampler:
             raise LayoutError(f"the seed must be a whole number of at least 0, found {seed!r}.")
         self.hosts, self.seed = hosts, int(seed)
         self._healthy = bool(getattr(hosts, "healthy", False))
-        self.recipe = recipe_of("standard" if edits is None else edits, healthy=self._healthy)
+        self.policy = policy_of("standard" if edits is None else edits, healthy=self._healthy)
         self.plan = None if plan is None else plan_of(plan)
-        _check_donors(self.recipe, len(hosts), self._healthy)
+        _check_donors(self.policy, len(hosts), self._healthy)
         self._find = getattr(hosts, "find", None) or _index(hosts)
         # what is loaded is kept for a while: a redraw keeps its pair, and donors come again among few hosts
         self._load = lru_cache(_CACHED_LAYOUTS)(lambda source_id: _in_rows(self._find(source_id).load()))
@@ -223,8 +223,8 @@ class LayoutSampler:
         return attempt
 
     def _ordered(self, wish: Wish | None) -> list[Step]:
-        """The recipe's steps; where the side is planned, brains are mirrored before tumours come to their side."""
-        steps = list(self.recipe.steps)
+        """The policy's steps; where the side is planned, brains are mirrored before tumours come to their side."""
+        steps = list(self.policy.steps)
         if wish is None or wish.side is None:
             return steps
         return sorted(steps, key=lambda step: [(c.edit, c.target) for c in step.choices] != [("mirror", "layout")])
@@ -239,7 +239,7 @@ class LayoutSampler:
         )
 
     def _wants_donor(self) -> bool:
-        return not self._healthy and any(choice.cls.needs_donor for choice in self.recipe.choices)
+        return not self._healthy and any(choice.cls.needs_donor for choice in self.policy.choices)
 
     def _draw_donor(self, host: str, rng) -> str | None:
         """A source other than the host with a tumour that this brain can hold, or None after some tries."""
@@ -348,11 +348,11 @@ def _satellites(edit: Edit) -> int:
     return len(edit.ml) if isinstance(edit, Satellites) else 0
 
 
-def _check_donors(recipe: Recipe, count: int, healthy: bool) -> None:
-    """Refuse a recipe one of whose steps always needs a donor where there is none."""
+def _check_donors(policy: EditPolicy, count: int, healthy: bool) -> None:
+    """Refuse a policy one of whose steps always needs a donor where there is none."""
     if count > 1 and not healthy:
         return
-    for step in recipe.steps:
+    for step in policy.steps:
         if step.probability == 1 and not step.possible(tumour=True, donor=False):
             reason = "these brains have no tumours" if healthy else "there is only one"
             raise LayoutError(

@@ -1,6 +1,6 @@
-"""A recipe: which edits a sample gets, with what probability and in what ranges.
+"""A policy: which edits a sample gets, with what probability and in what ranges.
 
-As a file it is `recipe_file`'s; what is named ("standard", a path, edits by comma) is found by `presets.recipe_of`.
+As a file it is `policy_file`'s; what is named ("standard", a path, edits by comma) is found by `presets.policy_of`.
 """
 
 import inspect
@@ -88,23 +88,23 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """Steps that every sample goes through in order; `recipe_file` has the form of a file.
+class EditPolicy:
+    """Steps that every sample goes through in order; `policy_file` has the form of a file.
 
     Example:
-        >>> recipe = Recipe((step("elastic", probability=0.8), step(pick("move", mm=(5, 20)))))
-        >>> recipe.to_dict()["steps"][1]
+        >>> policy = EditPolicy((step("elastic", probability=0.8), step(pick("move", mm=(5, 20)))))
+        >>> policy.to_dict()["steps"][1]
         {'edit': 'move', 'mm': [5, 20]}
     """
 
     steps: tuple[Step, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-able dict in the form of a file; `recipe_from` reads it back, and equal recipes have equal dicts."""
+        """A JSON-able dict in the form of a file; `policy_from` reads it back, and equal policies have equal dicts."""
         return {"steps": [step.to_dict() for step in self.steps]}
 
     def to_yaml(self) -> str:
-        """The text of a recipe file: to be saved, changed and given as `--edits FILE.yaml`."""
+        """The text of a policy file: to be saved, changed and given as `--edits FILE.yaml`."""
         return yaml.safe_dump(self.to_dict(), default_flow_style=None, sort_keys=False, width=110)
 
     @property
@@ -125,7 +125,7 @@ def step(*choices: Choice | str, probability: float = 1.0) -> Step:
 
 
 def options_of(name: str) -> dict[str, Any]:
-    """What a recipe may set for an edit: its options and their defaults (None: by the layout, see its `draw`)."""
+    """What a policy may set for an edit: its options and their defaults (None: by the layout, see its `draw`)."""
     parameters = inspect.signature(edit_class(name).draw).parameters.values()
     keywords = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
     return {key: default for key, default in keywords.items() if key not in (*_GIVEN, *STEP_KEYS, *CHOICE_KEYS)}

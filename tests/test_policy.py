@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from synth.disk.settings import MAX_BYTES
 from synth.errors import LayoutError
 from synth.layout.edits import EDITS
-from synth.layout.edits.presets import HEALTHY_PRESETS, PRESETS, preset, recipe_of
-from synth.layout.edits.recipe import Choice, Recipe, options_of, pick, step
-from synth.layout.edits.recipe_file import load_recipe, recipe_from
+from synth.layout.edits.policy import Choice, EditPolicy, options_of, pick, step
+from synth.layout.edits.policy_file import load_policy, policy_from
+from synth.layout.edits.presets import HEALTHY_PRESETS, PRESETS, policy_of, preset
 
 TEXT = """
 # every sample goes through these steps in order
@@ -22,7 +22,7 @@ steps:
   - {edit: elastic, target: layout, probability: 0.5}
   - mirror:layout
 """
-RECIPE = Recipe(
+POLICY = EditPolicy(
     (
         step(pick("swap", 0.7), pick("move", 0.3, mm=(5, 20))),
         step(pick("elastic", mm=(1, 3)), probability=0.8),
@@ -32,7 +32,7 @@ RECIPE = Recipe(
 )
 
 
-def write(folder, text, name="recipe.yaml"):
+def write(folder, text, name="policy.yaml"):
     path = folder / name
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     return path
@@ -40,28 +40,28 @@ def write(folder, text, name="recipe.yaml"):
 
 def test_a_file_is_read_as_it_says(tmp_path):
     path = write(tmp_path, TEXT)
-    assert load_recipe(path) == recipe_of(path) == recipe_of(str(path)) == recipe_of((str(path),)) == RECIPE
-    as_json = write(tmp_path, json.dumps(RECIPE.to_dict()), "recipe.json")
-    assert recipe_of(as_json) == RECIPE
+    assert load_policy(path) == policy_of(path) == policy_of(str(path)) == policy_of((str(path),)) == POLICY
+    as_json = write(tmp_path, json.dumps(POLICY.to_dict()), "policy.json")
+    assert policy_of(as_json) == POLICY
 
 
 def test_the_dict_is_canonical_and_reads_back():
-    record = RECIPE.to_dict()
-    assert recipe_from(json.loads(json.dumps(record))) == RECIPE
+    record = POLICY.to_dict()
+    assert policy_from(json.loads(json.dumps(record))) == POLICY
     assert record["steps"][0]["any_of"][1] == {"edit": "move", "weight": 0.3, "mm": [5, 20]}
     assert record["steps"][3] == {"edit": "mirror", "target": "layout"}
     longer = {"edit": "mirror", "target": "layout", "probability": 1.0}
-    assert recipe_from({"steps": [longer]}).to_dict() == {"steps": [record["steps"][3]]}
+    assert policy_from({"steps": [longer]}).to_dict() == {"steps": [record["steps"][3]]}
 
 
 @pytest.mark.parametrize("healthy", [False, True])
 @pytest.mark.parametrize("name", PRESETS)
 def test_a_preset_prints_a_file_to_start_from(name, healthy, tmp_path):
-    recipe = preset(name, healthy=healthy)
-    assert recipe_of(name, healthy=healthy) is recipe
-    assert load_recipe(write(tmp_path, recipe.to_yaml())) == recipe
+    policy = preset(name, healthy=healthy)
+    assert policy_of(name, healthy=healthy) is policy
+    assert load_policy(write(tmp_path, policy.to_yaml())) == policy
     if healthy and name != "none":
-        assert recipe.steps[0].to_dict() == {"edit": "new"}
+        assert policy.steps[0].to_dict() == {"edit": "new"}
 
 
 def test_wild_has_every_edit():
@@ -69,17 +69,17 @@ def test_wild_has_every_edit():
 
 
 def test_mass_effect_comes_only_with_another_tumour_or_place():
-    for recipe in (*PRESETS.values(), *HEALTHY_PRESETS.values()):
-        names = [{choice.edit for choice in one.choices} for one in recipe.steps]
+    for policy in (*PRESETS.values(), *HEALTHY_PRESETS.values()):
+        names = [{choice.edit for choice in one.choices} for one in policy.steps]
         growing = [
             n
-            for n, one in enumerate(recipe.steps)
+            for n, one in enumerate(policy.steps)
             if any(
                 choice.edit == "mass_effect" and choice.options.get("strength", (1,))[0] > 0 for choice in one.choices
             )
         ]
         changed = [
-            n for n, found in enumerate(names) if found <= {"swap", "move", "new"} and recipe.steps[n].probability == 1
+            n for n, found in enumerate(names) if found <= {"swap", "move", "new"} and policy.steps[n].probability == 1
         ]
         assert not growing or min(growing) > min(changed)
 
@@ -92,14 +92,14 @@ def test_standard_always_changes_the_tumour():
 
 def test_specs_are_applied_in_the_order_given():
     specs = ("mirror", "grow", "elastic:layout")
-    found = recipe_of(specs)
+    found = policy_of(specs)
     assert [(c.edit, c.target) for c in found.choices] == [
         ("mirror", "layout"),
         ("grow", "tumour"),
         ("elastic", "layout"),
     ]
-    assert recipe_of(" mirror , grow,elastic:layout") == found
-    assert recipe_of("none") == recipe_of(()) == recipe_of(("none",)) == Recipe()
+    assert policy_of(" mirror , grow,elastic:layout") == found
+    assert policy_of("none") == policy_of(()) == policy_of(("none",)) == EditPolicy()
 
 
 def test_a_step_takes_what_can_be_done():
@@ -121,13 +121,13 @@ def test_a_step_takes_what_can_be_done():
 def test_options_are_the_keywords_of_draw():
     assert options_of("move") == {"mm": (8.0, 45.0)}
     assert "wish" not in options_of("new")
-    assert recipe_of({"steps": [{"edit": "move", "mm": 7}]}).choices == [Choice("move", "tumour", {"mm": (7, 7)})]
+    assert policy_of({"steps": [{"edit": "move", "mm": 7}]}).choices == [Choice("move", "tumour", {"mm": (7, 7)})]
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "expected a recipe of edits, found an empty file"),
+        ("", "expected an edit policy, found an empty file"),
         ("steps: [", "line 1: .*cannot be read|cannot be read .line 1"),
         ("- move", "a mapping at its top, found"),
         ("stops: []", "unknown key 'stops'; known keys are steps"),
@@ -162,15 +162,15 @@ def test_options_are_the_keywords_of_draw():
         (b"steps: [\xff\xfe]", "UTF-8"),
     ],
 )
-def test_what_is_no_recipe_is_refused_in_one_sentence(text, message, tmp_path):
+def test_what_is_no_policy_is_refused_in_one_sentence(text, message, tmp_path):
     path = write(tmp_path, text)
     with pytest.raises(LayoutError, match=message) as error:
-        load_recipe(path)
+        load_policy(path)
     assert str(error.value).startswith(str(path))
     assert "\n" not in str(error.value)
 
 
-def test_what_names_no_recipe_is_refused(tmp_path):
+def test_what_names_no_policy_is_refused(tmp_path):
     for edits, message in (
         (("explode",), r"unknown edit 'explode'.*Presets are gentle.*ends in \.yaml"),
         (("standard", "move"), "cannot be combined"),
@@ -181,12 +181,12 @@ def test_what_names_no_recipe_is_refused(tmp_path):
         (str(write(tmp_path, '{"steps": [NaN', "bad.json")), "as JSON, but it cannot be read"),
     ):
         with pytest.raises(LayoutError, match=message):
-            recipe_of(edits)
+            policy_of(edits)
     with pytest.raises(LayoutError, match="unknown preset 'tame'; presets are gentle, standard, wild, none"):
         preset("tame")
     (tmp_path / "folder.yaml").mkdir()
     with pytest.raises(LayoutError, match="found a folder"):
-        recipe_of(tmp_path / "folder.yaml")
+        policy_of(tmp_path / "folder.yaml")
 
 
 KEYS = st.sampled_from(["steps", "edit", "any_of", "mm", "probability", "weight", "target", "x"])
@@ -200,7 +200,7 @@ VALUES = st.recursive(
 @given(VALUES)
 def test_no_dict_ends_in_another_error(value):
     try:
-        recipe = recipe_from({"steps": [value]})
+        policy = policy_from({"steps": [value]})
     except LayoutError:
         return
-    assert recipe_from(recipe.to_dict()) == recipe
+    assert policy_from(policy.to_dict()) == policy

@@ -1,4 +1,4 @@
-"""Recipe files: which edits a sample gets, as people write it, in YAML or JSON.
+"""Policy files: which edits a sample gets, as people write it, in YAML or JSON.
 
     # every sample goes through these steps in order
     steps:
@@ -22,24 +22,24 @@ import numpy as np
 from synth.disk.settings import is_number, read_settings, short
 from synth.errors import LayoutError, printable
 from synth.layout.edits.edit import EDITS, Edit, parse_edit
-from synth.layout.edits.recipe import CHOICE_KEYS, STEP_KEYS, Choice, Recipe, Step, options_of, plain
+from synth.layout.edits.policy import CHOICE_KEYS, STEP_KEYS, Choice, EditPolicy, Step, options_of, plain
 from synth.layout.layout import Layout
 
 SUFFIXES = (".yaml", ".yml", ".json")
 
 
-def load_recipe(path: str | Path) -> Recipe:
-    """The recipe in a YAML or JSON file.
+def load_policy(path: str | Path) -> EditPolicy:
+    """The policy in a YAML or JSON file.
 
     Raises:
-        LayoutError: the file cannot be read, or is no recipe; the sentence names file, step and key.
+        LayoutError: the file cannot be read, or is no policy; the sentence names file, step and key.
     """
     path = Path(str(path).strip())
-    return recipe_from(read_settings(path, "a recipe of edits"), where=printable(path))
+    return policy_from(read_settings(path, "an edit policy"), where=printable(path))
 
 
-def recipe_from(record: Mapping[str, Any], where: str = "recipe") -> Recipe:
-    """The recipe of a dict in the form of a file.
+def policy_from(record: Mapping[str, Any], where: str = "policy") -> EditPolicy:
+    """The policy of a dict in the form of a file.
 
     Args:
         record: the dict.
@@ -52,7 +52,7 @@ def recipe_from(record: Mapping[str, Any], where: str = "recipe") -> Recipe:
     steps = record.get("steps")
     if not isinstance(steps, (list, tuple)):
         raise LayoutError(f"{where}: steps must be a list of edits, found {short(steps)}.")
-    return Recipe(tuple(_step(step, f"{where}, step {number}") for number, step in enumerate(steps, 1)))
+    return EditPolicy(tuple(_step(step, f"{where}, step {number}") for number, step in enumerate(steps, 1)))
 
 
 def _step(record: Any, where: str) -> Step:
