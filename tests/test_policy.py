@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from synth.disk.settings import MAX_BYTES
 from synth.errors import LayoutError
 from synth.layout.edits import EDITS
-from synth.layout.edits.policy import Choice, EditPolicy, options_of, pick, step
+from synth.layout.edits.policy import Choice, EditPolicy, pick, step
 from synth.layout.edits.policy_file import load_policy, policy_from
 from synth.layout.edits.presets import HEALTHY_PRESETS, PRESETS, policy_of, preset
 
@@ -119,8 +119,8 @@ def test_a_step_takes_what_can_be_done():
 
 
 def test_options_are_the_keywords_of_draw():
-    assert options_of("move") == {"mm": (8.0, 45.0)}
-    assert "wish" not in options_of("new")
+    assert EDITS["move"].options == {"mm": (8.0, 45.0)}
+    assert "wish" not in EDITS["new"].options
     assert policy_of({"steps": [{"edit": "move", "mm": 7}]}).choices == [Choice("move", "tumour", {"mm": (7, 7)})]
 
 

@@ -13,7 +13,6 @@ from synth.datasets.layout_files import FolderSource, folder_sources, save_layou
 from synth.errors import LayoutError
 from synth.hosts.anatomies import AtlasAnatomies
 from synth.layout.edits import EDITS, Elastic, Mirror, Outcome
-from synth.layout.edits.policy import options_of
 from synth.layout.law import measure, violations
 from synth.layout.layout import Layout
 from synth.layout.sampling.sampler import MAX_REDRAWS, TRIES_PER_PAIR, LayoutRecipe, LayoutSampler, MemorySource
@@ -255,7 +254,7 @@ def steps(draw):
     """A step of a policy: an edit, how likely it is, and for some of its ranges a part of what they are by default."""
     spec = draw(st.sampled_from(SPECS))
     step = {"edit": spec, "probability": draw(st.floats(0.3, 1))}
-    for key, default in options_of(spec.partition(":")[0]).items():
+    for key, default in EDITS[spec.partition(":")[0]].options.items():
         if isinstance(default, tuple) and len(default) == 2 and not isinstance(default[0], str) and draw(st.booleans()):
             step[key] = sorted(draw(st.floats(*default)) for _ in range(2))
     return step

@@ -3,15 +3,15 @@
 One module per kind: `motion` (move, rotate, scale, stretch, mirror), `bending` (elastic), `region` (grow, shrink,
 resize), `composition` (recompose, rim, drop_enhancement, core), `satellites`, `exchange` (swap, remove), `blending`
 (blend); `edit` holds what all share, `placing` how a tumour is fitted into a brain, `depth` how regions are cut at a
-volume, `presets` which edits a sample gets. A new edit is a frozen dataclass with `@register` in one of them, or in a
-new one imported here.
+volume, `policy` and `presets` which edits a sample gets. A new edit is a frozen dataclass with `@register`, in one of
+them, in a new one imported here, or in a package of its own: `Edit` says what an edit can tell of itself.
 """
 
 from synth.layout.edits.anatomy import Atrophy, MassEffect
 from synth.layout.edits.bending import Elastic
 from synth.layout.edits.blending import Blend
 from synth.layout.edits.composition import Core, DropEnhancement, Recompose, Rim
-from synth.layout.edits.edit import EDITS, Edit, Outcome, edit_from_dict, parse_edit
+from synth.layout.edits.edit import EDITS, Edit, Outcome, edit_from_dict, parse_edit, register
 from synth.layout.edits.exchange import Remove, Swap
 from synth.layout.edits.largest import Largest
 from synth.layout.edits.motion import Mirror, Move, Rotate, Scale, Stretch
@@ -46,4 +46,5 @@ __all__ = [
     "Swap",
     "edit_from_dict",
     "parse_edit",
+    "register",
 ]

@@ -4,8 +4,9 @@ Both are a flow in a closed skull (`synth.layout.flow`): the brain mask stays as
 deformation inside it is a diffeomorphism.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -50,9 +51,11 @@ class MassEffect(Edit):
 
     name: ClassVar[str] = "mass_effect"
     targets: ClassVar[tuple[str, ...]] = ("layout",)
+    after_placing: ClassVar[bool] = True
+    options: ClassVar[Mapping[str, Any]] = {"strength": (0.25, 0.75), "oedema": (0.0, 0.2)}
 
     @classmethod
-    def draw(cls, layout, rng, *, target="layout", donor=None, strength=(0.25, 0.75), oedema=(0.0, 0.2)):
+    def draw(cls, layout, rng, *, target="layout", donor=None, strength=options["strength"], oedema=options["oedema"]):
         """Shares within the ranges `strength` and `oedema`.
 
         Oedema takes up water: from 70 to 80 % of white matter would be a third of its volume, at its worst. Three
@@ -110,9 +113,12 @@ class Atrophy(Edit):
     name: ClassVar[str] = "atrophy"
     needs_tumour: ClassVar[bool] = False
     targets: ClassVar[tuple[str, ...]] = ("layout",)
+    options: ClassVar[Mapping[str, Any]] = {"ventricles": (0.6, 2.0), "sulci": (0.8, 1.35)}
 
     @classmethod
-    def draw(cls, layout, rng, *, target="layout", donor=None, ventricles=(0.6, 2.0), sulci=(0.8, 1.35)):
+    def draw(
+        cls, layout, rng, *, target="layout", donor=None, ventricles=options["ventricles"], sulci=options["sulci"]
+    ):
         """Factors within the ranges `ventricles` and `sulci`, uniform in their logarithm, large ones mostly together.
 
         Ventricles of healthy people measure 16 ml in their twenties and 25 ml in their forties on average (Neurosci.

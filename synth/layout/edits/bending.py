@@ -1,7 +1,8 @@
 """The edit that bends: a smooth random deformation of the tumour, or of the whole layout."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -32,6 +33,7 @@ class Elastic(Edit):
 
     name: ClassVar[str] = "elastic"
     targets: ClassVar[tuple[str, ...]] = ("tumour", "layout")
+    options: ClassVar[Mapping[str, Any]] = {"mm": None, "step_mm": None}
 
     @classmethod
     def draw(cls, layout, rng, *, target="tumour", donor=None, mm=None, step_mm=None):

@@ -1,7 +1,8 @@
 """The edit that blends two tumours' shapes by their signed distances."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt
@@ -37,9 +38,12 @@ class Blend(Edit):
 
     name: ClassVar[str] = "blend"
     needs_donor: ClassVar[bool] = True
+    options: ClassVar[Mapping[str, Any]] = {"donor_share": (0.25, 0.75), "mirror": "auto"}
 
     @classmethod
-    def draw(cls, layout, rng, *, target="tumour", donor=None, donor_share=(0.25, 0.75), mirror="auto"):
+    def draw(
+        cls, layout, rng, *, target="tumour", donor=None, donor_share=options["donor_share"], mirror=options["mirror"]
+    ):
         """A weight within the range `donor_share`, and the shift at which the blend fits.
 
         `mirror` is "auto" (the donor's tumour is reflected if it lies on the other side than the host's, so that

@@ -1,7 +1,8 @@
 """Edits of what a tumour is made of: the shares of its parts, its rim, its enhancement, its core. WT stays."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -46,6 +47,11 @@ class Recompose(_Inside):
     shares: tuple
 
     name: ClassVar[str] = "recompose"
+    options: ClassVar[Mapping[str, Any]] = {
+        "necrosis": (0.03, 0.4),
+        "enhancement": (0.05, 0.45),
+        "oedema": (0.3, 0.9),
+    }
 
     @classmethod
     def draw(
@@ -55,9 +61,9 @@ class Recompose(_Inside):
         *,
         target="tumour",
         donor=None,
-        necrosis=(0.03, 0.4),
-        enhancement=(0.05, 0.45),
-        oedema=(0.3, 0.9),
+        necrosis=options["necrosis"],
+        enhancement=options["enhancement"],
+        oedema=options["oedema"],
     ):
         """Shares within the three ranges: drawn uniform in the logarithm, then made to sum to 1.
 
@@ -145,10 +151,19 @@ class Rim(_Inside):
     seed: int
 
     name: ClassVar[str] = "rim"
+    options: ClassVar[Mapping[str, Any]] = {"action": ("thicken", "break"), "mm": (1.0, 3.0), "broken": (0.1, 0.5)}
 
     @classmethod
     def draw(
-        cls, layout, rng, *, target="tumour", donor=None, action=("thicken", "break"), mm=(1.0, 3.0), broken=(0.1, 0.5)
+        cls,
+        layout,
+        rng,
+        *,
+        target="tumour",
+        donor=None,
+        action=options["action"],
+        mm=options["mm"],
+        broken=options["broken"],
     ):
         """Thickened by a distance within `mm`, or broken in a share within `broken`.
 
@@ -202,9 +217,10 @@ class DropEnhancement(_Inside):
     oedema: float
 
     name: ClassVar[str] = "drop_enhancement"
+    options: ClassVar[Mapping[str, Any]] = {"oedema": (0.0, 0.4)}
 
     @classmethod
-    def draw(cls, layout, rng, *, target="tumour", donor=None, oedema=(0.0, 0.4)):
+    def draw(cls, layout, rng, *, target="tumour", donor=None, oedema=options["oedema"]):
         """A share within the range `oedema`."""
         limits = span(cls.name, "oedema", oedema, 0, 1)
         tumour_box(cls.name, layout)
@@ -241,10 +257,23 @@ class Core(_Inside):
     mm: float = 0.0
 
     name: ClassVar[str] = "core"
+    options: ClassVar[Mapping[str, Any]] = {
+        "action": ("erode", "fill"),
+        "erode": (1.0, 4.0),
+        "fill": (8.0, 25.0),
+    }
 
     @classmethod
     def draw(
-        cls, layout, rng, *, target="tumour", donor=None, action=("erode", "fill"), erode=(1.0, 4.0), fill=(8.0, 25.0)
+        cls,
+        layout,
+        rng,
+        *,
+        target="tumour",
+        donor=None,
+        action=options["action"],
+        erode=options["erode"],
+        fill=options["fill"],
     ):
         """One action out of `action` (a name or a list of names), its mm within the range of the same name.
 

@@ -1,6 +1,8 @@
 """What an edit is: a name and drawn parameters, registered, JSON-able, applied deterministically."""
 
 import math
+import re
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar, NamedTuple
 
@@ -10,6 +12,10 @@ from synth.errors import LayoutError
 from synth.layout.layout import Layout
 
 TARGETS = ("tumour", "layout")
+STEP_KEYS = ("probability", "any_of")  # of a policy's step in a file
+CHOICE_KEYS = ("edit", "target", "weight")  # of one of its edits; beside them stand the edit's options
+GIVEN = ("layout", "rng", "target", "donor", "wish")  # what `draw` is given besides options
+_NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class Outcome(NamedTuple):
@@ -23,18 +29,54 @@ class Outcome(NamedTuple):
 class Edit:
     """A change of a layout, as a name and parameters: drawn first, applied deterministically, kept in the manifest.
 
-    A subclass is a frozen dataclass with a `name`, the `targets` it can act on, a classmethod `draw` that chooses its
-    parameters, and `run`. Lengths are in mm, vectors along the array axes.
+    A subclass is a frozen dataclass with a `name`, a classmethod `draw` that chooses its parameters, and `run`; with
+    `@register` above it policies, plans, the sampler and the command line know it. Lengths are in mm, vectors along
+    the array axes. What a sampler has to know of an edit, the class says in the attributes below.
+
+    Attributes:
+        name: what it is called in policies and manifests: lower-case letters, digits, `_`.
+        targets: what it can act on, the usual one first: "tumour", "layout" (the brain with all in it). An edit with
+            several has a field `target`.
+        options: keywords of `draw` that a policy may set, and their defaults: a range (low, high), a number, a text,
+            true or false, or None where the default depends on the layout.
+        needs_tumour: whether there is nothing to do without a tumour, when aimed at the tumour. An edit that needs
+            none replaces the tumour: the new one is judged as such.
+        needs_donor: whether it takes something from another case's tumour.
+        leaves_tumour: whether a tumour is there afterwards; if not, a brain without one is as it should be.
+        heeds_wish: whether `draw` takes `wish`, the `plans.plan.Wish` that a plan has for this sample, or None.
+        after_placing: whether it answers to where the tumour is: a plan's moves come before it.
+        swaps_sides: whether left becomes right when it is aimed at the layout: done before a planned side is met.
     """
 
     name: ClassVar[str]
     targets: ClassVar[tuple[str, ...]] = ("tumour",)
-    needs_tumour: ClassVar[bool] = True  # when aimed at the tumour
+    options: ClassVar[Mapping[str, Any]] = {}
+    needs_tumour: ClassVar[bool] = True
     needs_donor: ClassVar[bool] = False
+    leaves_tumour: ClassVar[bool] = True
+    heeds_wish: ClassVar[bool] = False
+    after_placing: ClassVar[bool] = False
+    swaps_sides: ClassVar[bool] = False
+
+    @property
+    def acts_on(self) -> str:
+        """Its target: that of its field `target`, or the only one there is."""
+        return getattr(self, "target", self.targets[0])
+
+    @property
+    def further_pieces(self) -> int:
+        """How many separate pieces beside the tumour's own it was asked for: the law counts no more than these."""
+        return 0
 
     @classmethod
     def draw(cls, layout: Layout, rng: np.random.Generator, *, target: str = "tumour", donor: Layout | None = None):
-        """The edit with parameters drawn for this layout; nothing is applied yet."""
+        """The edit with parameters drawn for this layout; nothing is applied yet.
+
+        A subclass takes its `options` as further keywords, and `wish` if it heeds one.
+
+        Raises:
+            LayoutError: it cannot be done to this layout, or an option is not lawful.
+        """
         raise NotImplementedError
 
     def run(self, layout: Layout, donor: Layout | None = None) -> Outcome:
@@ -57,9 +99,9 @@ class Edit:
         """Check every parameter against its declared type; raise `LayoutError` naming edit and parameter."""
         for spec in fields(self):
             object.__setattr__(self, spec.name, _checked(self.name, spec, getattr(self, spec.name)))
-        if getattr(self, "target", "tumour") not in self.targets:
+        if self.acts_on not in self.targets:
             raise LayoutError(
-                f"edit {self.name}: target must be one of {', '.join(self.targets)}, found {self.target!r}."
+                f"edit {self.name}: target must be one of {', '.join(self.targets)}, found {self.acts_on!r}."
             )
 
     def _require(self, condition: bool, expected: str):
@@ -71,9 +113,64 @@ EDITS: dict[str, type[Edit]] = {}
 
 
 def register(cls: type[Edit]) -> type[Edit]:
-    """Class decorator that makes an edit known by its `name`."""
+    """Class decorator that makes an edit known by its `name`, also for edits that are no part of this package.
+
+    A class that is defined again (a notebook's cell run twice) takes its own former place.
+
+    Raises:
+        LayoutError: another class has the name, or the class is no edit: the sentence says what is missing.
+
+    Example:
+        >>> @register  # doctest: +SKIP
+        ... @dataclass(frozen=True)
+        ... class Soften(Edit):
+        ...     mm: float
+        ...     name: ClassVar[str] = "soften"
+        ...     options: ClassVar[Mapping[str, Any]] = {"mm": (1.0, 3.0)}
+        ...     @classmethod
+        ...     def draw(cls, layout, rng, *, target="tumour", donor=None, mm=options["mm"]):
+        ...         return cls(mm=uniform(rng, span(cls.name, "mm", mm, 0)))
+        ...     def run(self, layout, donor=None):
+        ...         return Outcome(layout.with_tumour(softened(layout.tumour, self.mm)))
+    """
+    called = getattr(cls, "__qualname__", repr(cls))
+    if problem := _unfit(cls):
+        raise LayoutError(f"{called} cannot be registered as an edit: {problem}.")
+    known = EDITS.get(cls.name, cls)
+    if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+        raise LayoutError(
+            f"{called} cannot be registered as an edit: the name {cls.name!r} is taken by {known.__qualname__} of "
+            f"{known.__module__}; choose another."
+        )
     EDITS[cls.name] = cls
     return cls
+
+
+def _unfit(cls: type) -> str | None:
+    """Why a class is no edit that could be drawn, applied and read back; None where it is one."""
+    if not (isinstance(cls, type) and issubclass(cls, Edit)):
+        return "expected a subclass of Edit"
+    parameters = vars(cls).get("__dataclass_params__")
+    if parameters is None or not parameters.frozen:
+        return "expected a frozen dataclass; put @register above @dataclass(frozen=True)"
+    name = getattr(cls, "name", None)
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        return f"expected a name of lower-case letters, digits and _, found {name!r}"
+    missing = [part for part in ("draw", "run") if _function(cls, part) is _function(Edit, part)]
+    if missing:
+        return f"expected methods draw and run, found no {' and no '.join(missing)}"
+    if not cls.targets or not set(cls.targets) <= set(TARGETS):
+        return f"expected targets out of {', '.join(TARGETS)}, found {cls.targets!r}"
+    if len(cls.targets) > 1 and "target" not in cls.__dataclass_fields__:
+        return f"expected a field target, as it has the targets {', '.join(cls.targets)}"
+    if taken := sorted(set(cls.options) & {*STEP_KEYS, *CHOICE_KEYS, *GIVEN}):
+        return f"the option {taken[0]!r} is a word of policies or the sampler; call it otherwise"
+    return None
+
+
+def _function(cls: type, name: str):
+    method = getattr(cls, name)
+    return getattr(method, "__func__", method)
 
 
 def edit_from_dict(record: dict[str, Any]) -> Edit:
@@ -148,14 +245,18 @@ def choice(name: str, key: str, given, known) -> tuple[str, ...]:
         LayoutError: a name is not one of `known`.
     """
     names = (given,) if isinstance(given, str) else given
-    if not isinstance(names, (tuple, list)) or not names or not all(one in known for one in names):
+    if not isinstance(names, (tuple, list)) or not names or not all(name in known for name in names):
         raise LayoutError(f"edit {name}: {key} must be out of {', '.join(known)}, found {given!r}.")
     return tuple(names)
 
 
 def _checked(name: str, spec, value):
     """`value` as the type the dataclass field declares."""
-    kind = "list" if spec.type == tuple[float, ...] else getattr(spec.type, "__name__", str(spec.type))
+    kind = (
+        "list"
+        if spec.type in (tuple[float, ...], "tuple[float, ...]")
+        else getattr(spec.type, "__name__", str(spec.type))
+    )
     if kind == "str" and isinstance(value, str):
         return value
     if kind == "bool" and isinstance(value, (bool, np.bool_)):

@@ -1,7 +1,8 @@
 """Edits that change whose tumour it is: swap takes a donor's, remove takes it out."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -24,9 +25,10 @@ class Swap(Edit):
     name: ClassVar[str] = "swap"
     needs_tumour: ClassVar[bool] = False
     needs_donor: ClassVar[bool] = True
+    options: ClassVar[Mapping[str, Any]] = {"jitter_mm": 6.0}
 
     @classmethod
-    def draw(cls, layout, rng, *, target="tumour", donor=None, jitter_mm=6.0):
+    def draw(cls, layout, rng, *, target="tumour", donor=None, jitter_mm=options["jitter_mm"]):
         """A place near the donor tumour's own in the standard space at which it fits into this brain.
 
         Random shifts of up to `jitter_mm` are tried first; each that does not fit widens the search.
@@ -49,6 +51,7 @@ class Remove(Edit):
 
     name: ClassVar[str] = "remove"
     needs_tumour: ClassVar[bool] = False
+    leaves_tumour: ClassVar[bool] = False
 
     @classmethod
     def draw(cls, layout, rng, *, target="tumour", donor=None):

@@ -1,7 +1,8 @@
 """The edit that takes out what is apart: a tumour's largest pieces stay."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -18,9 +19,10 @@ class Largest(Edit):
     count: int = 1
 
     name: ClassVar[str] = "largest"
+    options: ClassVar[Mapping[str, Any]] = {"count": 1}
 
     @classmethod
-    def draw(cls, layout, rng, *, target="tumour", donor=None, count=1):
+    def draw(cls, layout, rng, *, target="tumour", donor=None, count=options["count"]):
         """Nothing is drawn: the largest `count` pieces stay."""
         tumour_box(cls.name, layout)
         return cls(count=count)

@@ -1,8 +1,9 @@
 """Edits that move: shift, turn, scale, stretch, mirror; the tumour, or the whole layout."""
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -27,9 +28,10 @@ class Move(Edit):
     mm: tuple
 
     name: ClassVar[str] = "move"
+    options: ClassVar[Mapping[str, Any]] = {"mm": (8.0, 45.0)}
 
     @classmethod
-    def draw(cls, layout, rng, *, target="tumour", donor=None, mm=(8.0, 45.0)):
+    def draw(cls, layout, rng, *, target="tumour", donor=None, mm=options["mm"]):
         """A direction and a distance within `mm` (a range) at which the tumour fits into this brain.
 
         The default range is one that leaves the neighbourhood (the median tumour has a radius of 29 mm) but
@@ -97,6 +99,7 @@ class Rotate(_Linear):
     axis: tuple
 
     name: ClassVar[str] = "rotate"
+    options: ClassVar[Mapping[str, Any]] = {"degrees": None}
 
     @classmethod
     def draw(cls, layout, rng, *, target="tumour", donor=None, degrees=None):
@@ -131,6 +134,7 @@ class Scale(_Linear):
     factor: float
 
     name: ClassVar[str] = "scale"
+    options: ClassVar[Mapping[str, Any]] = {"factor": None}
 
     @classmethod
     def draw(cls, layout, rng, *, target="tumour", donor=None, factor=None):
@@ -166,9 +170,10 @@ class Stretch(_Linear):
     factors: tuple
 
     name: ClassVar[str] = "stretch"
+    options: ClassVar[Mapping[str, Any]] = {"anisotropy": None, "volume": (1.0, 1.0)}
 
     @classmethod
-    def draw(cls, layout, rng, *, target="tumour", donor=None, anisotropy=None, volume=(1.0, 1.0)):
+    def draw(cls, layout, rng, *, target="tumour", donor=None, anisotropy=None, volume=options["volume"]):
         """Three factors whose largest is `anisotropy` (a range) times the smallest, and whose product is `volume`.
 
         Defaults: an anisotropy of 1.1 to 1.6 for a tumour; 1.01 to 1.08 for a layout: the width of heads relative
@@ -205,6 +210,7 @@ class Mirror(Edit):
 
     name: ClassVar[str] = "mirror"
     targets: ClassVar[tuple[str, ...]] = ("layout", "tumour")
+    swaps_sides: ClassVar[bool] = True
 
     @classmethod
     def draw(cls, layout, rng, *, target="layout", donor=None):

@@ -1,7 +1,8 @@
 """The edit that makes a tumour nobody has had: drawn from the learned prior, grown in this brain."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -48,11 +49,18 @@ class New(Edit):
 
     name: ClassVar[str] = "new"
     needs_tumour: ClassVar[bool] = False
+    heeds_wish: ClassVar[bool] = True
+    options: ClassVar[Mapping[str, Any]] = {
+        "whole_ml": None,
+        "irregularity": None,
+        "raggedness": None,
+        "white_matter": (2.0, 8.0),
+    }
 
     @classmethod
     def draw(
         cls, layout, rng, *, target="tumour", donor=None, wish=None,
-        whole_ml=None, irregularity=None, raggedness=None, white_matter=(2.0, 8.0),
+        whole_ml=None, irregularity=None, raggedness=None, white_matter=options["white_matter"],
     ):  # fmt: skip
         """A tumour as real ones are, at a place near the drawn one where it fits into this brain.
 

@@ -3,7 +3,6 @@
 As a file it is `policy_file`'s; what is named ("standard", a path, edits by comma) is found by `presets.policy_of`.
 """
 
-import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,11 +10,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from synth.layout.edits.edit import EDITS, Edit, edit_class, parse_edit
-
-_GIVEN = ("target", "donor", "wish")  # keywords of `draw` that the sampler fills
-STEP_KEYS = ("probability", "any_of")  # of a step in a file
-CHOICE_KEYS = ("edit", "target", "weight")  # of one of its edits; beside them stand the edit's options
+from synth.layout.edits.edit import EDITS, Edit, parse_edit
 
 
 @dataclass(frozen=True)
@@ -122,13 +117,6 @@ def pick(spec: str, weight: float = 1.0, **options) -> Choice:
 def step(*choices: Choice | str, probability: float = 1.0) -> Step:
     """A step of choices, or of edit specs."""
     return Step(tuple(pick(choice) if isinstance(choice, str) else choice for choice in choices), probability)
-
-
-def options_of(name: str) -> dict[str, Any]:
-    """What a policy may set for an edit: its options and their defaults (None: by the layout, see its `draw`)."""
-    parameters = inspect.signature(edit_class(name).draw).parameters.values()
-    keywords = {p.name: p.default for p in parameters if p.kind is p.KEYWORD_ONLY}
-    return {key: default for key, default in keywords.items() if key not in (*_GIVEN, *STEP_KEYS, *CHOICE_KEYS)}
 
 
 def plain(value: Any) -> Any:

@@ -9,7 +9,7 @@
       - {edit: elastic, target: layout, probability: 0.5}
       - mirror:layout                            # short for {edit: mirror, target: layout}
 
-What an edit can be given besides (`mm` above) are the keyword parameters of its `draw`: `options_of` lists them.
+What an edit can be given besides (`mm` above) are its `options`; `EDITS[name].options` has them with their defaults.
 """
 
 from collections.abc import Mapping
@@ -21,8 +21,8 @@ import numpy as np
 
 from synth.disk.settings import is_number, read_settings, short
 from synth.errors import LayoutError, printable
-from synth.layout.edits.edit import EDITS, Edit, parse_edit
-from synth.layout.edits.policy import CHOICE_KEYS, STEP_KEYS, Choice, EditPolicy, Step, options_of, plain
+from synth.layout.edits.edit import CHOICE_KEYS, EDITS, STEP_KEYS, Edit, parse_edit
+from synth.layout.edits.policy import Choice, EditPolicy, Step, plain
 from synth.layout.layout import Layout
 
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -96,7 +96,7 @@ def _choice(record: Any, where: str) -> Choice:
     weight = record.get("weight", 1.0)
     if not is_number(weight) or weight <= 0:
         raise LayoutError(f"{where}: weight must be a number above 0, found {short(weight)}.")
-    known = options_of(cls.name)
+    known = cls.options
     _check_keys(record, (*CHOICE_KEYS, *known), f"{where} ({cls.name})")
     options = {key: _option(f"{where} ({cls.name})", key, record[key], known[key]) for key in known if key in record}
     if options:

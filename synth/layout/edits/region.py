@@ -1,7 +1,8 @@
 """Edits of one region's size: grow and shrink by signed distance, resize to a volume; nesting kept."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -44,8 +45,10 @@ class _Sized(Edit):
 class _ByDistance(_Sized):
     """What growing and shrinking share."""
 
+    options: ClassVar[Mapping[str, Any]] = {"region": None, "mm": (1.0, 4.0)}
+
     @classmethod
-    def draw(cls, layout, rng, *, target="tumour", donor=None, region=None, mm=(1.0, 4.0)):
+    def draw(cls, layout, rng, *, target="tumour", donor=None, region=None, mm=options["mm"]):
         """A region that this tumour has and a distance within the range `mm`.
 
         `region` is one of WT, TC, ET, NCR or a list of some; by default any of them, but a tumour near the law's
@@ -133,9 +136,10 @@ class Resize(_Sized):
     ml: float
 
     name: ClassVar[str] = "resize"
+    options: ClassVar[Mapping[str, Any]] = {"region": None, "ml": None, "factor": (0.6, 1.6)}
 
     @classmethod
-    def draw(cls, layout, rng, *, target="tumour", donor=None, region=None, ml=None, factor=(0.6, 1.6)):
+    def draw(cls, layout, rng, *, target="tumour", donor=None, region=None, ml=None, factor=options["factor"]):
         """A region that this tumour has and its new volume, uniform in the logarithm.
 
         Args:

@@ -1,7 +1,8 @@
 """The edit that makes a tumour multifocal: further lesions in the same brain."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -62,6 +63,15 @@ class Satellites(Edit):
     seed: int
 
     name: ClassVar[str] = "satellites"
+    options: ClassVar[Mapping[str, Any]] = {
+        "count": (1, 3),
+        "ml": (0.3, 8.0),
+        "distance": (4.0, 40.0),
+        "other_side": 0.15,
+        "core": (0.3, 0.8),
+        "necrosis": (0.1, 0.5),
+        "kind": KINDS,
+    }
 
     @classmethod
     def draw(
@@ -71,13 +81,13 @@ class Satellites(Edit):
         *,
         target="tumour",
         donor=None,
-        count=(1, 3),
-        ml=(0.3, 8.0),
-        distance=(4.0, 40.0),
-        other_side=0.15,
-        core=(0.3, 0.8),
-        necrosis=(0.1, 0.5),
-        kind=KINDS,
+        count=options["count"],
+        ml=options["ml"],
+        distance=options["distance"],
+        other_side=options["other_side"],
+        core=options["core"],
+        necrosis=options["necrosis"],
+        kind=options["kind"],
     ):
         """Lesions at places that suit them.
 
@@ -127,6 +137,11 @@ class Satellites(Edit):
         self._require(self.kind in KINDS and len(lengths) == 1, f"{' or '.join(KINDS)} and as many of each number")
         shares = all(0 <= v <= 1 for v in (*self.core, *self.necrosis))
         self._require(shares and all(0 < v <= 1000 for v in self.ml) and self.seed >= 0, "shares, ml and seed >= 0")
+
+    @property
+    def further_pieces(self) -> int:
+        """As many as there are lesions."""
+        return len(self.ml)
 
     def run(self, layout, donor=None):
         """See `Edit.run`."""
