@@ -14,7 +14,8 @@ import numpy as np
 from synth.brats import MODALITIES
 from synth.disk.manifest import read_entries
 from synth.hosts.sources import data_sources, embedded_sources
-from synth.layout.sampling.sampler import LayoutRecipe, LayoutSampler
+from synth.layout.sampling.recipe import LayoutRecipe
+from synth.layout.sampling.sampler import LayoutSampler
 
 RULES = {
     "ET brighter than WM in t1ce": lambda v: v["ET", "t1ce"] > v["WM", "t1ce"],

@@ -18,7 +18,8 @@ from synth.hosts.anatomies import AtlasAnatomies
 from synth.layout.facts import describe
 from synth.layout.plans.plan import level_name
 from synth.layout.sampling.coverage import coverage, survey
-from synth.layout.sampling.sampler import LayoutRecipe, LayoutSampler
+from synth.layout.sampling.recipe import LayoutRecipe
+from synth.layout.sampling.sampler import LayoutSampler
 
 
 def main():

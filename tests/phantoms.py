@@ -10,7 +10,7 @@ from synth.case import Case
 from synth.hosts.sources import Sources
 from synth.layout.atlas import atlas_probabilities
 from synth.layout.layout import Layout
-from synth.layout.sampling.sampler import MemorySource
+from synth.layout.sampling.sources import MemorySource
 from synth.shading import shading_field
 from synth.style.prior import shipped_style_prior
 from synth.style.style import measure_style

@@ -28,7 +28,7 @@ from synth.disk.manifest import MANIFEST, RUN, Manifest, read_entries
 from synth.errors import LayoutError, ModelError, OutputError, SynthError
 from synth.exporters.hdf5 import Hdf5Exporter, open_cases
 from synth.exporters.nifti import NiftiExporter
-from synth.layout.sampling.sampler import LayoutRecipe
+from synth.layout.sampling.recipe import LayoutRecipe
 from synth.models.configs import GeneratorConfig
 from synth.models.networks.generator import build_generator
 from synth.models.weights import save_generator

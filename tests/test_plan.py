@@ -19,7 +19,8 @@ from synth.layout.lobes import LOBES, lobe_index, lobe_of_mni, mni
 from synth.layout.plans.plan import AXES, PLANS, VOLUME_EDGES, Factor, Plan, Wish, balanced, matched
 from synth.layout.plans.plan_file import plan_from, plan_of
 from synth.layout.sampling.coverage import coverage, survey
-from synth.layout.sampling.sampler import LayoutSampler, MemorySource
+from synth.layout.sampling.sampler import LayoutSampler
+from synth.layout.sampling.sources import MemorySource
 
 HEADS = [head_layout(seed=seed, case_id=f"head{seed}") for seed in range(3)]
 HOSTS = [MemorySource(head) for head in HEADS]

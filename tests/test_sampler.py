@@ -15,7 +15,9 @@ from synth.hosts.anatomies import AtlasAnatomies
 from synth.layout.edits import EDITS, Elastic, Mirror, Outcome
 from synth.layout.law import measure, violations
 from synth.layout.layout import Layout
-from synth.layout.sampling.sampler import MAX_REDRAWS, TRIES_PER_PAIR, LayoutRecipe, LayoutSampler, MemorySource
+from synth.layout.sampling.recipe import LayoutRecipe
+from synth.layout.sampling.sampler import MAX_REDRAWS, TRIES_PER_PAIR, LayoutSampler
+from synth.layout.sampling.sources import MemorySource
 
 HEADS = [head_layout(seed=seed, case_id=f"head{seed}") for seed in range(4)]
 HOSTS = [MemorySource(head) for head in HEADS]
@@ -313,7 +315,7 @@ def test_what_edits_break_off_is_taken_out_and_recorded(monkeypatch):
     layout, recipe = sampler.draw(0)
     assert [edit["name"] for edit in recipe.edits] == ["mirror", "largest"]
     assert (measure(layout).pieces, recipe.redraws) == (1, ())
-    monkeypatch.setattr("synth.layout.sampling.sampler.MAX_BROKEN", 0.0)
+    monkeypatch.setattr("synth.layout.sampling.attempt.MAX_BROKEN", 0.0)
     with pytest.raises(LayoutError, match="times the tumour has pieces"):
         sampler.draw(0)
 

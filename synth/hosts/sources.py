@@ -13,7 +13,7 @@ from synth.datasets.layout_files import folder_sources, list_layouts, load_style
 from synth.errors import LayoutError, SynthError
 from synth.hosts.anatomies import AtlasAnatomies
 from synth.hosts.extract import extract_layouts
-from synth.layout.sampling.sampler import LayoutSource
+from synth.layout.sampling.sources import LayoutSource
 from synth.style.prior import StylePrior, shipped_style_prior
 from synth.style.style import Style
 

@@ -28,7 +28,8 @@ from synth.layout.edits.presets import is_preset, policy_of
 from synth.layout.layout import Layout
 from synth.layout.plans.plan import Plan
 from synth.layout.sampling.coverage import Coverage, coverage, survey
-from synth.layout.sampling.sampler import LayoutRecipe, LayoutSampler, attempt_branch
+from synth.layout.sampling.recipe import LayoutRecipe
+from synth.layout.sampling.sampler import LayoutSampler, attempt_branch
 from synth.models.cards import model_hash, read_card
 from synth.runs.folder import COVERAGE, RECIPES, SHEET, Quarantine, claim, scores_note
 from synth.runs.gate import Gate, GateReport, painted

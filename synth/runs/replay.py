@@ -20,7 +20,8 @@ from synth.exporters import open_exporter
 from synth.exporters.nifti import nifti_bytes
 from synth.hosts.inputs import Input, extracted, find_inputs
 from synth.hosts.sources import Sources, data_sources, embedded_sources
-from synth.layout.sampling.sampler import LayoutRecipe, LayoutSampler
+from synth.layout.sampling.recipe import LayoutRecipe
+from synth.layout.sampling.sampler import LayoutSampler
 from synth.models.cards import model_hash, read_card
 from synth.runs.comparison import Replayed, compared, recorded_or_own
 from synth.runs.generate import GenerateConfig, Generation, SampleRecipe

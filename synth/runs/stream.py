@@ -21,7 +21,8 @@ from synth.errors import SynthError
 from synth.hosts.plans import read_plan
 from synth.hosts.sources import Sources, data_sources, embedded_sources
 from synth.layout.layout import Layout, bounding_box
-from synth.layout.sampling.sampler import LayoutRecipe, LayoutSampler
+from synth.layout.sampling.recipe import LayoutRecipe
+from synth.layout.sampling.sampler import LayoutSampler
 from synth.runs.generate import GenerateConfig, Generation
 
 if TYPE_CHECKING:

@@ -1,0 +1,50 @@
+"""The recipe of a layout: how one sample was made, as it stands in manifests."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from synth.errors import LayoutError
+from synth.layout.edits import edit_from_dict
+
+
+@dataclass(frozen=True)
+class LayoutRecipe:
+    """How one layout was made; JSON-able, and enough to make it again.
+
+    Attributes:
+        index: which sample.
+        seed: of the run.
+        host: id of the source of the brain.
+        donor: id of the source of the tumour, or None where no edit used one.
+        edits: what was done, in order, as `Edit.to_dict`.
+        redraws: for each attempt before this one, why its layout was unlawful.
+        plan: what a plan wished for, as `plan.Wish.to_dict`, or None.
+    """
+
+    index: int
+    seed: int
+    host: str
+    donor: str | None
+    edits: tuple[dict[str, Any], ...]
+    redraws: tuple[str, ...] = ()
+    plan: dict[str, Any] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """A JSON-able dict; `from_dict` reads it back. There is no `plan` in it where there was none."""
+        out = {**asdict(self), "edits": [dict(edit) for edit in self.edits], "redraws": list(self.redraws)}
+        return out if self.plan else {key: value for key, value in out.items() if key != "plan"}
+
+    @classmethod
+    def from_dict(cls, record: dict[str, Any]) -> "LayoutRecipe":
+        """The recipe of a dict made by `to_dict`.
+
+        Raises:
+            LayoutError: an entry is missing, or an edit is unknown or has unlawful parameters.
+        """
+        needed = [name for name in cls.__dataclass_fields__ if name != "plan"]
+        missing = sorted(set(needed) - set(record))
+        if missing:
+            raise LayoutError(f"recipe: expected the entries {', '.join(needed)}, missing {missing}.")
+        edits = tuple(edit_from_dict(edit).to_dict() for edit in record["edits"])
+        given = {**{name: record[name] for name in needed}, "plan": record.get("plan")}
+        return cls(**{**given, "edits": edits, "redraws": tuple(record["redraws"])})

@@ -1,0 +1,63 @@
+"""Where a sampler's layouts come from: anything with an id that loads a layout when asked."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from synth.errors import LayoutError
+from synth.layout.layout import Layout
+
+
+class LayoutSource(Protocol):
+    """Where a layout comes from: an id, and the layout when it is asked for."""
+
+    id: str
+
+    def load(self) -> Layout:
+        """The layout; loading twice gives the same one."""
+
+
+@dataclass(frozen=True)
+class MemorySource:
+    """A layout that is in memory already."""
+
+    layout: Layout
+
+    @property
+    def id(self) -> str:
+        """The layout's id."""
+        return self.layout.id
+
+    def load(self) -> Layout:
+        """The layout."""
+        return self.layout
+
+
+def finder(hosts: Sequence[LayoutSource]) -> Callable[[str], LayoutSource]:
+    """The function that finds a source by its id: the hosts' own `find`, where they are made lazily.
+
+    Raises:
+        LayoutError: two sources have one id.
+    """
+    if own := getattr(hosts, "find", None):
+        return own
+    by_id = {}
+    for source in hosts:
+        if source.id in by_id:
+            raise LayoutError(f"two host layouts have the id {source.id!r}; ids must be unique.")
+        by_id[source.id] = source
+
+    def find(source_id: str) -> LayoutSource:
+        if source_id not in by_id:
+            raise LayoutError(f"the layout {source_id!r} is not among the {len(by_id)} sources; give the same data.")
+        return by_id[source_id]
+
+    return find
+
+
+def in_rows(layout: Layout) -> Layout:
+    """The same layout in C order: NIfTI files are read in Fortran order, which the edits' crops are slow in."""
+    maps = [np.ascontiguousarray(array) for array in (layout.tissue, layout.tumour)]
+    return Layout(*maps, layout.affine, layout.id)
