@@ -56,7 +56,7 @@ def test_a_sample_depends_on_seed_and_index_alone():
 
 def test_a_sample_draws_from_its_spawned_seed_sequence():
     recipe = LayoutSampler(HOSTS, "none", seed=9).draw(3)[1]
-    rng = np.random.default_rng(np.random.SeedSequence(9, spawn_key=(3,)))
+    rng = np.random.default_rng(np.random.SeedSequence(9, spawn_key=(3,)))  # not `sample_rng`: this is the promise
     assert recipe.host == HOSTS[rng.integers(4)].id
 
 

@@ -18,6 +18,7 @@ from synth.layout.layout import Layout
 from synth.layout.priors.anatomy import LATTICE, Draw, refined, shipped_prior
 from synth.layout.space import MIDLINE
 from synth.layout.warp import MIN_JACOBIAN, SplineField, Warp, checked
+from synth.randomness import AnatomyBranch, anatomy_seed
 
 CENTRE = np.array([MIDLINE, 120.0, 75.0])  # voxels: the affine's fixed point
 FINE = LATTICE.finer()
@@ -72,7 +73,7 @@ class Anatomy:
 
     def warp(self) -> Warp:
         """The deformation of the atlas."""
-        rng = np.random.default_rng((self.seed, 0))
+        rng = np.random.default_rng(anatomy_seed(self.seed, AnatomyBranch.DEFORMATION))
         prior = shipped_prior()
         controls = refined(prior.controls(self.shape, self.rest * rng.standard_normal((*LATTICE.shape, 3))))
         controls += self.fine_mm * _fine(rng)
@@ -82,13 +83,15 @@ class Anatomy:
     def _weights(self, atlas: SoftAtlas) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Log weights and rim at each voxel of the atlas's box."""
         shape = atlas.csf.shape
-        csf, white, rim = smooth_fields(atlas.half_shape, SMOOTH_MM / 2, (self.seed, 1), 3)
+        csf, white, rim = smooth_fields(
+            atlas.half_shape, SMOOTH_MM / 2, anatomy_seed(self.seed, AnatomyBranch.WEIGHTS), 3
+        )
         csf = self.csf + self.uneven * csf
         white = self.white + 0.35 * self.uneven * white
         rim = np.clip(self.rim_mm + 0.8 * rim, 0, RIM_MM)
         csf, white, rim = (_doubled(part, shape) for part in (csf, white, rim))
         if self.folds:
-            pattern = smooth_fields(shape, FOLD_MM, (self.seed, 2), 1)[0]
+            pattern = smooth_fields(shape, FOLD_MM, anatomy_seed(self.seed, AnatomyBranch.FOLDS), 1)[0]
             height = np.abs(pattern).reshape(-1)[atlas.foot]  # 0 along sulci, above 1 on crowns of gyri
             csf.reshape(-1)[atlas.band] += self.folds * SULCUS * (np.maximum(1 - height / 0.35, 0) - 0.14)
             white.reshape(-1)[atlas.band] += self.folds * CROWN * (np.minimum(height, 2) - 0.8)

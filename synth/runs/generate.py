@@ -29,14 +29,13 @@ from synth.layout.layout import Layout
 from synth.layout.plans.plan import Plan
 from synth.layout.sampling.coverage import Coverage, coverage, survey
 from synth.layout.sampling.recipe import LayoutRecipe
-from synth.layout.sampling.sampler import LayoutSampler, attempt_branch
+from synth.layout.sampling.sampler import LayoutSampler
 from synth.models.cards import model_hash, read_card
+from synth.randomness import Branch, sample_rng
 from synth.runs.folder import COVERAGE, RECIPES, SHEET, Quarantine, claim, scores_note
 from synth.runs.gate import Gate, GateReport, painted
 from synth.show.contact_sheet import ContactSheet
 from synth.style.style import Style
-
-_DRAWS = {"noise": 1, "style": 2}  # branches of a sample's seed sequence; the layout has the trunk
 
 
 @dataclass(frozen=True)
@@ -153,13 +152,16 @@ class Generation:
     def draw(self, index: int, attempt: int = 0) -> tuple[Layout, SampleRecipe]:
         """Layout and recipe of a sample, or of a further attempt at it; no network is needed."""
         layout, recipe = self.sampler.draw(index, attempt=attempt)
-        style = self.sources.style(self.style_kind, recipe.host, self._rng(index, attempt, "style"))
+        style = self.sources.style(
+            self.style_kind, recipe.host, sample_rng(self.config.seed, index, Branch.STYLE, attempt=attempt)
+        )
         return layout, SampleRecipe(recipe, self.style_kind, style, attempt)
 
     def paint(self, layout: Layout, recipe: SampleRecipe) -> Case:
         """The case of a drawn sample: int16 intensities on the style's scanner scale, 0 outside the brain."""
         index = recipe.layout.index
-        noise = self._rng(index, recipe.attempt, "noise").integers(2**31 - 1, size=2)
+        rng = sample_rng(self.config.seed, index, Branch.NOISE, attempt=recipe.attempt)
+        noise = rng.integers(2**31 - 1, size=2)
         image = self.painter(layout, recipe.style, tuple(int(v) for v in noise))
         meta = {**recipe.to_dict(), "id": self._naming.case_pattern.format(index)}
         return to_case(meta["id"], layout, image, recipe.style, meta)
@@ -177,10 +179,6 @@ class Generation:
 
             self._painter, _ = load_generator(self.model)
         return self._painter
-
-    def _rng(self, index: int, attempt: int, branch: str) -> np.random.Generator:
-        key = (index, *attempt_branch(attempt), _DRAWS[branch])
-        return np.random.default_rng(np.random.SeedSequence(self.config.seed, spawn_key=key))
 
 
 def to_case(case_id: str, layout: Layout, image: np.ndarray, style: Style, meta: dict | None = None) -> Case:

@@ -23,13 +23,13 @@ from synth.hosts.sources import Sources, data_sources, embedded_sources
 from synth.layout.layout import Layout, bounding_box
 from synth.layout.sampling.recipe import LayoutRecipe
 from synth.layout.sampling.sampler import LayoutSampler
+from synth.randomness import Branch, sample_rng
 from synth.runs.generate import GenerateConfig, Generation
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 NORMALISATIONS = ("zscore", None)
-_PATCHES = 16  # branch of a sample's seed sequence that places its patches
 
 
 def layouts(
@@ -288,8 +288,7 @@ class _Volume:
 
     def next_patch(self) -> tuple[np.ndarray, np.ndarray]:
         """The next of this volume's patches, each placed by its number alone."""
-        key = (self.index, _PATCHES, self.given)
-        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))
+        rng = sample_rng(self.seed, self.index, Branch.PATCHES, self.given)
         self.given += 1
         wanted = self.labels > 0 if rng.random() < self.cut.tumour_share and self.labels.any() else None
         found = np.flatnonzero(self.images[..., 0] if wanted is None else wanted)

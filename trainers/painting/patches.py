@@ -1,8 +1,8 @@
 """Training data: cases prepared once into memory-mapped arrays, patches drawn by step number.
 
 `prepare_cases` finds layout and style of every case and keeps its brain box uncompressed on disk, so that memory is
-flat however many cases there are and a patch costs milliseconds. Step k draws everything from
-`SeedSequence(seed, spawn_key=(k,))`: a resumed run sees the same patches.
+flat however many cases there are and a patch costs milliseconds. Each slot of a step draws everything from
+`randomness.step_rng`: a resumed run sees the same patches.
 """
 
 import json
@@ -20,6 +20,7 @@ from synth.hosts.extract import source_signature
 from synth.layout.layout import Layout
 from synth.layout.tissue import extract_layout
 from synth.models.painter import box_coordinates, style_tensors
+from synth.randomness import step_rng
 from synth.style.style import Style, measure_style
 from synth.trainers.augment import AugmentConfig, draw_augmentation, warp_patch
 
@@ -116,7 +117,7 @@ class PatchConfig:
 
 def draw_patch(cases, step: int, slot: int, seed: int, patch: PatchConfig, augment: AugmentConfig) -> dict:
     """Patch `slot` of step `step`: images, classes, coordinates, style tensors, noise seed, `exact` (not warped)."""
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(step, slot)))
+    rng = step_rng(seed, step, slot)
     case = cases[rng.integers(len(cases))]
     augmentation = draw_augmentation(augment, rng)
     centre = patch_centre(case.classes, 3, patch.tumour_share, rng)

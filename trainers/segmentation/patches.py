@@ -1,7 +1,7 @@
 """Annotated scans prepared for a segmenter, and the patches it is trained on, drawn by step number.
 
 As in `data`: each case's brain box lies uncompressed on the disk and is memory-mapped, and slot j of step k draws
-everything from `SeedSequence(seed, spawn_key=(k, j))`, so that a resumed run sees the same patches.
+everything from `randomness.step_rng`, so that a resumed run sees the same patches.
 """
 
 import hashlib
@@ -18,6 +18,7 @@ from synth.case import Case, zscored
 from synth.disk.files import atomic_folder
 from synth.errors import DataError
 from synth.layout.layout import bounding_box
+from synth.randomness import step_rng
 from synth.trainers.augment import SegmentationAugment
 from synth.trainers.painting.patches import PatchConfig, crop, patch_centre, patch_start
 
@@ -111,7 +112,7 @@ def draw_labelled_patch(
     mix: Mix, step: int, slot: int, seed: int, patch: PatchConfig, augment: SegmentationAugment
 ) -> dict[str, np.ndarray]:
     """Patch `slot` of step `step`: images (s, s, s, 4) float32 and labels (s, s, s) uint8 class indices."""
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(step, slot)))
+    rng = step_rng(seed, step, slot)
     shares = np.asarray(mix.shares, float)
     pool = mix.pools[rng.choice(len(shares), p=shares / shares.sum())]
     cases = pool.at(step)

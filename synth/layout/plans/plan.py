@@ -28,6 +28,7 @@ from synth.errors import LayoutError
 from synth.layout.facts import SIDES, TumourFacts
 from synth.layout.law import MIN_VOLUME_ML
 from synth.layout.lobes import LOBES
+from synth.randomness import plan_rng
 
 AXES = ("volume_ml", "side", "lobe", "enhancement", "focality")
 LEVELS = {
@@ -39,7 +40,6 @@ LEVELS = {
 VOLUME_EDGES = (10.0, 50.0, 100.0, 150.0, 220.0)  # near the quartiles of real maps: 54, 97, 144; p2 and p97
 MATCH_EDGES = (MIN_VOLUME_ML, 20.0, 50.0, 80.0, 110.0, 150.0, 200.0, 260.0)  # from the smallest to the largest
 MAX_BLOCK = 10_000  # samples after which counts are exact; more says nothing at a usual number of samples
-_PLAN_BRANCH = 3  # of a run's seeds: a sample's layout, noise and style have other ones, see `generate`
 
 Level = str | tuple[float, float]  # of the volume: from, to (without) ml
 
@@ -261,7 +261,7 @@ def _block(weights: tuple[int, ...], seed: int, number: int, block: int) -> tupl
     a place is tight when just as many samples must come before it as there are places.
     """
     total = sum(weights)
-    rng = np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(block, number, _PLAN_BRANCH)))
+    rng = plan_rng(seed, block, number)
     shares = np.array(weights)
     due = np.arange(1, total + 1)[:, None] * shares // total  # (T, levels): how many must have come by each place
     slack = np.arange(1, total + 1) - due.sum(1)

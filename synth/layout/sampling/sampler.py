@@ -5,8 +5,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 
-import numpy as np
-
 from synth.errors import LayoutError
 from synth.layout.edits import edit_from_dict
 from synth.layout.edits.policy import EditPolicy, Step
@@ -18,19 +16,19 @@ from synth.layout.plans.plan_file import plan_of
 from synth.layout.sampling.attempt import Attempt, draw_edit
 from synth.layout.sampling.recipe import LayoutRecipe
 from synth.layout.sampling.sources import LayoutSource, finder, in_rows
+from synth.randomness import sample_rng
 
 MAX_REDRAWS = 24
 MAX_PLANNED_REDRAWS = 96  # a plan asks for rare tumours too: 200 ml in the depth takes ten tries, and all must come
 TRIES_PER_PAIR = 4  # hard hosts and donors get several chances, else easy ones would crowd them out
 _PIECES = "pieces, more than"
-_ATTEMPTS = 17  # branch of a sample's seed sequence; 1 to 16 are taken (`generate`, `plan`, `streaming`)
 _CACHED_LAYOUTS = 6  # 18 MB each at full size: memory stays flat however many hosts there are
 
 
 class LayoutSampler:
     """Draws lawful layouts, each addressed by its index alone.
 
-    Sample k draws everything from `SeedSequence(seed, spawn_key=(k,))`: in whatever order samples are drawn, by
+    Sample k draws everything from `randomness.sample_rng(seed, k)`: in whatever order samples are drawn, by
     however many workers, sample k is the same.
 
     Args:
@@ -85,8 +83,7 @@ class LayoutSampler:
         """
         if index < 0:
             raise LayoutError(f"a sample's index must be at least 0, found {index}.")
-        key = (int(index), *attempt_branch(attempt))
-        rng = np.random.default_rng(np.random.SeedSequence(self.seed, spawn_key=key))
+        rng = sample_rng(self.seed, index, attempt=attempt)
         wish = self.plan.wish(self.seed, index) if self.plan else None
         redraws, given, most = [], host, MAX_PLANNED_REDRAWS if wish else MAX_REDRAWS
         while len(redraws) <= most:
@@ -176,11 +173,6 @@ class LayoutSampler:
             if donor != host and 0 < self._facts(donor).volume_ml < 0.9 * MAX_BRAIN_SHARE * self._facts(host).brain_ml:
                 return donor
         return None
-
-
-def attempt_branch(attempt: int) -> tuple[int, ...]:
-    """Where a sample's draws go on in its seed sequence: in the trunk at first, later attempts have their branches."""
-    return (_ATTEMPTS, attempt) if attempt else ()
 
 
 def _swaps_sides(step: Step) -> bool:
