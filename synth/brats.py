@@ -38,7 +38,9 @@ class Tumour(IntEnum):
     ET = 3  # enhancing tumour
 
 
-CLASSES = ("CSF", "GM", "WM", "NCR", "ED", "ET")  # the rows of a Style and the one-hot channels of a layout
+TISSUES = ("CSF", "GM", "WM")  # classes 1 to 3 of a layout, as in `Tissue`
+TUMOUR_PARTS = ("NCR", "ED", "ET")  # classes 4 to 6: those of `Tumour` after the tissues
+CLASSES = (*TISSUES, *TUMOUR_PARTS)  # the rows of a Style and the one-hot channels of a layout
 
 REGIONS = {
     "WT": (Tumour.NCR, Tumour.ED, Tumour.ET),
@@ -79,7 +81,7 @@ class Naming:
     def from_disk(self, values: np.ndarray) -> np.ndarray:
         """This convention's label values to class indices 0..3, uint8; the values must be legal."""
         table = np.zeros(max(self.label_values) + 1, np.uint8)
-        table[list(self.label_values)] = np.arange(4, dtype=np.uint8)
+        table[list(self.label_values)] = np.arange(len(Tumour), dtype=np.uint8)
         return table[values.astype(np.intp)]
 
 

@@ -9,7 +9,7 @@ import nilearn
 import numpy as np
 from scipy.ndimage import affine_transform, binary_opening, distance_transform_edt, gaussian_filter, map_coordinates
 
-from synth.brats import AFFINE, GRID, Tissue
+from synth.brats import AFFINE, GRID, TISSUES, Tissue
 from synth.layout.space import MIDLINE, Box, box_of, near, spacing, ventricles, widened
 
 RIM_MM = 3.5  # CSF is added around the atlas's brain, which is stripped closer than scans are, up to this
@@ -42,7 +42,7 @@ def atlas_probabilities() -> np.ndarray:
     maps = [_load(folder / f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz") for name in ("t1", "gm", "wm")]
     t1, gm, wm = maps
     csf = np.clip((t1 > 0) - gm / 255 - wm / 255, 0, 1)
-    out = np.empty((*GRID, 3), np.float32)
+    out = np.empty((*GRID, len(TISSUES)), np.float32)
     for index, source in enumerate((csf, gm / 255, wm / 255)):
         affine_transform(source.astype(np.float32), BRATS_TO_ICBM, output=out[..., index], output_shape=GRID, order=1)
     out.flags.writeable = False
@@ -102,7 +102,7 @@ def soft_atlas() -> SoftAtlas:
     probabilities = atlas_probabilities()
     brain = gaussian_filter(probabilities.sum(-1), 1.2) > 0.5  # the atlas's own edge is frayed at the base
     box = widened(box_of(brain), RIM_MM + 1, spacing(AFFINE), brain.shape)
-    csf, grey, white = (probabilities[box][..., k] for k in range(3))
+    csf, grey, white = (probabilities[box][..., k] for k in range(len(TISSUES)))
     small = np.float32(1 / 512)
     ratios = (csf + small) / (np.maximum(grey, white) + small), (white + small) / (grey + small)
     soft, pale = (np.rint(np.log(ratio) * 256).astype(np.float32) / 256 for ratio in ratios)

@@ -135,7 +135,7 @@ def _volumes(labels: np.ndarray, zooms) -> dict[str, float]:
     """Volumes in ml, cleaned of binary dust: counts times a voxel's volume."""
     counts = np.bincount(labels.ravel(), minlength=len(Tumour))
     voxel = float(np.prod(zooms)) / 1000
-    out = {name: float(counts[label]) for name, label in (("NCR", 1), ("ED", 2), ("ET", 3))}
+    out = {name: float(counts[label]) for name, label in Tumour.__members__.items() if label}
     out |= {name: float(counts[list(REGIONS[name])].sum()) for name in ("TC", "WT")}
     return {name: round(count * voxel, 4) for name, count in out.items()}
 

@@ -217,11 +217,11 @@ def solve(doors: list[np.ndarray], size, source: np.ndarray, yielding: np.ndarra
     total, rows, columns, values = yielding[inside].astype(float), [], [], []
     for axis, door in enumerate(doors):
         open_ = door > 0
-        one, two = number[_low(axis)][open_], number[_high(axis)][open_]
+        low, high = number[_low(axis)][open_], number[_high(axis)][open_]
         weight = door[open_] / float(size[axis]) ** 2
-        total += np.bincount(one, weight, count) + np.bincount(two, weight, count)
-        rows += [one, two]
-        columns += [two, one]
+        total += np.bincount(low, weight, count) + np.bincount(high, weight, count)
+        rows += [low, high]
+        columns += [high, low]
         values += [-weight, -weight]
     scale = 1 / np.sqrt(total)
     rows, columns, values = (np.concatenate(parts) for parts in (rows, columns, values))
@@ -233,7 +233,7 @@ def solve(doors: list[np.ndarray], size, source: np.ndarray, yielding: np.ndarra
 
 def _conjugate_gradients(matrix, right: np.ndarray) -> np.ndarray:
     """The solution of `(1 + matrix) x = right`."""
-    found, rest, way = np.zeros_like(right), right.copy(), right.copy()
+    solution, rest, way = np.zeros_like(right), right.copy(), right.copy()
     size = _dot(rest, rest)
     for _ in range(STEPS):
         if size == 0:
@@ -241,12 +241,12 @@ def _conjugate_gradients(matrix, right: np.ndarray) -> np.ndarray:
         there = matrix @ way
         there += way
         length = size / _dot(way, there)
-        found += length * way
+        solution += length * way
         rest -= length * there
         size, before = _dot(rest, rest), size
         way *= size / before
         way += rest
-    return found
+    return solution
 
 
 def _dot(a: np.ndarray, b: np.ndarray) -> float:

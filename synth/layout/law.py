@@ -147,30 +147,30 @@ def violations(
         []
     """
     facts = measure(layout)
-    found = []
+    breaches = []
     if facts.faces > _most(MAX_FACES, reference, "faces"):
-        found.append(f"the brain is cut by the grid's edge in {facts.faces} voxels, more than {MAX_FACES}")
+        breaches.append(f"the brain is cut by the grid's edge in {facts.faces} voxels, more than {MAX_FACES}")
     # a voxel of the host's own holes may become two where a brain is enlarged
     if facts.holes > (most := MAX_HOLES + (2 * reference.holes if reference else 0)):
-        found.append(f"{facts.holes} voxels inside the brain have no tissue, more than {most}")
+        breaches.append(f"{facts.holes} voxels inside the brain have no tissue, more than {most}")
     if not facts.pieces:
-        return [*found, "no tumour is left"] if tumour_expected else found
+        return [*breaches, "no tumour is left"] if tumour_expected else breaches
     least = _least(MIN_VOLUME_ML, reference, "volume_ml")
     if facts.volume_ml < least:
-        found.append(f"the tumour has {facts.volume_ml:.1f} ml, less than {least:.1f} ml")
+        breaches.append(f"the tumour has {facts.volume_ml:.1f} ml, less than {least:.1f} ml")
     if lost > MAX_LOST:
-        found.append(f"{lost:.0%} of the tumour was cut off in placing it, more than {MAX_LOST:.0%}")
+        breaches.append(f"{lost:.0%} of the tumour was cut off in placing it, more than {MAX_LOST:.0%}")
     for name, limit, sentence in _UPPER:
         value, limit = getattr(facts, name), _most(limit, reference, name)
         if value > limit:
-            found.append(f"{value:.1%} {sentence}, more than {limit:.1%}")
+            breaches.append(f"{value:.1%} {sentence}, more than {limit:.1%}")
     least = _least(MIN_LARGEST_OF_MANY if satellites else MIN_LARGEST_SHARE, reference, "largest_share")
     if facts.largest_share < least:
-        found.append(f"only {facts.largest_share:.0%} of the tumour is in one piece, less than {least:.0%}")
+        breaches.append(f"only {facts.largest_share:.0%} of the tumour is in one piece, less than {least:.0%}")
     most = most_pieces(reference, satellites)
     if facts.pieces > most:
-        found.append(f"the tumour has {facts.pieces} pieces, more than {most}")
-    return found
+        breaches.append(f"the tumour has {facts.pieces} pieces, more than {most}")
+    return breaches
 
 
 def most_pieces(reference: LayoutFacts | None, satellites: int = 0) -> int:

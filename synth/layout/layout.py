@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from synth.brats import Tissue, Tumour
+from synth.brats import CLASSES, TISSUES, Tissue, Tumour
 from synth.errors import LayoutError
 
 
@@ -62,12 +62,12 @@ class Layout:
     @property
     def classes(self) -> np.ndarray:
         """(X, Y, Z) uint8: 0 outside, 1..3 CSF, GM, WM, 4..6 NCR, ED, ET; the order of `brats.CLASSES` plus one."""
-        return np.where(self.tumour > 0, self.tumour + 3, self.tissue).astype(np.uint8)
+        return np.where(self.tumour > 0, self.tumour + len(TISSUES), self.tissue).astype(np.uint8)
 
     def volumes_ml(self) -> dict[str, float]:
         """Volume in ml of each tissue (without the tumour's part), each tumour class, and WT."""
         voxel = abs(np.linalg.det(self.affine[:3, :3])) / 1000
-        counts = np.bincount(self.classes.ravel(), minlength=7) * voxel
+        counts = np.bincount(self.classes.ravel(), minlength=1 + len(CLASSES)) * voxel
         names = ("CSF", "GM", "WM", "NCR", "ED", "ET")
         out = {name: float(counts[i + 1]) for i, name in enumerate(names)}
         out["WT"] = out["NCR"] + out["ED"] + out["ET"]

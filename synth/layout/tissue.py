@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from synth.brats import MODALITIES
+from synth.brats import MODALITIES, TISSUES
 from synth.case import Case
 from synth.errors import LayoutError
 from synth.layout.atlas import atlas_probabilities
@@ -20,7 +20,7 @@ from synth.layout.space import MIDLINE
 from synth.shading import fit_shading, grid_coordinates, shading_field, shading_terms
 
 CHANNELS = tuple(MODALITIES.index(name) for name in ("t1", "t2", "flair"))
-T1, T2, FLAIR = range(3)  # positions in CHANNELS
+T1, T2, FLAIR = range(len(CHANNELS))  # positions in CHANNELS
 FRACTIONS = ((0.13, 0.25), (0.38, 0.52), (0.29, 0.40))  # CSF, GM, WM of a skull-stripped adult brain, generously
 MINIMUM_HEALTHY = 27_000  # voxels; fewer, and three tissues cannot be told apart
 
@@ -81,11 +81,11 @@ def _prior(case: Case, box, config: TissueConfig) -> np.ndarray:
             f"{case.id}: tissue is found on the BraTS grid {atlas.shape[:3]}; this scan is {case.images.shape[:3]}. "
             "Bring it to the BraTS grid first."
         )
-    prior = np.stack([gaussian_filter(atlas[box][..., k], config.prior_sigma) for k in range(3)], -1)
+    prior = np.stack([gaussian_filter(atlas[box][..., k], config.prior_sigma) for k in range(len(TISSUES))], -1)
     total = prior.sum(-1, keepdims=True)
     rim = np.array([0.55, 0.4, 0.05], np.float32)  # brain beyond the atlas brain: sulcal CSF or cortex
     prior = np.where(total > 0.02, prior / np.maximum(total, 1e-6), rim)
-    return ((1 - 3 * config.prior_floor) * prior + config.prior_floor).astype(np.float32)
+    return ((1 - len(TISSUES) * config.prior_floor) * prior + config.prior_floor).astype(np.float32)
 
 
 @dataclass
@@ -110,16 +110,16 @@ def _fit(images, prior, known, shape, box, config: TissueConfig) -> _Mixture:
     log_values = np.log(np.maximum(values, 0.02))
     low, high = np.percentile(values, [0.5, 99.5], axis=0)
     outlier = np.log(config.outlier_fraction) - np.log(high - low).sum()
-    corrected, shading = values, np.zeros((3, terms.shape[1]))
-    bias = np.zeros(3)
+    corrected, shading = values, np.zeros((len(CHANNELS), terms.shape[1]))
+    bias = np.zeros(len(TISSUES))
     weight = _seeds(values, expected)
     for iteration in range(config.iterations):
         mean = weight.T @ corrected / weight.sum(0)[:, None]
-        covariance = np.stack([_covariance(corrected - mean[k], weight[:, k]) for k in range(3)])
+        covariance = np.stack([_covariance(corrected - mean[k], weight[:, k]) for k in range(len(TISSUES))])
         _keep_csf_fluid(mean)
         log = _log_likelihood(corrected, mean, covariance) + np.log(expected) + bias
         log = np.concatenate([log, np.full((len(log), 1), outlier)], 1)
-        weight = _softmax(log)[:, :3]
+        weight = _softmax(log)[:, : len(TISSUES)]
         fraction = weight.sum(0) / weight.sum()
         bias = np.clip(bias + 0.5 * np.log(np.clip(fraction, *np.transpose(FRACTIONS)) / fraction), -2, 2)
         if iteration % 5 == 4 and iteration < config.iterations - 5:
@@ -165,7 +165,7 @@ def _log_likelihood(values, mean, covariance) -> np.ndarray:
     fluid[:, T2] = np.minimum(values[:, T2], mean[0, T2])
     fluid[:, FLAIR] = np.maximum(values[:, FLAIR], mean[0, FLAIR])
     sides = (fluid, values, values)
-    return np.stack([_log_gauss(sides[k], mean[k], covariance[k]) for k in range(3)], 1)
+    return np.stack([_log_gauss(sides[k], mean[k], covariance[k]) for k in range(len(TISSUES))], 1)
 
 
 def _softmax(log) -> np.ndarray:
@@ -176,14 +176,14 @@ def _softmax(log) -> np.ndarray:
 def _posterior(images, prior, known, mixture: _Mixture, shape, box, config: TissueConfig) -> np.ndarray:
     """(x, y, z, 3) tissue probabilities; 0 where `known` is false, less than 1 in sum where no tissue fits."""
     values = images / mixture.scale.astype(np.float32)
-    for channel in range(3):
+    for channel in range(len(CHANNELS)):
         values[..., channel] /= shading_field(mixture.shading[channel], shape, box)
     values = values[known]
     weight = np.maximum(gaussian_filter(known.astype(np.float32), config.smoothing), 1e-3)[known]
-    log = np.full((len(values), 4), np.float32(mixture.outlier))
+    log = np.full((len(values), len(TISSUES) + 1), np.float32(mixture.outlier))
     # far outliers (vessels, haemorrhage) must not drag their neighbours along: the floor
     likelihood = np.maximum(_log_likelihood(values, mixture.mean, mixture.covariance), -25)
-    for k in range(3):
+    for k in range(len(TISSUES)):
         volume = np.zeros(known.shape, np.float32)
         volume[known] = likelihood[:, k]
         log[:, k] = (
@@ -191,8 +191,8 @@ def _posterior(images, prior, known, mixture: _Mixture, shape, box, config: Tiss
             + np.log(prior[known][:, k])
             + np.float32(mixture.bias[k])
         )
-    out = np.zeros((*known.shape, 3), np.float32)
-    out[known] = _softmax(log)[:, :3]
+    out = np.zeros((*known.shape, len(TISSUES)), np.float32)
+    out[known] = _softmax(log)[:, : len(TISSUES)]
     return out
 
 
@@ -208,7 +208,9 @@ def _complete(posterior, prior, known, brain, box, config: TissueConfig) -> np.n
     gap = brain & ~known
     if gap.any():
         around = bounding_box(gap, int(3 * config.fill_sigma))
-        near = np.stack([gaussian_filter(posterior[around][..., k], config.fill_sigma) for k in range(3)], -1)
+        near = np.stack(
+            [gaussian_filter(posterior[around][..., k], config.fill_sigma) for k in range(len(TISSUES))], -1
+        )
         near /= np.maximum(near.sum(-1, keepdims=True), 1e-6)
         score = prior[around] * (_mirrored(posterior, box)[around] + 0.3 * near + 0.05)
         tissue[around][gap[around]] = score[gap[around]].argmax(-1) + 1
@@ -221,6 +223,6 @@ def _mirrored(posterior, box) -> np.ndarray:
     source = 2 * MIDLINE - np.arange(box[0].start, box[0].stop)  # grid index on the other side
     inside = (source >= box[0].start) & (source < box[0].stop)
     out[inside] = posterior[(source[inside] - box[0].start).astype(int)]
-    for k in range(3):
+    for k in range(len(TISSUES)):
         out[..., k] = gaussian_filter(out[..., k], 1.0)  # the hemispheres are not that equal
     return out

@@ -143,10 +143,10 @@ class Warp:
     def forward(self, points: np.ndarray) -> np.ndarray:
         """Where (n, 3) source voxels go, float32: the linear map inverted, the fields by fixed-point iteration."""
         landed = (np.asarray(points, float) - self.offset) @ np.linalg.inv(self.matrix).T
-        found = landed
+        points = landed
         for _ in range(4 if self.fields else 0):  # each step at least halves the error of an ordinary field
-            found = landed - sum(f.at(found) for f in self.fields)
-        return found.astype(np.float32)
+            points = landed - sum(f.at(points) for f in self.fields)
+        return points.astype(np.float32)
 
     def min_jacobian(self) -> float:
         """The smallest determinant of the displacement's derivative, sampled twice per control point; 1 if none."""

@@ -96,5 +96,5 @@ def segmenter_hash(card: dict) -> str:
 
 def trained_on(ids: Iterable[str], cards: Sequence[dict]) -> tuple[str, ...]:
     """Ids whose hash is among those that a card lists as trained on."""
-    known = {one for card in cards for one in card.get("training", {}).get("ids_sha256", ())}
+    known = {hashed for card in cards for hashed in card.get("training", {}).get("ids_sha256", ())}
     return tuple(i for i in ids if hash_id(i) in known)

@@ -26,7 +26,7 @@ def load_segmenter(
 
     repeatable()
     name = "default" if model is None else model
-    loaded = [load_segmenter_network(one) for one in (_folds(Path(name)) if ensemble else [_single(name)])]
+    loaded = [load_segmenter_network(folder) for folder in (_folds(Path(name)) if ensemble else [_single(name)])]
     cards = [card for _, card in loaded]
     windows = sorted({str(card.get("window")) for card in cards})
     if len(windows) > 1:

@@ -2,11 +2,12 @@
 
 import numpy as np
 
+from synth.brats import CLASSES, MODALITIES, TISSUES
 from synth.layout.layout import Layout
 from synth.models.configs import DIVISOR
 from synth.models.painter import box_coordinates, paint, style_tensors
 from synth.models.runtime import tf
-from synth.style.style import Style
+from synth.style.style import SHAPES, Style
 
 MARGIN = 2  # voxels around the brain: what the painter's blur reaches
 
@@ -39,7 +40,7 @@ class LayoutPainter:
     def _paint(self, classes, coordinates, tensors, seed):
         inputs = paint(classes, coordinates, tensors, seed)
         if self.generator is None:
-            return inputs["condition"][..., 6:] + inputs["noise"]
+            return inputs["condition"][..., len(CLASSES) :] + inputs["noise"]
         return self.generator(inputs, training=False)["image"]
 
     def box(self, layout: Layout) -> tuple[tuple[slice, slice, slice], list[slice]]:
@@ -69,7 +70,7 @@ class LayoutPainter:
         target = tuple(slice(i.start - g.start, i.stop - g.start) for i, g in zip(inside, grown, strict=True))
         visible = layout.tissue[inside]
         tumour = layout.tumour[inside]
-        classes[target] = np.where(tumour > 0, tumour + 3, visible)
+        classes[target] = np.where(tumour > 0, tumour + len(TISSUES), visible)
         tensors = {name: value[None] for name, value in style_tensors(style, self.texture_gain).items()}
         coordinates = box_coordinates(layout.shape, grown)[None]
         image = self._run(classes[None], coordinates, tensors, np.asarray(seed, np.int32))
@@ -78,5 +79,12 @@ class LayoutPainter:
 
 def style_tensors_spec() -> dict[str, tf.TensorSpec]:
     """Shapes of one batched `style_tensors`."""
-    shapes = {"mean": (6, 4), "shading": (4, 9), "offset": (4,), "texture": (4,), "kernel": (4, 3, 3)}
+    each = (len(MODALITIES),)
+    shapes = {
+        "mean": SHAPES["mean"],
+        "shading": SHAPES["shading"],
+        "offset": each,
+        "texture": each,
+        "kernel": (*each, 3, 3),
+    }
     return {name: tf.TensorSpec((1, *shape), tf.float32) for name, shape in shapes.items()}

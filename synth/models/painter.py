@@ -63,10 +63,11 @@ def paint(classes, coordinates, tensors, seed) -> dict[str, tf.Tensor]:
     flat = (flat + offset) * _shading(coordinates, tensors["shading"]) - offset
     white = tf.random.stateless_normal(tf.shape(flat), seed)
     smooth = _blur(tf.concat([flat, white], -1), tf.concat([tensors["kernel"]] * 2, 1))
+    modalities = len(MODALITIES)
     level = tensors["texture"] / _unit_texture(tensors["kernel"])
-    noise = smooth[..., 4:] * level[:, None, None, None] * brain
+    noise = smooth[..., modalities:] * level[:, None, None, None] * brain
     return {
-        "condition": tf.concat([onehot, smooth[..., :4] * brain], -1),
+        "condition": tf.concat([onehot, smooth[..., :modalities] * brain], -1),
         "noise": noise,
         "coordinates": coordinates,
     }

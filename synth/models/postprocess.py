@@ -88,8 +88,9 @@ def choose(
     """The thresholds with the highest mean Dice over cases and regions; the weakest of equally good ones.
 
     Args:
-        pairs: (truth, found) per case, (X, Y, Z) uint8 class indices; `found` by networks that were not trained on the
-            case, cases of the training set only. They may come from a generator: one pair is in memory at a time.
+        pairs: (truth, predicted) per case, (X, Y, Z) uint8 class indices; predicted by networks that were not trained
+            on the case, cases of the training set only. They may come from a generator: one pair is in memory at a
+            time.
         voxel_ml: volume of a voxel.
         component_steps: values of `min_component_ml` to try.
         et_steps: values of `min_et_ml` to try.
@@ -99,8 +100,8 @@ def choose(
     """
     grid = sorted(product(component_steps, et_steps), key=lambda pair: (sum(pair), pair))  # weakest first
     total, cases = np.zeros(len(grid)), 0
-    for truth, found in pairs:
-        counted = _Counted.of(truth, found)
+    for truth, predicted in pairs:
+        counted = _Counted.of(truth, predicted)
         total += [counted.mean_dice(component, et, voxel_ml) for component, et in grid]
         cases += 1
     if not cases:
@@ -114,27 +115,27 @@ class _Counted:
     """Everything that Dice after any thresholds depends on: voxels per component, so that no map is touched again.
 
     Attributes:
-        sizes: (n,) voxels of each component of the found tumour, of which number 0 is the background and counts as 0.
-        found: region -> (n,) voxels of the region in each component.
+        sizes: (n,) voxels of each component of the predicted tumour; number 0 is the background and counts as 0.
+        predicted: region -> (n,) voxels of the region in each component.
         hits: region -> (n,) those of them that are right.
         truth: region -> voxels in truth.
     """
 
     sizes: np.ndarray
-    found: dict[str, np.ndarray]
+    predicted: dict[str, np.ndarray]
     hits: dict[str, np.ndarray]
     truth: dict[str, int]
 
     @classmethod
-    def of(cls, truth: np.ndarray, found: np.ndarray) -> "_Counted":
-        if truth.shape != found.shape:
-            raise DataError(f"truth and found must be on one grid, found shapes {truth.shape} and {found.shape}.")
+    def of(cls, truth: np.ndarray, predicted: np.ndarray) -> "_Counted":
+        if truth.shape != predicted.shape:
+            raise DataError(f"truth and found must be on one grid, found shapes {truth.shape} and {predicted.shape}.")
         totals = np.bincount(truth.ravel(), minlength=len(Tumour))
-        box = box_of(found) or (slice(0, 1),) * 3
-        truth, found = truth[box], found[box]
-        parts, sizes = components(found > 0)
-        # (component, class found, class in truth) -> voxels
-        code = (parts.astype(np.int64) * len(Tumour) + found) * len(Tumour) + truth
+        box = box_of(predicted) or (slice(0, 1),) * 3
+        truth, predicted = truth[box], predicted[box]
+        parts, sizes = components(predicted > 0)
+        # (component, class predicted, class in truth) -> voxels
+        code = (parts.astype(np.int64) * len(Tumour) + predicted) * len(Tumour) + truth
         counts = np.bincount(code.ravel(), minlength=len(sizes) * len(Tumour) ** 2)
         counts = counts.reshape(len(sizes), len(Tumour), len(Tumour))
         members = {name: list(map(int, classes)) for name, classes in REGIONS.items()}
@@ -150,10 +151,10 @@ class _Counted:
         kept = ~_specks(self.sizes, min_component_ml, voxel_ml)
         dices = []
         for name in REGIONS:
-            found, hits = int(self.found[name][kept].sum()), int(self.hits[name][kept].sum())
-            if name == "ET" and found * voxel_ml < min_et_ml:  # it becomes NCR: WT and TC stay as they are
-                found = hits = 0
-            sizes = found + self.truth[name]
+            predicted, hits = int(self.predicted[name][kept].sum()), int(self.hits[name][kept].sum())
+            if name == "ET" and predicted * voxel_ml < min_et_ml:  # it becomes NCR: WT and TC stay as they are
+                predicted = hits = 0
+            sizes = predicted + self.truth[name]
             dices.append(2 * hits / sizes if sizes else 1.0)
         return sum(dices) / len(dices)
 

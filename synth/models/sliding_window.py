@@ -5,6 +5,7 @@ from itertools import product
 
 import numpy as np
 
+from synth.brats import MODALITIES
 from synth.case import Case, zscored
 from synth.layout.layout import bounding_box
 from synth.models.configs import DIVISOR, LABELS
@@ -26,7 +27,7 @@ class Segmenter:
 
     def __init__(self, networks: Sequence, window: int, *, overlap: float = 0.5, mirror: str = "none"):
         self.networks, self.window, self.overlap, self.mirror = list(networks), window, overlap, mirror
-        spec = [tf.TensorSpec((1, None, None, None, 4), tf.float32)]
+        spec = [tf.TensorSpec((1, None, None, None, len(MODALITIES)), tf.float32)]
         self._runs = [
             tf.function(lambda x, net=net: net({"images": x}, training=False)["probabilities"], input_signature=spec)
             for net in self.networks
@@ -34,9 +35,9 @@ class Segmenter:
 
     def __call__(self, case: Case) -> np.ndarray:
         """The labels on the case's grid, (X, Y, Z) uint8 class indices, 0 outside the brain."""
-        box, found = self.labels_in_box(case)
+        box, inside = self.labels_in_box(case)
         labels = np.zeros(case.images.shape[:3], np.uint8)
-        labels[box] = found
+        labels[box] = inside
         return labels
 
     def in_box(self, case: Case) -> tuple[tuple[slice, slice, slice], np.ndarray]:
@@ -59,8 +60,8 @@ class Segmenter:
         for view in views:
             flipped = np.flip(images, view) if view else images
             for run in self._runs:
-                found = self.slide(run, flipped)
-                total += np.flip(found, view) if view else found
+                seen = self.slide(run, flipped)
+                total += np.flip(seen, view) if view else seen
         return total / (len(views) * len(self._runs))
 
     def slide(self, run, images: np.ndarray) -> np.ndarray:

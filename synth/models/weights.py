@@ -67,10 +67,10 @@ def _load(model: str | Path, kind: Kind, build: Callable) -> tuple[keras.Model, 
     path = model_folder(model, kind) / kind.weights
     if not path.is_file():
         raise ModelError(f"{path}: expected the weights beside {CARD}, found none; copy the model folder again.")
-    found = sha256_file(path)
-    if found != card.get("weights_sha256"):
+    checksum = sha256_file(path)
+    if checksum != card.get("weights_sha256"):
         raise ModelError(
-            f"{path}: checksum {found[:12]} differs from the card's {str(card.get('weights_sha256'))[:12]}; "
+            f"{path}: checksum {checksum[:12]} differs from the card's {str(card.get('weights_sha256'))[:12]}; "
             "the file is damaged or belongs to another card. Copy the model folder again."
         )
     network = build(kind.config(card[kind.name]))

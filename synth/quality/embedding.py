@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from synth.brats import REGIONS
+from synth.brats import MODALITIES, REGIONS
 from synth.case import zscored
 from synth.layout.layout import bounding_box
 from synth.models.cards import DEFAULT_MODEL, SEGMENTER, read_card, segmenter_hash
@@ -137,11 +137,11 @@ class Embedder:
                 sums.append(tf.stack([tf.reduce_sum(row, (0, 1, 2)) for row in rows]))
             return sums
 
-        spec = [tf.TensorSpec((1, None, None, None, 4), tf.float32)]
+        spec = [tf.TensorSpec((1, None, None, None, len(MODALITIES)), tf.float32)]
         forward = tf.function(lambda x: seeing(x, training=False), input_signature=spec)
 
         def run(window):
-            probabilities, *features = forward(window[..., :4])
-            return probabilities, pool(features, window[..., 4:] * blending(tuple(window.shape[1:4])))
+            probabilities, *features = forward(window[..., : len(MODALITIES)])
+            return probabilities, pool(features, window[..., len(MODALITIES) :] * blending(tuple(window.shape[1:4])))
 
         return segmenter, run

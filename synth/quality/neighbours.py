@@ -17,7 +17,7 @@ from itertools import product
 
 import numpy as np
 
-from synth.brats import GRID
+from synth.brats import CLASSES, GRID, TISSUES
 from synth.errors import SynthError
 from synth.layout.atlas import atlas_probabilities
 from synth.quality.distances import squared_distances
@@ -87,8 +87,8 @@ def _layout(record: Record, classes: slice) -> np.ndarray:
 
 LEVELS = (
     Level("image", lambda record: np.moveaxis(decoded(record("thumbnail", "image")), 0, -1)),
-    Level("tissue", lambda record: _layout(record, slice(0, 3))),
-    Level("tumour", lambda record: _layout(record, slice(3, 6)), atlas=False),
+    Level("tissue", lambda record: _layout(record, slice(0, len(TISSUES)))),
+    Level("tumour", lambda record: _layout(record, slice(len(TISSUES), len(CLASSES))), atlas=False),
 )
 
 

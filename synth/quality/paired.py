@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import nibabel as nib
 import numpy as np
 
-from synth.brats import MODALITIES
+from synth.brats import MODALITIES, Tissue
 from synth.errors import DataError
 from synth.quality.prepared import Prepared
 from synth.quality.similarity import healthy_tissue, mae, ms_ssim_in, nmi, nmse, painter_image, psnr, scaled, ssim_map
@@ -84,7 +84,7 @@ def _measure(real: Prepared, other: Prepared, own: bool) -> dict[str, np.ndarray
     box = real.layout.bounding_box(MARGIN)
     classes = real.layout.classes[box]
     brain = classes > 0
-    masks = (brain, classes > 3, healthy_tissue(classes))
+    masks = (brain, classes > Tissue.WM, healthy_tissue(classes))
     similarity, painter, shown = [], [], []
     for m in range(len(MODALITIES)):
         truth, image = real.case.images[..., m][box], other.case.images[..., m][box]

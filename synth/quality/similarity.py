@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy.ndimage import binary_erosion, gaussian_filter, uniform_filter
 
+from synth.brats import Tissue
 from synth.errors import SynthError
 from synth.style.style import local_std
 
@@ -142,7 +143,7 @@ def nmi(real: np.ndarray, other: np.ndarray, mask: np.ndarray, bins: int = NMI_B
 
 def healthy_tissue(classes: np.ndarray) -> np.ndarray:
     """Voxels of CSF, GM and WM one voxel away from tumour and background; `classes` as `Layout.classes`."""
-    return binary_erosion((classes > 0) & (classes < 4))
+    return binary_erosion((classes > 0) & (classes <= Tissue.WM))
 
 
 def texture_level(image: np.ndarray, healthy: np.ndarray) -> float:

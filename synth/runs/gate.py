@@ -14,7 +14,7 @@ from statistics import mean, median
 import numpy as np
 
 from synth.ahead import ahead
-from synth.brats import REGIONS
+from synth.brats import REGIONS, Tumour
 from synth.case import Case
 from synth.errors import DataError, LayoutError, SynthError
 from synth.layout.layout import Layout
@@ -236,7 +236,7 @@ def _checked(thresholds: Mapping[str, float]) -> dict[str, float]:
 
 def _volumes(labels: np.ndarray, voxel_ml: float) -> dict[str, float]:
     """Region -> ml."""
-    counts = np.bincount(labels.ravel(), minlength=4)
+    counts = np.bincount(labels.ravel(), minlength=len(Tumour))
     return {name: round(float(counts[list(values)].sum()) * voxel_ml, _DIGITS) for name, values in REGIONS.items()}
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from synth import __version__
 from synth.ahead import ahead
-from synth.brats import NAMINGS
+from synth.brats import MODALITIES, NAMINGS
 from synth.case import Case
 from synth.disk.files import atomic_write
 from synth.disk.manifest import Manifest, json_text
@@ -187,8 +187,8 @@ def to_case(case_id: str, layout: Layout, image: np.ndarray, style: Style, meta:
     low, high = np.asarray(style.window, np.float32).T
     brain = layout.brain[box]
     # modality by modality in planes of their own: what the writers read, and contiguous
-    planes = np.zeros((4, *layout.shape), np.int16)
-    for m in range(4):
+    planes = np.zeros((len(MODALITIES), *layout.shape), np.int16)
+    for m in range(len(MODALITIES)):
         values = np.rint(image[..., m] * (high[m] - low[m]) + low[m])
         planes[m][box] = np.where(brain, np.clip(values, 1, 32767), 0)
     return Case(case_id, np.moveaxis(planes, 0, -1), layout.tumour, layout.affine, meta or {})

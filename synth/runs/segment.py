@@ -16,7 +16,7 @@ import numpy as np
 
 from synth import __version__
 from synth.ahead import ahead
-from synth.brats import MODALITIES, NAMINGS, REGIONS
+from synth.brats import MODALITIES, NAMINGS, REGIONS, Tumour
 from synth.case import Case
 from synth.datasets.members import FilesMember, Member
 from synth.datasets.sets import CaseSet, open_set
@@ -192,7 +192,7 @@ class _Run:
                 self.manifest.discard(number)
 
     def _keep(self, scan: Member, case: Case, labels: np.ndarray, source: str) -> None:
-        counts = np.bincount(labels.ravel(), minlength=4) * case.voxel_ml
+        counts = np.bincount(labels.ravel(), minlength=len(Tumour)) * case.voxel_ml
         spacing = tuple(float(mm) for mm in np.sqrt((case.affine[:3, :3] ** 2).sum(0)))
         record = {
             "index": self.numbers[case.id],

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from synth.ahead import ahead
-from synth.brats import GRID, MODALITIES
+from synth.brats import GRID, MODALITIES, Tumour
 from synth.case import Case
 from synth.errors import SynthError
 from synth.hosts.plans import read_plan
@@ -208,7 +208,7 @@ def _tf_dataset(generation: Generation, indices, cut: _Cut, *, batch, prefetch) 
             yield from line
 
     size = cut.patch or _grid(generation)
-    labels = ((*size, 4), tf.float32) if cut.one_hot else (size, tf.uint8)
+    labels = ((*size, len(Tumour)), tf.float32) if cut.one_hot else (size, tf.uint8)
     signature = (tf.TensorSpec((*size, len(MODALITIES)), tf.float32), tf.TensorSpec(*labels))
     stream_of = tf.data.Dataset.from_generator(stream, output_signature=signature)
     count = len(indices) * cut.per_sample if isinstance(indices, range) else tf.data.INFINITE_CARDINALITY
@@ -312,4 +312,4 @@ class _Volume:
             values = self.images[source]
             images[target] = (values - self.shift) * self.scale * (values[..., :1] > 0)
             labels[target] = self.labels[source]
-        return images, np.eye(4, dtype=np.float32)[labels] if self.cut.one_hot else labels
+        return images, np.eye(len(Tumour), dtype=np.float32)[labels] if self.cut.one_hot else labels

@@ -18,7 +18,7 @@ import nibabel as nib
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from synth.brats import MODALITIES, REGIONS
+from synth.brats import MODALITIES, REGIONS, Tumour
 from synth.case import Case
 from synth.disk.files import atomic_write
 from synth.errors import DataError
@@ -199,7 +199,7 @@ def _caption(case: Case, look: _Look, note: str) -> tuple[str, ...]:
     if not case.labels.any():
         return (*lines, "no tumour")
     ml = abs(np.linalg.det(case.affine[:3, :3])) / 1000
-    counts = np.bincount(case.labels.ravel(), minlength=4)
+    counts = np.bincount(case.labels.ravel(), minlength=len(Tumour))
     return (*lines, *(f"{name}  {sum(counts[c] for c in region) * ml:.1f} ml" for name, region in REGIONS.items()))
 
 

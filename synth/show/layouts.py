@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from synth.brats import Tissue
 from synth.disk.files import atomic_write, make_folder
 from synth.errors import DataError, OutputError
 from synth.hosts.inputs import Input
@@ -32,6 +33,7 @@ _MEANING = {
     "ED": "ED oedema",
     "ET": "ET enhancing",
 }
+_GREYS = (0, 20, 75, 100)  # outside, CSF, GM, WM of a stand-in brain behind a tumour
 _FAINT = 0.6  # of white, for what only stands behind a tumour
 _TEXT, _HEAD, _FOOT, _GAP = 252, 30, 42, 6
 _LINE = 16
@@ -103,7 +105,7 @@ def _row(one: Input, scale: int) -> _Row:
         grey = upright(behind, layout.affine)
         brain = grey > 0
     else:
-        grey = np.where((classes > 0) & (classes < 4), np.take((0, 20, 75, 100), np.minimum(classes, 3)), 60)
+        grey = np.where((classes > 0) & (classes <= Tissue.WM), np.take(_GREYS, np.minimum(classes, Tissue.WM)), 60)
         grey, brain = grey * (classes > 0), classes > 0
     at = _slices(classes)
     shape = [n * size for n, size in zip(classes.shape, mm, strict=True)]
@@ -128,7 +130,7 @@ def _upright_mm(affine: np.ndarray) -> tuple[float, float, float]:
 
 def _slices(classes: np.ndarray) -> tuple[int, int, int]:
     """Along each upright axis the slice with most tumour; without a tumour, the middle of the brain."""
-    tumour = classes > 3
+    tumour = classes > Tissue.WM
     if tumour.any():
         return tuple(int(tumour.sum(axis=tuple(a for a in range(3) if a != axis)).argmax()) for axis in range(3))
     if not (classes > 0).any():
@@ -167,7 +169,7 @@ def _colour(classes: np.ndarray, grey: np.ndarray | None) -> np.ndarray:
     out = palette[classes]
     if grey is not None:
         faint = (np.clip(grey, 0, 1) * 255 * _FAINT).astype(np.uint8)[..., None].repeat(3, -1)
-        out = np.where((classes > 3)[..., None], out, faint)
+        out = np.where((classes > Tissue.WM)[..., None], out, faint)
     return out
 
 

@@ -10,13 +10,13 @@ import numpy as np
 
 from synth.brats import CLASSES, MODALITIES
 from synth.errors import SynthError
-from synth.style.style import Style
+from synth.style.style import SHAPES, Style
 
 SHIPPED = Path(__file__).parent / "weights" / "style_prior.json"
 MINIMUM_STYLES = 3
 MAX_REDRAWS = 50
 _REACH = 1.8  # standard deviations of each factor: beyond, a style fitted on few scans is made up
-_PARTS = (("mean", (6, 4)), ("texture", (4,)), ("sharpness", (4, 3)), ("shading", (4, 9)), ("window", (4, 2)))
+_PARTS = tuple((name, SHAPES[name]) for name in ("mean", "texture", "sharpness", "shading", "window"))
 _MARGIN = 0.05  # normalised units by which a contrast must hold
 
 

@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 from scipy.ndimage import binary_erosion, gaussian_filter, gaussian_filter1d, uniform_filter
 
-from synth.brats import CLASSES, MODALITIES
+from synth.brats import CLASSES, MODALITIES, TISSUES, Tissue
 from synth.case import Case
 from synth.errors import SynthError
 from synth.layout.layout import Layout
@@ -14,6 +14,14 @@ from synth.shading import SHADING_TERMS, fit_shading, grid_coordinates, shading_
 
 WINDOW_PERCENTILES = (0.5, 99.5)
 RIM = 5  # voxels
+SHAPES = {  # of a style's tables
+    "mean": (len(CLASSES), len(MODALITIES)),
+    "spread": (len(CLASSES), len(MODALITIES)),
+    "texture": (len(MODALITIES),),
+    "sharpness": (len(MODALITIES), 3),
+    "shading": (len(MODALITIES), len(SHADING_TERMS)),
+    "window": (len(MODALITIES), 2),
+}
 
 
 @dataclass(frozen=True)
@@ -40,15 +48,7 @@ class Style:
 
     def __post_init__(self):
         """Check the shape of every table; raise `SynthError` on a mismatch."""
-        expected = {
-            "mean": (len(CLASSES), 4),
-            "spread": (len(CLASSES), 4),
-            "texture": (4,),
-            "sharpness": (4, 3),
-            "shading": (4, len(SHADING_TERMS)),
-            "window": (4, 2),
-        }
-        for name, shape in expected.items():
+        for name, shape in SHAPES.items():
             value = np.asarray(getattr(self, name), float)
             if value.shape != shape or not np.isfinite(value).all():
                 raise SynthError(f"style: {name} must be finite numbers of shape {shape}, found shape {value.shape}.")
@@ -90,11 +90,11 @@ def measure_style(case: Case, layout: Layout) -> Style:
     box = layout.bounding_box(2)
     classes = layout.classes[box]
     brain = classes > 0
-    healthy = binary_erosion((classes > 0) & (classes < 4))
+    healthy = binary_erosion((classes > 0) & (classes <= Tissue.WM))
     interior = _interior(classes)
     # the rim is half outside the brain and half removed by the skull stripping: not the colour of fluid
-    interior &= (classes != 1) | binary_erosion(brain, iterations=RIM)
-    flat = binary_erosion(classes == 3, iterations=2)
+    interior &= (classes != Tissue.CSF) | binary_erosion(brain, iterations=RIM)
+    flat = binary_erosion(classes == Tissue.WM, iterations=2)
     columns = []
     for m in range(len(MODALITIES)):
         raw = case.images[..., m][box].astype(np.float32)
@@ -136,7 +136,7 @@ def _interior(classes: np.ndarray) -> np.ndarray:
 
 def _measure_shading(raw, classes, sure, shape, box):
     """(9,) coefficients and the field in the box; expected intensity and field are estimated in turn."""
-    points = np.argwhere(sure & (classes <= 3))[::23]
+    points = np.argwhere(sure & (classes <= Tissue.WM))[::23]
     index = tuple(points.T)
     axes = grid_coordinates(shape, box)
     terms = shading_terms(np.stack([axes[a].ravel()[points[:, a]] for a in range(3)], 1).astype(np.float64))
@@ -177,11 +177,11 @@ TUMOUR_MINUS_WM = np.array(
 
 def _infer_absent(mean: np.ndarray) -> np.ndarray:
     """Fill NaN rows of the (6, 4) table: a tumour class from white matter, a tissue from the tissues that are there."""
-    out = mean.copy()
-    for k, m in np.argwhere(np.isnan(mean[:3])):
-        out[k, m] = np.nanmean(mean[:3, m]) if np.isfinite(mean[:3, m]).any() else 0.5
-    for k, m in np.argwhere(np.isnan(mean[3:])):
-        out[3 + k, m] = out[2, m] + TUMOUR_MINUS_WM[k, m]
+    out, tissues = mean.copy(), len(TISSUES)
+    for k, m in np.argwhere(np.isnan(mean[:tissues])):
+        out[k, m] = np.nanmean(mean[:tissues, m]) if np.isfinite(mean[:tissues, m]).any() else 0.5
+    for k, m in np.argwhere(np.isnan(mean[tissues:])):
+        out[tissues + k, m] = out[CLASSES.index("WM"), m] + TUMOUR_MINUS_WM[k, m]
     return out
 
 

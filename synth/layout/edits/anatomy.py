@@ -125,8 +125,8 @@ class Atrophy(Edit):
         Lett. 395:155, 2006, doi:10.1016/j.neulet.2005.10.066) and more later; a host has its own age already, so
         the default goes about a generation and a half either way.
         """
-        one = rng.uniform()
-        places = one, (one + rng.uniform()) / 2
+        first = rng.uniform()
+        places = first, (first + rng.uniform()) / 2
         drawn = [
             np.exp(np.interp(t, (0, 1), np.log(limits))) for t, limits in zip(places, (ventricles, sulci), strict=True)
         ]
@@ -165,10 +165,10 @@ class Atrophy(Edit):
         rate = wanted * (1.75 + 0.45 * wanted)  # the usual answer
         for _ in range(_TRIES):
             rate = round(float(np.clip(rate, -4, 4)), 4)
-            found = np.log(cells.carried(cells.ventricles, cells.flow(velocity * np.float32(-rate))))
-            if abs(found - wanted) < _CLOSE or found * wanted <= 0:
+            reached = np.log(cells.carried(cells.ventricles, cells.flow(velocity * np.float32(-rate))))
+            if abs(reached - wanted) < _CLOSE or reached * wanted <= 0:
                 break
-            rate *= wanted / found
+            rate *= wanted / reached
         return _unfolded(cells, velocity * np.float32(rate))
 
 

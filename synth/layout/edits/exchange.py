@@ -66,8 +66,8 @@ class Remove(Edit):
 def check_donor(name: str, layout: Layout, donor: Layout | None, expected: str | None = None):
     """Raise `LayoutError` in the name of an edit unless `donor` has a tumour, the host's grid and the expected id."""
     if donor is None or box_of(donor.tumour) is None:
-        found = "none" if donor is None else f"the layout {donor.id or '(unnamed)'} without tumour"
-        raise LayoutError(f"edit {name}: expected a donor layout with a tumour, found {found}.")
+        given = "none" if donor is None else f"the layout {donor.id or '(unnamed)'} without tumour"
+        raise LayoutError(f"edit {name}: expected a donor layout with a tumour, found {given}.")
     if donor.shape != layout.shape or not np.allclose(spacing(donor.affine), spacing(layout.affine), atol=1e-3):
         raise LayoutError(
             f"edit {name}: host {layout.id or '(unnamed)'} {layout.shape} and donor {donor.id or '(unnamed)'} "

@@ -18,6 +18,8 @@ _POINTS = 3000  # voxels that stand for a tumour while a place is sought: shares
 _IN_VENTRICLES = 0.06  # of the tumour: 90th percentile of the real maps on the atlas
 _TRIES = 100
 _BRIDGE = 0.15  # of a tumour's part in the falx's slab must be white matter for the rest to count as let through
+# what a voxel of a `Ground` is: the middle is that of a ventricle, the way one through the falx
+OUTSIDE, BRAIN, VENTRICLE, MIDDLE, WAY = range(5)
 _CUT = 0.02  # of the tumour may be cut off in one placing, so that a few edits in a row stay within the law's 0.10
 
 
@@ -112,8 +114,8 @@ class Ground:
         if inner is not None:
             kind[inner] += deep[inner] & np.isinf(near(~deep[inner], MIDDLE_MM, self.zooms))
         slab = np.abs(np.arange(box[0].start, box[0].stop) - self.middle) <= _falx_reach(self.zooms)
-        kind[slab] = np.where(layout.tissue[box][slab] == Tissue.WM, 4, kind[slab])
-        self.kind = np.pad(kind, 1)  # 0 outside the brain, 1 brain, 2 ventricle, 3 its middle, 4 a way through the falx
+        kind[slab] = np.where(layout.tissue[box][slab] == Tissue.WM, WAY, kind[slab])
+        self.kind = np.pad(kind, 1)
 
     def misfit(self, points: np.ndarray, core: np.ndarray, across: float) -> float:
         """How badly a tumour would lie here: 0 is a perfect place, 1 the worst that is taken.
@@ -125,17 +127,17 @@ class Ground:
         """
         index = np.clip(np.rint(points).astype(np.intp) - self.origin, 0, np.array(self.kind.shape) - 1)
         kind = self.kind[index[:, 0], index[:, 1], index[:, 2]]
-        deep = (kind == 2) | (kind == 3)
+        deep = (kind == VENTRICLE) | (kind == MIDDLE)
         side = points[:, 0] - self.middle
         left = np.mean(side < 0)
-        cut = kind == 0
+        cut = kind == OUTSIDE
         slab = np.abs(side) <= _falx_reach(self.zooms)
-        if np.count_nonzero(kind == 4) < _BRIDGE * np.count_nonzero(slab):  # the falx will stop it
+        if np.count_nonzero(kind == WAY) < _BRIDGE * np.count_nonzero(slab):  # the falx will stop it
             cut = cut | ((side < 0) == (left < 0.5))
         return max(
             np.mean(cut) / _CUT,
             np.mean(deep) / _IN_VENTRICLES,
-            np.mean(core & (kind == 3)) / MAX_VENTRICLE_MIDDLE_SHARE,
+            np.mean(core & (kind == MIDDLE)) / MAX_VENTRICLE_MIDDLE_SHARE,
             np.mean(deep[core]) / MAX_CORE_VENTRICLE_SHARE if core.any() else 0.0,
             min(left, 1 - left) / across,
         )
@@ -153,10 +155,10 @@ def tumour_points(layout: Layout) -> tuple[np.ndarray, np.ndarray]:
     """(n, 3) voxels that stand for the layout's tumour, at most some thousands, and which of them are core."""
     box = box_of(layout.tumour)
     labels = layout.tumour[box]
-    found = np.flatnonzero(labels)
-    found = found[:: max(len(found) // _POINTS, 1)]
-    points = np.stack(np.unravel_index(found, labels.shape), 1) + [part.start for part in box]
-    return points.astype(np.float32), labels.ravel()[found] != Tumour.ED
+    voxels = np.flatnonzero(labels)
+    voxels = voxels[:: max(len(voxels) // _POINTS, 1)]
+    points = np.stack(np.unravel_index(voxels, labels.shape), 1) + [part.start for part in box]
+    return points.astype(np.float32), labels.ravel()[voxels] != Tumour.ED
 
 
 def find_shift(

@@ -75,9 +75,9 @@ class Step:
 
     def to_dict(self) -> dict[str, Any]:
         """As it stands in a file."""
-        one = len(self.choices) == 1
-        out = {**self.choices[0].to_dict()} if one else {"any_of": [choice.to_dict() for choice in self.choices]}
-        if one:
+        single = len(self.choices) == 1
+        out = {**self.choices[0].to_dict()} if single else {"any_of": [choice.to_dict() for choice in self.choices]}
+        if single:
             out.pop("weight", None)
         return out if self.probability == 1 else {**out, "probability": self.probability}
 

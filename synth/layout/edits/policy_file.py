@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from synth.brats import Tissue, Tumour
 from synth.disk.settings import is_number, read_settings, short
 from synth.errors import LayoutError, printable
 from synth.layout.edits.edit import CHOICE_KEYS, EDITS, STEP_KEYS, Edit, parse_edit
@@ -161,10 +162,10 @@ def _trial_heads():
     heads = []
     for name, side in (("head", -1), ("donor", 1)):
         tissue, tumour = np.zeros(shape, np.uint8), np.zeros(shape, np.uint8)
-        for radius, value in ((0.8, 1), (0.74, 2), (0.58, 3)):
+        for radius, value in ((0.8, Tissue.CSF), (0.74, Tissue.GM), (0.58, Tissue.WM)):
             tissue[(grid**2).sum(-1) < radius**2] = value
-        tissue[(((grid - (0, -0.05, 0.1)) / (0.1, 0.3, 0.15)) ** 2).sum(-1) < 1] = 1
-        for radius, value in ((0.3, 2), (0.2, 3), (0.12, 1)):
+        tissue[(((grid - (0, -0.05, 0.1)) / (0.1, 0.3, 0.15)) ** 2).sum(-1) < 1] = Tissue.CSF
+        for radius, value in ((0.3, Tumour.ED), (0.2, Tumour.ET), (0.12, Tumour.NCR)):
             tumour[((grid - (0.33 * side, 0.2, -0.1)) ** 2).sum(-1) < radius**2] = value
         heads.append(Layout(tissue, tumour, np.diag([-zooms[0], -zooms[1], zooms[2], 1.0]), name))
     return heads

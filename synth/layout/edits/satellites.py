@@ -11,7 +11,7 @@ from synth.brats import Tissue, Tumour
 from synth.layout.edits.depth import blurred, lowest
 from synth.layout.edits.edit import Edit, Outcome, choice, log_uniform, register, span, uniform
 from synth.layout.edits.motion import rotation
-from synth.layout.edits.placing import Ground, direction, tumour_box, tumour_points
+from synth.layout.edits.placing import BRAIN, Ground, direction, tumour_box, tumour_points
 from synth.layout.law import MAX_ACROSS, MAX_PIECES, MIN_LARGEST_SHARE, PIECE_MM3
 from synth.layout.layout import Layout
 from synth.layout.space import (
@@ -214,7 +214,7 @@ class _Places:
         if not other:
             wrong += np.maximum(gaps - distance[1], 0)
         sides = (offers[:, 0] - self.ground.middle) * self.side * (-1 if other else 1)
-        wrong += 1000 * (self.ground.kind[tuple(index.T)] != 1) + 500 * (sides * zooms[0] < 1.1 * radius)
+        wrong += 1000 * (self.ground.kind[tuple(index.T)] != BRAIN) + 500 * (sides * zooms[0] < 1.1 * radius)
         best, least = None, np.inf
         for place in offers[np.argsort(wrong, kind="stable")[:_TRIES]]:
             points = (place + radius * self.ball / zooms).astype(np.float32)

@@ -74,8 +74,8 @@ class Wish:
 
     def misses(self, facts: TumourFacts) -> list[str]:
         """The axes on which a tumour is not as wished; empty means it is."""
-        found = cell_of(facts)
-        out = [axis for axis in AXES[1:] if getattr(self, axis) not in (None, found[axis])]
+        cell = cell_of(facts)
+        out = [axis for axis in AXES[1:] if getattr(self, axis) not in (None, cell[axis])]
         if self.volume_ml and not self.volume_ml[0] <= facts.volume_ml["WT"] < self.volume_ml[1]:
             out.insert(0, "volume_ml")
         return out
@@ -203,16 +203,16 @@ def matched(facts: Iterable[TumourFacts], axes: Iterable[str], edges: Iterable[f
     """
     axes, bins = tuple(axes), volume_bins(edges)
     rows = []
-    for one in facts:
-        cell = cell_of(one)
-        nearest = sum(one.volume_ml["WT"] >= low for low, _ in bins[1:])
+    for tumour in facts:
+        cell = cell_of(tumour)
+        nearest = sum(tumour.volume_ml["WT"] >= low for low, _ in bins[1:])
         rows.append(tuple(bins[nearest] if axis == "volume_ml" else cell[axis] for axis in axes))
     groups = [axes] if joint else [(axis,) for axis in axes]
     factors = []
     for group in groups:
-        found = Counter(tuple(row[axes.index(axis)] for axis in group) for row in rows)
-        levels = sorted(found, key=lambda levels: [_order(a)(v) for a, v in zip(group, levels, strict=True)])
-        factors.append(Factor(group, tuple(levels), reduced([found[level] for level in levels])))
+        counts = Counter(tuple(row[axes.index(axis)] for axis in group) for row in rows)
+        levels = sorted(counts, key=lambda levels: [_order(a)(v) for a, v in zip(group, levels, strict=True)])
+        factors.append(Factor(group, tuple(levels), reduced([counts[level] for level in levels])))
     return Plan(tuple(factors))
 
 

@@ -79,7 +79,7 @@ def _to_lobe(layout: Layout, facts: TumourFacts, wish: Wish, rng) -> Edit:
     moved = few[None] + (places - middle)[:, None]
     lobes = lobe_index(moved.reshape(-1, 3), layout.shape).reshape(len(places), -1)
     shares = np.stack([np.mean(lobes == lobe, 1) for lobe in range(len(LOBES))], 1)
-    mostly = (shares.argmax(1) == wanted) & [side_of(one, layout) == facts.side for one in moved]
+    mostly = (shares.argmax(1) == wanted) & [side_of(place, layout) == facts.side for place in moved]
     offers = (places[mostly] - middle) * zooms
     if not len(offers):
         raise LayoutError(f"no place in the {wish.lobe} lobe was found for a tumour of this size")

@@ -78,13 +78,13 @@ def coverage(
 def survey(sampler: LayoutSampler, n: int, progress: Callable = iter) -> list[TumourFacts]:
     """The tumours that a sampler's hosts and policy give without its plan: those of the first samples."""
     plain = LayoutSampler(sampler.hosts, sampler.policy, sampler.seed)
-    found = []
+    tumours = []
     for index in progress(range(min(n, SURVEYED))):
         try:
-            found.append(describe(plain.draw(index)[0]))
+            tumours.append(describe(plain.draw(index)[0]))
         except LayoutError:  # what cannot be sampled without the plan is not covered without it
             continue
-    return found
+    return tumours
 
 
 def _cell(plan: Plan, facts: TumourFacts) -> dict[str, Any]:
