@@ -17,8 +17,8 @@ sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
 from corrupted import REPEATS, SPOILT, write_copies, write_scaled_labels, write_spoilt
 
 from synth.datasets.cases import find_cases
-from synth.report.config import ReportConfig
-from synth.report.judge import Verdict
+from synth.report.core.config import ReportConfig
+from synth.report.core.judge import Verdict
 from synth.report.run import report
 
 SECTIONS = ("validity", "fidelity", "diversity", "memorisation", "usefulness")

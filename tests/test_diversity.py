@@ -18,9 +18,10 @@ from synth.quality.probes import Probe
 from synth.quality.records import Record, array_path, store
 from synth.quality.segmentation_metrics import region_dice
 from synth.quality.thumbnail import LOW, STEP, ZERO
-from synth.report import diversity, feature_space, judge, variety
-from synth.report.judge import Verdict
-from synth.report.sets import Sets
+from synth.report import diversity, feature_space, variety
+from synth.report.core import judge
+from synth.report.core.judge import Verdict
+from synth.report.core.sets import Sets
 
 GRID = (80, 80, 52)  # of thumbnails
 BRAIN = (slice(16, 62), slice(14, 70), slice(2, 46))

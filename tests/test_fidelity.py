@@ -14,11 +14,11 @@ from synth.layout.space import box_of
 from synth.quality import anatomy, intensity, spectrum, texture
 from synth.quality.prepared import Prepared
 from synth.quality.records import Record, store
-from synth.report import judge
-from synth.report.aspects import Aspect, Side, aspect_check, furthest_distance, ordered_distance, pooled_distance
+from synth.report.core import judge
+from synth.report.core.aspects import Aspect, Side, aspect_check, furthest_distance, ordered_distance, pooled_distance
+from synth.report.core.judge import Check, Figure, Verdict
+from synth.report.core.sets import Sets
 from synth.report.fidelity import aspects, judged, section
-from synth.report.judge import Check, Figure, Verdict
-from synth.report.sets import Sets
 
 PROBES = [one.PROBE for one in (anatomy, intensity, texture, spectrum)]
 VERSIONS = {probe.name: probe.version for probe in PROBES}

@@ -25,11 +25,11 @@ from synth.quality.neighbours import (
 from synth.quality.prepared import Prepared, prepare
 from synth.quality.records import Record, store
 from synth.quality.thumbnail import PROBE, STEP, block_sums, decoded, measure_thumbnail
-from synth.report.judge import Verdict
+from synth.report.core.judge import Verdict
+from synth.report.core.nearest import Found
+from synth.report.core.sets import Sets
 from synth.report.memorisation import closer_check, section
 from synth.report.memorisation_ratio import ratio_check, ratio_table
-from synth.report.nearest import Found
-from synth.report.sets import Sets
 from synth.report.variety import repeats
 
 IMAGE, TISSUE, TUMOUR = LEVELS
@@ -101,7 +101,7 @@ def brains(atlas, made):
 @pytest.fixture
 def image_only(monkeypatch):
     """Leaves the other levels and the pictures out, which take time."""
-    monkeypatch.setattr("synth.report.nearest.LEVELS", (IMAGE,))
+    monkeypatch.setattr("synth.report.core.nearest.LEVELS", (IMAGE,))
     monkeypatch.setattr("synth.report.memorisation.figures", lambda found: ())
 
 

@@ -14,10 +14,10 @@ from synth.errors import DataError
 from synth.layout.layout import Layout
 from synth.quality.paired import METRICS, PLANES, REGIONS, measure_between, measure_pair, strangers
 from synth.quality.prepared import Prepared
-from synth.report.judge import Verdict
+from synth.report.core.judge import Verdict
+from synth.report.core.sets import Sets
 from synth.report.paired import section
 from synth.report.paired_plots import difference_figure
-from synth.report.sets import Sets
 from synth.runs.reconstruct import compare, painter_image
 from synth.show.contact_sheet import upright
 

@@ -15,9 +15,9 @@ from synth.case import Case
 from synth.datasets.cases import find_cases
 from synth.errors import DataError, OutputError
 from synth.exporters import open_exporter
-from synth.report import measuring
-from synth.report.config import ReportConfig
-from synth.report.judge import Verdict
+from synth.report.core import measuring
+from synth.report.core.config import ReportConfig
+from synth.report.core.judge import Verdict
 from synth.report.run import report, sampled
 from synth.report.sources import open_set
 from synth.style.prior import shipped_style_prior

@@ -2,9 +2,8 @@ import numpy as np
 import pytest
 
 from synth.errors import SynthError
-from synth.report.bars import read_bars
-from synth.report.config import ReportConfig
-from synth.report.judge import (
+from synth.report.core.config import ReportConfig
+from synth.report.core.judge import (
     Check,
     Comparison,
     Section,
@@ -17,6 +16,7 @@ from synth.report.judge import (
     worst,
 )
 from synth.report.run import Report
+from synth.report.thresholds import read_bars
 
 
 def apart(a, b):

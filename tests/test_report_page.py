@@ -14,12 +14,12 @@ from synth.case import Case
 from synth.quality.prepared import Prepared
 from synth.quality.records import Record, store
 from synth.quality.slices import CUTS, PROBE, measure_slices
-from synth.report import pictures
-from synth.report.judge import Check, Comparison, Section, Table, Verdict, Yardstick, distance_check, not_judged
-from synth.report.judge import Figure as Picture
+from synth.report.core import pictures
+from synth.report.core.judge import Check, Comparison, Section, Table, Verdict, Yardstick, distance_check, not_judged
+from synth.report.core.judge import Figure as Picture
+from synth.report.core.sets import Sets
+from synth.report.core.strip import strip
 from synth.report.page import render
-from synth.report.sets import Sets
-from synth.report.strip import strip
 from synth.show.contact_sheet import COLOURS
 
 EVIL = "<script>document.title='owned'</script>\"'><img src=x onerror=\"document.title='owned'\">"

@@ -5,7 +5,7 @@ import pytest
 
 from synth.errors import DataError
 from synth.quality.records import Record, array_path
-from synth.report.judge import Verdict
+from synth.report.core.judge import Verdict
 from synth.report.usefulness import read_utility, section
 
 

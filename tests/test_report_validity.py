@@ -7,7 +7,7 @@ from phantoms import phantom_case, write_case
 from synth.disk.files import sha256_file
 from synth.errors import DataError
 from synth.exporters import open_exporter
-from synth.report.judge import Verdict
+from synth.report.core.judge import Verdict
 from synth.report.sources import checksum, open_set
 from synth.report.validity import case_facts, changed_files, section
 

@@ -53,10 +53,10 @@ def command(synthetic, real, out, holdout, train_ids, utility, cache, fail_under
     """  # noqa: D301 (click needs the real backspace)
     from synth.cli.progress import bar
     from synth.disk.manifest import json_text
-    from synth.report.bars import read_bars
-    from synth.report.config import ReportConfig
+    from synth.report.core.config import ReportConfig
     from synth.report.roles import read_ids
     from synth.report.run import PAGE, report
+    from synth.report.thresholds import read_bars
 
     bars = read_bars(fail_under)
     found = report(

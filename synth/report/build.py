@@ -14,11 +14,12 @@ from synth.quality import anatomy, embedding, intensity, radiomics, slices, spec
 from synth.quality import paired as pairs
 from synth.quality.probes import Probe
 from synth.quality.records import Record, missing, store
-from synth.report import diversity, feature_space, fidelity, memorisation, paired, pictures, usefulness, validity
-from synth.report.config import ReportConfig
-from synth.report.judge import Figure, Section, not_judged
-from synth.report.measuring import Measured, read_prepared
-from synth.report.sets import Sets
+from synth.report import diversity, feature_space, fidelity, memorisation, paired, usefulness, validity
+from synth.report.core import pictures
+from synth.report.core.config import ReportConfig
+from synth.report.core.judge import Figure, Section, not_judged
+from synth.report.core.measuring import Measured, read_prepared
+from synth.report.core.sets import Sets
 from synth.report.sources import CaseSet
 from synth.show.viewer import ViewerCase, compact, viewer_fragment
 

@@ -17,9 +17,7 @@ import numpy as np
 
 from synth.quality.distances import NEIGHBOURS, Space, manifolds, squared_distances
 from synth.quality.records import Record, all_have, stack
-from synth.report.diversity_plots import coverage_figure, pair_figure
-from synth.report.feature_space import drawn, scaled, share_check
-from synth.report.judge import (
+from synth.report.core.judge import (
     LEAST,
     SPLITS,
     Check,
@@ -31,7 +29,9 @@ from synth.report.judge import (
     not_judged,
     small_note,
 )
-from synth.report.sets import Sets
+from synth.report.core.sets import Sets
+from synth.report.diversity_plots import coverage_figure, pair_figure
+from synth.report.feature_space import drawn, scaled, share_check
 from synth.report.variety import MOST_PAIRS, feature_pairs, image_pairs, number_check, repeats, variety_check
 
 UNCOVERED = 0.2  # share of real cases, or one and a half of the compared group's: fewer cannot be told from chance

@@ -7,7 +7,7 @@ from io import BytesIO
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 
-from synth.report.judge import Figure
+from synth.report.core.judge import Figure
 
 _REAL, _OURS = "#5f6b73", "#d98c00"  # told apart by the colour-blind too; markers differ as well
 _DPI = 110

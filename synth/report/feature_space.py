@@ -25,7 +25,7 @@ from synth.quality import radiomics
 from synth.quality.distances import MOST_AXES, Space, bounded, frechet, manifolds, mmd, mmd_interval, principal_axes
 from synth.quality.embedding import NAME, PARTS
 from synth.quality.records import Record, all_have, stack
-from synth.report.judge import (
+from synth.report.core.judge import (
     FAIL_AT,
     LEAST,
     Check,
@@ -37,7 +37,7 @@ from synth.report.judge import (
     not_judged,
     number,
 )
-from synth.report.sets import Sets
+from synth.report.core.sets import Sets
 
 GROUP = "Feature space"
 MOST = 200  # cases of a set that are compared: 2 s for all checks; 400 took two minutes

@@ -8,10 +8,10 @@ import numpy as np
 from synth.brats import CLASSES, MODALITIES, REGIONS
 from synth.quality import anatomy, intensity, spectrum, texture
 from synth.report import fidelity_plots as plots
-from synth.report.aspects import UNIT, Aspect, Side, aspect_check, pooled_distance
+from synth.report.core.aspects import UNIT, Aspect, Side, aspect_check, pooled_distance
+from synth.report.core.judge import LEAST, Check, Figure, Section, Verdict, compare, distance_check, small_note
+from synth.report.core.sets import Sets
 from synth.report.fidelity_tables import tables
-from synth.report.judge import LEAST, Check, Figure, Section, Verdict, compare, distance_check, small_note
-from synth.report.sets import Sets
 
 INTENSITY_TOLERANCE = 0.1  # brain sd: a sixth of what sets grey and white matter apart in t1
 FINE = 0.25  # cycles per mm, waves of 4 mm: above it lies what blurring takes and noise adds

@@ -10,8 +10,8 @@ from matplotlib.lines import Line2D
 
 from synth.brats import CLASSES, MODALITIES, REGIONS
 from synth.quality import anatomy, intensity, spectrum, texture
-from synth.report.aspects import Side
-from synth.report.judge import Figure
+from synth.report.core.aspects import Side
+from synth.report.core.judge import Figure
 
 REAL, SYNTHETIC = "#0b6e99", "#d98c00"  # told apart by the colour-blind too
 _DPI = 110

@@ -6,8 +6,8 @@ import numpy as np
 
 from synth.brats import CLASSES, MODALITIES, REGIONS
 from synth.quality import anatomy, intensity, spectrum, texture
-from synth.report.aspects import Side
-from synth.report.judge import Table
+from synth.report.core.aspects import Side
+from synth.report.core.judge import Table
 
 _COLUMNS = (
     "real median",

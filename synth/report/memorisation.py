@@ -24,11 +24,11 @@ import numpy as np
 
 from synth.errors import printable
 from synth.quality.neighbours import FEATURE_CASES
-from synth.report.judge import SMALL, Check, Section, Table, Verdict, Yardstick, not_judged, number
+from synth.report.core.judge import SMALL, Check, Section, Table, Verdict, Yardstick, not_judged, number
+from synth.report.core.nearest import COPY, OWN_COPY, TITLES, Found, ancestors_of, levels, own_distances, with_features
+from synth.report.core.sets import Sets
 from synth.report.memorisation_plots import figures
 from synth.report.memorisation_ratio import ratio_check, ratio_table
-from synth.report.nearest import COPY, OWN_COPY, TITLES, Found, ancestors_of, levels, own_distances, with_features
-from synth.report.sets import Sets
 
 CHANCE, HARDLY = 0.05, 0.01  # of sets without fault that are to be looked at, and that fail
 _CLOSEST = 8  # pairs in the table, at each level

@@ -11,8 +11,8 @@ from synth.brats import MODALITIES
 from synth.errors import printable
 from synth.quality.records import Record
 from synth.quality.thumbnail import ZERO
-from synth.report.judge import Figure
-from synth.report.nearest import COPY, TITLES, Found
+from synth.report.core.judge import Figure
+from synth.report.core.nearest import COPY, TITLES, Found
 
 REAL, SYNTHETIC, HOLDOUT = "#0b6e99", "#d98c00", "#7a6fb0"
 OUTLINE = "#ffd23f"

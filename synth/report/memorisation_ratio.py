@@ -23,8 +23,8 @@ import numpy as np
 
 from synth.quality.bootstrap import paired_bootstrap, ratio
 from synth.quality.neighbours import expected_nearest
-from synth.report.judge import FAIL_AT, Check, Table, Verdict, Yardstick, finite, not_judged, number
-from synth.report.nearest import TITLES, Found
+from synth.report.core.judge import FAIL_AT, Check, Table, Verdict, Yardstick, finite, not_judged, number
+from synth.report.core.nearest import TITLES, Found
 
 TOLERANCE = 0.05  # below 1: less cannot be told by sets of tens of cases
 POWER = 0.5  # of a new patient's distance: who is nearer than that must not pass

@@ -16,9 +16,9 @@ from string import Template
 import numpy as np
 from PIL import Image
 
-from synth.report.check_table import CLASSES, MARKS, badge, group, groups, shown, slug
-from synth.report.judge import FAIL_AT, ORDER, SPLITS, Figure, Section, Table, Verdict, Yardstick, told
-from synth.report.strip import draw
+from synth.report.core.check_table import CLASSES, MARKS, badge, group, groups, shown, slug
+from synth.report.core.judge import FAIL_AT, ORDER, SPLITS, Figure, Section, Table, Verdict, Yardstick, told
+from synth.report.core.strip import draw
 from synth.show.viewer import policy
 
 NUMBERS = "report.json"

@@ -14,9 +14,9 @@ import numpy as np
 from synth.brats import MODALITIES
 from synth.quality.bootstrap import paired_bootstrap
 from synth.quality.paired import METRICS, REGIONS
-from synth.report.judge import SMALL, Check, Figure, Section, Table, Verdict, Yardstick, finite, not_judged, number
+from synth.report.core.judge import SMALL, Check, Figure, Section, Table, Verdict, Yardstick, finite, not_judged, number
+from synth.report.core.sets import Sets
 from synth.report.paired_plots import difference_figure, strip_figure
-from synth.report.sets import Sets
 
 ASTRAY = 0.2  # share of pairs no nearer than strangers, from which a check fails; 0 in 4 reconstructions of `val`
 ROWS = 50  # of the table of cases

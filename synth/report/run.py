@@ -13,12 +13,12 @@ from synth.disk.manifest import json_text
 from synth.errors import DataError, OutputError, printable
 from synth.models.cards import SEGMENTER, read_card
 from synth.report.build import Material, probes_of, sections_of
-from synth.report.config import ReportConfig
-from synth.report.judge import ORDER, Section, Verdict, told
-from synth.report.measuring import Measured, measure_set
+from synth.report.core.config import ReportConfig
+from synth.report.core.judge import ORDER, Section, Verdict, told
+from synth.report.core.measuring import Measured, measure_set
+from synth.report.core.sets import Sets
 from synth.report.page import NUMBERS, render
 from synth.report.roles import Split, split_real
-from synth.report.sets import Sets
 from synth.report.sources import CaseSet, checksum, open_set
 from synth.report.usefulness import read_utility
 

@@ -11,7 +11,7 @@ from synth.errors import DataError, printable
 from synth.experiments.utility_result import ARMS, SCHEMA, VERSION
 from synth.quality.bootstrap import mean_of_first, paired_bootstrap
 from synth.quality.records import Record, stack
-from synth.report.judge import SMALL, Check, Figure, Section, Table, Verdict, Yardstick, not_judged, number
+from synth.report.core.judge import SMALL, Check, Figure, Section, Table, Verdict, Yardstick, not_judged, number
 
 LOSS_LOOK, LOSS_FAIL = 0.10, 0.25  # of Dice, below the real scans' mean; the segmenter's cases differ by 0.1 (sd)
 TSTR_LEAST = 0.85  # of the Dice that training on real scans gives

@@ -14,7 +14,7 @@ from synth.datasets.findings import ERROR, Finding
 from synth.errors import printable
 from synth.layout.law import MAX_PIECES, violations
 from synth.layout.layout import Layout
-from synth.report.judge import Check, Section, Table, Verdict, Yardstick, not_judged
+from synth.report.core.judge import Check, Section, Table, Verdict, Yardstick, not_judged
 
 VERSION = "2"  # of the facts: raise it when `case_facts` or `law_facts` tell something else
 BRAIN_SHARE = (0.08, 0.30)  # of the grid; the 16 real cases fill 0.14 to 0.19

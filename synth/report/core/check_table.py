@@ -6,8 +6,8 @@ from html import escape
 
 import numpy as np
 
-from synth.report.judge import Check, Verdict, number
-from synth.report.strip import strip
+from synth.report.core.judge import Check, Verdict, number
+from synth.report.core.strip import strip
 
 MARKS = {Verdict.PASS: "✓", Verdict.LOOK: "!", Verdict.FAIL: "✕", Verdict.NONE: "–"}  # not by colour alone
 CLASSES = {Verdict.PASS: "pass", Verdict.LOOK: "look", Verdict.FAIL: "fail", Verdict.NONE: "none"}

@@ -4,7 +4,7 @@ from html import escape
 
 import numpy as np
 
-from synth.report.judge import Check, Yardstick, number
+from synth.report.core.judge import Check, Yardstick, number
 
 WIDTH, HEIGHT = 150, 26
 _LEFT, _RIGHT, _MIDDLE = 6, WIDTH - 6, HEIGHT / 2

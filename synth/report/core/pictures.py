@@ -17,8 +17,8 @@ from synth.brats import MODALITIES
 from synth.errors import printable
 from synth.quality.records import Record
 from synth.quality.slices import PLANES
-from synth.report.judge import Figure
-from synth.report.sets import Sets
+from synth.report.core.judge import Figure
+from synth.report.core.sets import Sets
 from synth.show.contact_sheet import COLOURS
 
 COLUMNS = (  # plane, modality, with outlines

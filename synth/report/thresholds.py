@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from synth.errors import SynthError
-from synth.report.judge import Verdict
+from synth.report.core.judge import Verdict
 
 SECTIONS = ("validity", "fidelity", "paired", "diversity", "memorisation", "usefulness")
 _ALLOWED = {"pass": Verdict.PASS, "look": Verdict.LOOK}

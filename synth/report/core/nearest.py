@@ -8,7 +8,7 @@ import numpy as np
 from synth.lineage import ancestors, patient_of
 from synth.quality.neighbours import FEATURE_CASES, LEVELS, Level, Neighbours, feature_distances, neighbours
 from synth.quality.records import Record, all_have, stack
-from synth.report.sets import Sets
+from synth.report.core.sets import Sets
 
 # Below this distance a sample is a copy. Measured on 16 patients, and for thumbnails on 50 samples of the default
 # generator: two patients, or sample and patient, are at least 0.41 (image), 0.43 (tissue), 0.25 (tumour) and 0.43

@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from synth.quality.records import Record, stack
-from synth.report.judge import FAIL_AT, ORDER, Check, Verdict, compare, distance_check, not_judged, number
+from synth.report.core.judge import FAIL_AT, ORDER, Check, Verdict, compare, distance_check, not_judged, number
 
 TOLERANCE = 0.3  # sd between patients: two such sets overlap by nine tenths (Cohen 1988 calls 0.2 small, 0.5 medium)
 BEYOND = 5.0  # sd; a case further off counts as this far in a mean, so that one odd scan cannot decide for its set
