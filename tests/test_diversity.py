@@ -18,10 +18,12 @@ from synth.quality.probes import Probe
 from synth.quality.records import Record, array_path, store
 from synth.quality.segmentation_metrics import region_dice
 from synth.quality.thumbnail import LOW, STEP, ZERO
-from synth.report import diversity, feature_space, variety
-from synth.report.core import judge
+from synth.report.core import feature_space, judge
 from synth.report.core.judge import Verdict
 from synth.report.core.sets import Sets
+from synth.report.diversity import section as diversity
+from synth.report.diversity import variety
+from synth.report.fidelity import features
 
 GRID = (80, 80, 52)  # of thumbnails
 BRAIN = (slice(16, 62), slice(14, 70), slice(2, 46))
@@ -98,11 +100,11 @@ def alike(made, real):
 
 @pytest.fixture(scope="module")
 def section(alike):
-    return diversity.section(alike)
+    return diversity.section_of(alike)
 
 
 def test_patients_of_the_same_kind_pass(alike, section):
-    checks, figures = feature_space.checks(alike)
+    checks, figures = features.checks(alike)
     for check in (*checks, *section.checks):
         assert check.verdict in (Verdict.PASS, Verdict.NONE), (check.id, check.reason)
     assert [check.id for check in checks if check.verdict == Verdict.NONE] == ["fidelity.features.radiomic"]
@@ -113,11 +115,11 @@ def test_patients_of_the_same_kind_pass(alike, section):
 
 
 def test_the_same_sets_give_the_same_section(alike, section):
-    assert diversity.section(alike).to_dict() == section.to_dict()
+    assert diversity.section_of(alike).to_dict() == section.to_dict()
 
 
 def test_shifted_features_fail_at_every_level(made, real):
-    found, _ = feature_space.checks(Sets(made("far", range(200, 212), 9.0), real))
+    found, _ = features.checks(Sets(made("far", range(200, 212), 9.0), real))
     got = verdicts(found)
     for part in embedding.PARTS:
         assert got[f"fidelity.features.mmd.{part}"] == Verdict.FAIL
@@ -128,7 +130,7 @@ def test_shifted_features_fail_at_every_level(made, real):
 def test_one_odd_sample_is_no_failure(made, real):
     """Four samples, one of which is far off: to be looked at, since without it there is nothing."""
     odd = [*made("near", [210, 211, 212]), *made("odd", [213], 60.0)]
-    checks, _ = feature_space.checks(Sets(odd, real))
+    checks, _ = features.checks(Sets(odd, real))
     distances = [check for check in checks if ".mmd." in check.id]
     assert max(check.value for check in distances) > 0
     assert Verdict.LOOK in verdicts(distances).values()
@@ -136,7 +138,7 @@ def test_one_odd_sample_is_no_failure(made, real):
 
 
 def test_one_case_again_and_again_fails(made, real):
-    section = diversity.section(Sets(made("one", [300] * 6), real))
+    section = diversity.section_of(Sets(made("one", [300] * 6), real))
     got = verdicts(section.checks)
     for name in ("repeats.image", "repeats.features", "variety.image", "variety.features", "variety.number"):
         assert got[f"diversity.{name}"] == Verdict.FAIL, name
@@ -147,7 +149,7 @@ def test_one_case_again_and_again_fails(made, real):
 
 
 def test_three_cases_three_times_each_are_counted(made, real):
-    section = diversity.section(Sets(made("five", [400, 401, 402] * 3), real))
+    section = diversity.section_of(Sets(made("five", [400, 401, 402] * 3), real))
     repeated = {check.id: check for check in section.checks if "repeats" in check.id}
     for check in repeated.values():
         assert check.verdict == Verdict.FAIL
@@ -192,14 +194,14 @@ def test_twins_are_found_among_more_samples_than_are_compared(made, real, monkey
 def test_the_section_looks_for_repeats_among_all_samples(made, real, monkeypatch):
     monkeypatch.setattr(feature_space.drawn, "__defaults__", (8,))
     ours = made("crowd", [*range(940, 951), 940])
-    named = {check.id: check for check in diversity.section(Sets(ours, real)).checks}
+    named = {check.id: check for check in diversity.section_of(Sets(ours, real)).checks}
     for level in ("image", "features"):
         assert named[f"diversity.repeats.{level}"].cases == ("crowd_000x", "crowd_011x")
 
 
 def test_real_cases_that_are_all_copies_give_no_yardstick(made):
     same, ours = made("same", [5] * 6), made("other", range(960, 964))
-    named = {check.id: check for check in diversity.section(Sets(ours, same)).checks}
+    named = {check.id: check for check in diversity.section_of(Sets(ours, same)).checks}
     for level in ("image", "features", "number"):
         assert named[f"diversity.variety.{level}"].verdict == Verdict.NONE
     assert "copies of one another" in named["diversity.variety.image"].reason
@@ -217,7 +219,7 @@ def test_repeats_are_found_without_real_cases(made):
 @pytest.mark.parametrize("count", [4, 8, 24])
 def test_a_set_of_one_real_case_does_not_pass_coverage(made, count):
     known = made(f"known{count}", range(count), images=False)
-    found = diversity.section(Sets(made(f"collapsed{count}", [0] * 12, images=False), known)).checks
+    found = diversity.section_of(Sets(made(f"collapsed{count}", [0] * 12, images=False), known)).checks
     covered = [check for check in found if check.group == "Coverage"]
     assert len(covered) == 6
     got = {check.verdict for check in covered}
@@ -240,17 +242,17 @@ def test_shares_that_cannot_fail_are_not_judged():
 
 def test_too_few_cases_are_not_judged(made, real):
     few = Sets(made("few", [600]), real[:2])
-    checks, figures = feature_space.checks(few)
+    checks, figures = features.checks(few)
     assert {check.verdict for check in checks} == {Verdict.NONE}
     assert not figures
-    assert diversity.section(few).verdict == Verdict.NONE
-    assert diversity.section(Sets([], real)).verdict == Verdict.NONE
+    assert diversity.section_of(few).verdict == Verdict.NONE
+    assert diversity.section_of(Sets([], real)).verdict == Verdict.NONE
 
 
 def test_cases_without_tumour_or_embedding_leave_the_rest_judged(made, real):
     ours = made("bare", range(700, 704))
     bare = [replace(record, versions={"thumbnail": "1", "anatomy": "1", "intensity": "1"}) for record in ours]
-    got = verdicts(diversity.section(Sets(bare, real)).checks)
+    got = verdicts(diversity.section_of(Sets(bare, real)).checks)
     assert got["diversity.repeats.features"] == got["diversity.variety.number"] == Verdict.NONE
     assert got["diversity.repeats.image"] == got["diversity.variety.image"] == Verdict.PASS
     assert "diversity.coverage.place" in got
@@ -326,7 +328,7 @@ def test_probes_of_other_weights_have_another_version(model, tmp_path):
 
 
 def test_radiomics_say_what_to_install(alike):
-    check = next(c for c in feature_space.checks(alike)[0] if c.id == "fidelity.features.radiomic")
+    check = next(c for c in features.checks(alike)[0] if c.id == "fidelity.features.radiomic")
     assert radiomics.INSTALL in check.reason
 
 
@@ -342,7 +344,7 @@ def test_radiomics_that_were_measured_are_judged(made, real):
 
     known = with_features(real, 0)
     for shift, expected in ((0, Verdict.PASS), (6, Verdict.FAIL)):
-        checks, _ = feature_space.checks(Sets(with_features(made("radiomic", range(800, 810)), shift), known))
+        checks, _ = features.checks(Sets(with_features(made("radiomic", range(800, 810)), shift), known))
         assert verdicts(checks)["fidelity.features.radiomic"] == expected
 
 

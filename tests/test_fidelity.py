@@ -18,7 +18,8 @@ from synth.report.core import judge
 from synth.report.core.aspects import Aspect, Side, aspect_check, furthest_distance, ordered_distance, pooled_distance
 from synth.report.core.judge import Check, Figure, Verdict
 from synth.report.core.sets import Sets
-from synth.report.fidelity import aspects, judged, section
+from synth.report.fidelity.aspects import aspects
+from synth.report.fidelity.section import judged, section_of
 
 PROBES = [one.PROBE for one in (anatomy, intensity, texture, spectrum)]
 VERSIONS = {probe.name: probe.version for probe in PROBES}
@@ -305,7 +306,7 @@ class TestSection:
     def test_what_is_given_is_passed_on_and_pictures_are_drawn(self, real, tmp_path):
         extra = Check("fidelity.features.x", "Feature space", "t", 1.0, "", Verdict.PASS, "fine.")
         picture = Figure("gallery", "Cases", "c", lambda: b"x")
-        found = section(Sets(records(tmp_path, "syn", 2, 3), real), [extra], [picture])
+        found = section_of(Sets(records(tmp_path, "syn", 2, 3), real), [extra], [picture])
         assert found.checks[-1] is extra
         assert found.figures[0] is picture
         assert all(one.data.startswith(b"\x89PNG") for one in found.figures[1:])
@@ -326,7 +327,7 @@ class TestSection:
         assert named["fidelity.intensity.t1.ET"].verdict == Verdict.FAIL
         assert named["fidelity.border.WT"].verdict == Verdict.NONE
         assert named["fidelity.intensity.t1.GM"].verdict == Verdict.PASS
-        assert len(section(Sets(none[:1], real)).figures) == 6
+        assert len(section_of(Sets(none[:1], real)).figures) == 6
         one = records(tmp_path, "one", 1, 1)
         assert {check.verdict for check in judged(Side(one), Side(real))} == {Verdict.NONE}
 

@@ -28,9 +28,9 @@ from synth.quality.thumbnail import PROBE, STEP, block_sums, decoded, measure_th
 from synth.report.core.judge import Verdict
 from synth.report.core.nearest import Found
 from synth.report.core.sets import Sets
-from synth.report.memorisation import closer_check, section
-from synth.report.memorisation_ratio import ratio_check, ratio_table
-from synth.report.variety import repeats
+from synth.report.diversity.variety import repeats
+from synth.report.memorisation.ratio import ratio_check, ratio_table
+from synth.report.memorisation.section import closer_check, section_of
 
 IMAGE, TISSUE, TUMOUR = LEVELS
 
@@ -102,12 +102,12 @@ def brains(atlas, made):
 def image_only(monkeypatch):
     """Leaves the other levels and the pictures out, which take time."""
     monkeypatch.setattr("synth.report.core.nearest.LEVELS", (IMAGE,))
-    monkeypatch.setattr("synth.report.memorisation.figures", lambda found: ())
+    monkeypatch.setattr("synth.report.memorisation.section.figures", lambda found: ())
 
 
 @pytest.fixture
 def no_pictures(monkeypatch):
-    monkeypatch.setattr("synth.report.memorisation.figures", lambda found: ())
+    monkeypatch.setattr("synth.report.memorisation.section.figures", lambda found: ())
 
 
 def arrays_of(record):
@@ -315,7 +315,7 @@ def verdicts(found):
 
 
 def test_strangers_are_no_copies_and_without_hold_out_the_ratio_is_open(brains):
-    found = section(Sets(brains[:3], brains[3:], brains[3:]))
+    found = section_of(Sets(brains[:3], brains[3:], brains[3:]))
     assert verdicts(found)["image.copies"] == Verdict.PASS
     assert verdicts(found)["image.ratio"] == Verdict.NONE
     assert found.verdict != Verdict.FAIL
@@ -333,7 +333,7 @@ def test_copies_under_new_ids_fail_at_every_level_and_are_named(no_pictures, bra
         made("New_1", changed(arrays_of(brains[6]), True, image=lambda z: z + rng.normal(0, 0.06, z.shape))),
         brains[0],
     ]
-    found = section(Sets(samples, brains[1:], brains[1:5], brains[5:]))
+    found = section_of(Sets(samples, brains[1:], brains[1:5], brains[5:]))
     for level in ("image", "tissue", "tumour"):
         check = next(check for check in found.checks if check.id == f"memorisation.{level}.copies")
         assert check.verdict == Verdict.FAIL
@@ -353,24 +353,24 @@ def mixture(arrays, other, share):
 
 def test_samples_that_lean_on_training_cases_are_nearer_to_these_than_to_hold_out(image_only, atlas, brains, made):
     samples = [made(f"Half_{i}", mixture(arrays_of(brains[i]), brain(atlas, 100 + i), share=0.45)) for i in range(4)]
-    found = section(Sets(samples, brains, brains[:4], brains[4:]))
+    found = section_of(Sets(samples, brains, brains[:4], brains[4:]))
     ratio = next(check for check in found.checks if check.id == "memorisation.image.ratio")
     assert ratio.verdict in (Verdict.LOOK, Verdict.FAIL)
     assert ratio.value < ratio.yardstick.low
     assert ratio.interval[1] < 1
     assert verdicts(found)["image.copies"] == Verdict.PASS
     assert verdicts(found)["image.closer"] in (Verdict.LOOK, Verdict.FAIL)
-    turned = section(Sets(samples, brains, brains[4:], brains[:4]))
+    turned = section_of(Sets(samples, brains, brains[4:], brains[:4]))
     assert verdicts(turned)["image.ratio"] == Verdict.PASS
 
 
 def test_reconstructions_are_near_their_own_scan_by_design_but_must_not_be_it(no_pictures, atlas, brains, made):
     anew = [made(brains[i].id, mixture(arrays_of(brains[i]), brain(atlas, 50 + i), 0.7)) for i in range(2)]
-    found = section(Sets(anew, brains, brains, paired=anew))
+    found = section_of(Sets(anew, brains, brains, paired=anew))
     assert verdicts(found)["paired"] == Verdict.PASS
     assert verdicts(found)["image.copies"] == Verdict.PASS
     assert verdicts(found)["tissue.ratio"] == Verdict.NONE
-    same = section(Sets(brains[:2], brains, brains, paired=brains[:2]))
+    same = section_of(Sets(brains[:2], brains, brains, paired=brains[:2]))
     assert verdicts(same)["paired"] == Verdict.FAIL
 
 
@@ -378,20 +378,20 @@ def test_anatomy_taken_by_design_is_told_and_only_the_image_is_judged(no_picture
     painted = brain(atlas, 77) | {"layout": brains[2]("thumbnail", "layout")}
     sample, free = made("Synth_000000", painted), made("Synth_000001", brain(atlas, 78))
     lineage = {"Synth_000000": {"host": brains[2].id, "donor": None}, "Synth_000001": {"host": "atlas-5"}}
-    found = section(Sets([sample, free], brains, brains[:5], brains[5:], lineage=lineage))
+    found = section_of(Sets([sample, free], brains, brains[:5], brains[5:], lineage=lineage))
     told = next(check for check in found.checks if check.id == "memorisation.lineage")
     assert told.cases == ("Synth_000000",)
     assert "1 of 2 samples" in told.reason
     assert verdicts(found)["tissue.copies"] == Verdict.PASS
     assert verdicts(found)["tissue.ratio"] == Verdict.NONE
     assert verdicts(found)["image.ratio"] != Verdict.NONE
-    unknown = section(Sets([sample, free], brains, brains[:5], brains[5:]))
+    unknown = section_of(Sets([sample, free], brains, brains[:5], brains[5:]))
     assert verdicts(unknown)["tissue.copies"] == Verdict.FAIL
 
 
 def test_one_patient_under_two_ids_does_not_spoil_the_yardstick(image_only, brains, made):
     twin = made("Twin", arrays_of(brains[7]))
-    found = section(Sets(brains[:2], [*brains[2:], twin], [*brains[2:], twin]))
+    found = section_of(Sets(brains[:2], [*brains[2:], twin], [*brains[2:], twin]))
     image = next(check for check in found.checks if check.id == "memorisation.image.copies")
     assert image.yardstick.low > 0.3
     assert any("Patient_007" in note and "Twin" in note for note in found.notes)
@@ -402,7 +402,7 @@ def test_features_are_a_level_where_all_cases_have_them(image_only, atlas, made)
     vectors = rng.normal(size=(8, 20))
     records = [made(f"P{i}", brain(atlas, i), embedding=vectors[i]) for i in range(8)]
     copy = made("New", brain(atlas, 30), embedding=vectors[2] + 0.001)
-    found = section(Sets([copy, records[0]], records[1:], records[1:5], records[5:]))
+    found = section_of(Sets([copy, records[0]], records[1:], records[1:5], records[5:]))
     check = next(check for check in found.checks if check.id == "memorisation.features.copies")
     assert check.verdict == Verdict.FAIL
     assert check.cases == ("New",)
@@ -411,7 +411,7 @@ def test_features_are_a_level_where_all_cases_have_them(image_only, atlas, made)
 def test_too_few_real_cases_leave_features_unjudged(image_only, atlas, made):
     rng = np.random.default_rng(0)
     records = [made(f"P\n{i}", brain(atlas, i), embedding=rng.normal(size=5)) for i in range(5)]
-    found = section(Sets(records[:2], records[2:], records[2:]))
+    found = section_of(Sets(records[:2], records[2:], records[2:]))
     for name in ("copies", "closer", "ratio"):
         check = next(check for check in found.checks if check.id == f"memorisation.features.{name}")
         assert check.verdict == Verdict.NONE
@@ -420,17 +420,17 @@ def test_too_few_real_cases_leave_features_unjudged(image_only, atlas, made):
     assert told["diversity.repeats.features"].verdict == Verdict.NONE
     assert "4 real cases" in told["diversity.repeats.features"].reason
     assert told["diversity.repeats.image"].verdict == Verdict.PASS
-    copies = section(Sets(records[:1], records, records))
+    copies = section_of(Sets(records[:1], records, records))
     reason = next(check.reason for check in copies.checks if check.id == "memorisation.image.copies")
     assert "P\\n0" in reason
     assert "\n" not in reason
 
 
 def test_nothing_to_compare_is_said(image_only, brains):
-    found = section(Sets([], brains, brains))
+    found = section_of(Sets([], brains, brains))
     assert found.verdict == Verdict.NONE
     assert not found.figures
-    alone = section(Sets(brains[:2], [], []))
+    alone = section_of(Sets(brains[:2], [], []))
     assert alone.verdict == Verdict.NONE
 
 
@@ -454,5 +454,5 @@ def test_a_real_scan_mirrored_shifted_and_noisy_is_a_copy_and_another_patient_is
         assert found.mirrored[0]
         assert found.nearest[0] < limit
         assert found.nearest[1] > 0.35
-    check = next(c for c in section(Sets(samples, real, real)).checks if c.id == "memorisation.image.copies")
+    check = next(c for c in section_of(Sets(samples, real, real)).checks if c.id == "memorisation.image.copies")
     assert check.cases == ("Copy",)

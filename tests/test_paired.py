@@ -16,8 +16,8 @@ from synth.quality.paired import METRICS, PLANES, REGIONS, measure_between, meas
 from synth.quality.prepared import Prepared
 from synth.report.core.judge import Verdict
 from synth.report.core.sets import Sets
-from synth.report.paired import section
-from synth.report.paired_plots import difference_figure
+from synth.report.paired.plots import difference_figure
+from synth.report.paired.section import section_of
 from synth.runs.reconstruct import compare, painter_image
 from synth.show.contact_sheet import upright
 
@@ -168,14 +168,14 @@ def measured(seed, ssim, painter=0.4):
 def without_pictures(monkeypatch):
     """Verdicts only, quickly."""
     for name in ("difference_figure", "strip_figure"):
-        monkeypatch.setattr(f"synth.report.paired.{name}", lambda *_: b"")
+        monkeypatch.setattr(f"synth.report.paired.section.{name}", lambda *_: b"")
 
 
 BETWEEN = [measured(100 + k, 0.2 + 0.01 * k) for k in range(6)]
 
 
 def judged(pairs, between=BETWEEN):
-    found = section(Sets((), ()), pairs, between)
+    found = section_of(Sets((), ()), pairs, between)
     json.dumps(found.to_dict(), allow_nan=False)
     return found, {check.id: check for check in found.checks}
 
@@ -240,7 +240,7 @@ def test_what_cannot_be_judged_says_so():
     found, checks = judged({"a": without})
     assert checks["paired.ssim.tumour.t1"].verdict == Verdict.NONE
     assert checks["paired.ssim.brain.t1"].verdict == found.verdict == Verdict.PASS
-    found = section(Sets((), ()), {}, BETWEEN)
+    found = section_of(Sets((), ()), {}, BETWEEN)
     assert (found.verdict, found.checks) == (Verdict.NONE, ())
     assert "not paired" in found.notes[0]
 
@@ -282,7 +282,7 @@ def test_real_scans(real_data):
     between = [measure_between(one, two), measure_between(one, three)]
 
     def found(other: Prepared):
-        return section(Sets((), ()), {case.id: measure_pair(one, other)}, between)
+        return section_of(Sets((), ()), {case.id: measure_pair(one, other)}, between)
 
     assert found(noisy(one, amount=20)).verdict == Verdict.PASS
     assert found(replace(one, case=replace(case, images=flat))).verdict == Verdict.LOOK

@@ -16,7 +16,7 @@ from synth.report.core.judge import (
     worst,
 )
 from synth.report.run import Report
-from synth.report.thresholds import read_bars
+from synth.report.thresholds import read_thresholds
 
 
 def apart(a, b):
@@ -113,7 +113,7 @@ def test_numbers_that_json_has_no_word_for_become_none():
 @pytest.mark.parametrize("texts", [["great"], ["1.5"], ["-1"], ["nan"], ["taste=pass"], ["pass", "look"], [""]])
 def test_texts_that_are_no_bars(texts):
     with pytest.raises(SynthError, match="--fail-under"):
-        read_bars(texts)
+        read_thresholds(texts)
 
 
 @pytest.mark.parametrize("settings", [{"sample": 0}, {"viewer": 9}, {"viewer": -1}])

@@ -6,7 +6,8 @@ import pytest
 from synth.errors import DataError
 from synth.quality.records import Record, array_path
 from synth.report.core.judge import Verdict
-from synth.report.usefulness import read_utility, section
+from synth.report.usefulness.section import section_of
+from synth.report.usefulness.utility import read_utility
 
 
 def records(folder, name, dice):
@@ -21,7 +22,7 @@ def records(folder, name, dice):
 
 
 def dice_verdicts(folder, ours, theirs):
-    found = section(records(folder, "s", ours), records(folder, "r", theirs), True, "default")
+    found = section_of(records(folder, "s", ours), records(folder, "r", theirs), True, "default")
     return [check.verdict for check in found.checks[:3]]
 
 
@@ -34,8 +35,8 @@ def test_dice_beside_that_of_real_scans(tmp_path, ours, verdict):
 
 def test_small_samples_are_said_to_be_small(tmp_path):
     ours, theirs = records(tmp_path, "s", [[0.8] * 3] * 12), records(tmp_path, "r", [[0.8] * 3] * 12)
-    assert any("Small samples" in note for note in section(ours[:2], theirs, True, "default").notes)
-    assert not any("Small samples" in note for note in section(ours, theirs, True, "default").notes)
+    assert any("Small samples" in note for note in section_of(ours[:2], theirs, True, "default").notes)
+    assert not any("Small samples" in note for note in section_of(ours, theirs, True, "default").notes)
 
 
 def test_regions_are_judged_one_by_one(tmp_path):
@@ -48,8 +49,8 @@ def test_regions_are_judged_one_by_one(tmp_path):
 
 def test_what_the_segmenter_has_learnt_from_is_said(tmp_path):
     ours, theirs = records(tmp_path, "s", [[0.8] * 3]), records(tmp_path, "r", [[0.9] * 3])
-    assert any("learnt from" in note for note in section(ours, theirs, False, "default").notes)
-    assert not any("learnt from" in note for note in section(ours, theirs, True, "default").notes)
+    assert any("learnt from" in note for note in section_of(ours, theirs, False, "default").notes)
+    assert not any("learnt from" in note for note in section_of(ours, theirs, True, "default").notes)
 
 
 def utility(tstr=1.0, gain=0.02, spread=0.05):
@@ -83,14 +84,14 @@ def utility(tstr=1.0, gain=0.02, spread=0.05):
 )
 def test_what_training_on_the_set_is_worth(tmp_path, made, name, verdict):
     ours, theirs = records(tmp_path, "s", [[0.8] * 3]), records(tmp_path, "r", [[0.8] * 3])
-    found = section(ours, theirs, True, "default", made)
+    found = section_of(ours, theirs, True, "default", made)
     assert {check.verdict for check in found.checks if f".{name}." in check.id} == {verdict}
     assert "a note" in found.notes
 
 
 def test_without_utility_it_says_how_to_get_it(tmp_path):
     ours, theirs = records(tmp_path, "s", [[0.8] * 3]), records(tmp_path, "r", [[0.8] * 3])
-    (check,) = [c for c in section(ours, theirs, True, "default").checks if c.id == "usefulness.utility"]
+    (check,) = [c for c in section_of(ours, theirs, True, "default").checks if c.id == "usefulness.utility"]
     assert check.verdict == Verdict.NONE
     assert "synth utility" in check.reason
 
@@ -137,7 +138,7 @@ def test_a_ratio_that_does_not_exist_is_not_judged(tmp_path):
     made["tstr_ratio"]["ET"] = {"estimate": None, "interval": None}
     (tmp_path / "utility.json").write_text(json.dumps(made))
     ours, theirs = records(tmp_path, "s", [[0.8] * 3]), records(tmp_path, "r", [[0.8] * 3])
-    found = section(ours, theirs, True, "default", read_utility(tmp_path)[0])
+    found = section_of(ours, theirs, True, "default", read_utility(tmp_path)[0])
     (check,) = [one for one in found.checks if one.id == "usefulness.tstr.ET"]
     assert check.verdict == Verdict.NONE
 

@@ -7,9 +7,10 @@ from phantoms import phantom_case, write_case
 from synth.disk.files import sha256_file
 from synth.errors import DataError
 from synth.exporters import open_exporter
+from synth.report.core.facts import case_facts
 from synth.report.core.judge import Verdict
 from synth.report.sources import checksum, open_set
-from synth.report.validity import case_facts, changed_files, section
+from synth.report.validity.section import changed_files, section_of
 
 
 def facts(name="a", **changed):
@@ -33,14 +34,14 @@ def error(topic):
 
 
 def verdicts(synthetic, real=(), problems=(), changed=None):
-    found = section(synthetic, real, problems, changed)
+    found = section_of(synthetic, real, problems, changed)
     return {check.id.removeprefix("validity."): check.verdict for check in found.checks}
 
 
 def test_a_sound_set_passes():
     found = verdicts([facts("a"), facts("b")], [facts("r")], changed=[])
     assert set(found.values()) == {Verdict.PASS}
-    assert section([facts()], [], [], []).verdict == Verdict.PASS
+    assert section_of([facts()], [], [], []).verdict == Verdict.PASS
 
 
 @pytest.mark.parametrize("topic", ["files", "geometry", "intensities", "labels"])
@@ -48,7 +49,7 @@ def test_one_unusable_case_of_many_fails_its_check_alone(topic):
     bad = {"id": "b", "findings": [error(topic)]}
     found = verdicts([facts("a"), bad])
     assert [name for name, verdict in found.items() if verdict == Verdict.FAIL] == [topic]
-    assert "b" in section([facts("a"), bad], [], [], None).checks[1 + list(found).index(topic) - 1].reason
+    assert "b" in section_of([facts("a"), bad], [], [], None).checks[1 + list(found).index(topic) - 1].reason
 
 
 @pytest.mark.parametrize(
@@ -91,7 +92,7 @@ def test_problems_of_the_set_and_of_the_manifest():
 
 
 def test_problems_of_the_real_set_are_told_and_not_judged():
-    found = section([facts()], [facts("r")], [], [], ["r: is there twice."])
+    found = section_of([facts()], [facts("r")], [], [], ["r: is there twice."])
     assert found.verdict == Verdict.PASS
     assert "Of the real set: r: is there twice." in found.notes
 

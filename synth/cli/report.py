@@ -56,9 +56,9 @@ def command(synthetic, real, out, holdout, train_ids, utility, cache, fail_under
     from synth.report.core.config import ReportConfig
     from synth.report.roles import read_ids
     from synth.report.run import PAGE, report
-    from synth.report.thresholds import read_bars
+    from synth.report.thresholds import read_thresholds
 
-    bars = read_bars(fail_under)
+    bars = read_thresholds(fail_under)
     found = report(
         synthetic,
         real,

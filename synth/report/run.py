@@ -1,6 +1,6 @@
 """The report: measure both sets, ask every section, write the page and the numbers."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,21 +12,21 @@ from synth.disk.files import atomic_write, make_folder, remove_partials
 from synth.disk.manifest import json_text
 from synth.errors import DataError, OutputError, printable
 from synth.models.cards import SEGMENTER, read_card
-from synth.report.build import Material, probes_of, sections_of
+from synth.report.build import probes_of, sections_of
 from synth.report.core.config import ReportConfig
 from synth.report.core.judge import ORDER, Section, Verdict, told
+from synth.report.core.material import Material, Progress
 from synth.report.core.measuring import Measured, measure_set
 from synth.report.core.sets import Sets
 from synth.report.page import NUMBERS, render
 from synth.report.roles import Split, split_real
 from synth.report.sources import CaseSet, checksum, open_set
-from synth.report.usefulness import read_utility
+from synth.report.usefulness.utility import read_utility
 
 SCHEMA, VERSION = "synth.report", 1
 PAGE = "report.html"
 CACHE = "features"  # in the report's folder, where no other is given
 RECONSTRUCTED = "reconstruct.json"
-Progress = Callable[[str], Callable[[Iterable], Iterable]]
 
 
 @dataclass(frozen=True)

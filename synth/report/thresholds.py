@@ -3,20 +3,20 @@
 from collections.abc import Iterable
 
 from synth.errors import SynthError
+from synth.report.build import SECTIONS
 from synth.report.core.judge import Verdict
 
-SECTIONS = ("validity", "fidelity", "paired", "diversity", "memorisation", "usefulness")
 _ALLOWED = {"pass": Verdict.PASS, "look": Verdict.LOOK}
 
 
-def read_bars(texts: Iterable[str]) -> dict[str, Verdict | float]:
+def read_thresholds(texts: Iterable[str]) -> dict[str, Verdict | float]:
     """Bars by section, "" for all that are not named: a verdict, or the least share of checks that pass.
 
     Raises:
         SynthError: a text is no bar, or a section has two.
 
     Example:
-        >>> read_bars(["0.8", "memorisation=pass"])
+        >>> read_thresholds(["0.8", "memorisation=pass"])
         {'': 0.8, 'memorisation': <Verdict.PASS: 'pass'>}
     """
     bars = {}

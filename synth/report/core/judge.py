@@ -123,10 +123,10 @@ class Section:
     """One question of a report: its checks, figures, tables, and what a reader must know about them.
 
     Attributes:
-        id: "validity", "fidelity", "paired", "diversity", "memorisation" or "usefulness".
+        id: the name of its folder, such as "validity"; ids of its checks begin with it.
         title: as the page shows it.
         question: what the section answers, one sentence.
-        checks: the numbers.
+        checks: the numbers. A section without any does not apply to the sets: a report leaves it out.
         figures: pictures.
         tables: further numbers.
         notes: sentences: how it was measured, small samples, what was left out.
@@ -250,6 +250,12 @@ def distance_check(
 def not_judged(id: str, group: str, title: str, reason: str) -> Check:
     """A check that could not be made, with the reason."""
     return Check(id, group, title, None, "", Verdict.NONE, reason)
+
+
+def no_cases(id: str, title: str, question: str) -> Section:
+    """A section in which nothing can be judged, as no synthetic case can be used."""
+    check = not_judged(f"{id}.cases", "Cases", "usable synthetic cases", "no synthetic case can be used: see Validity.")
+    return Section(id, title, question, (check,))
 
 
 def small_note(synthetic: int, real: int) -> str | None:

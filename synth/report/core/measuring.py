@@ -11,10 +11,11 @@ from synth.hosts.extract import VERSION
 from synth.quality.prepared import Prepared, prepare
 from synth.quality.probes import Probe
 from synth.quality.records import Record, case_folder, kept_facts, missing, store, store_facts
-from synth.report import validity
+from synth.report.core.facts import VERSION as FACTS_VERSION
+from synth.report.core.facts import case_facts, finding_dict, law_facts
 from synth.report.sources import CaseSet, Source, checksum
 
-_FACTS = f"case-{validity.VERSION}"
+_FACTS = f"case-{FACTS_VERSION}"
 _KEPT = {"findings", "digests", "law"}
 _PREPARED = f"prepared-{VERSION}"  # what all measurements rest on; raised in `layout.extract`
 
@@ -25,7 +26,7 @@ class Measured:
 
     Attributes:
         records: of the cases that can be used, in the order of the set.
-        facts: of every case, usable or not: `id`, `findings`, and what `report.validity` measures.
+        facts: of every case, usable or not: `id`, `findings`, and what `core.facts` measures.
         files: case id -> checksum of each of its files.
     """
 
@@ -98,7 +99,7 @@ def _steps(sources: Iterable[Source], probes: Sequence[Probe], cache: Path) -> I
 def _examined(source: Source) -> tuple[dict, Prepared | None]:
     """The facts of a case, and the case ready to be measured; None where it cannot be used."""
     case, findings = source.examine()
-    facts = {"id": source.id, "findings": [validity.finding_dict(one) for one in findings]}
+    facts = {"id": source.id, "findings": [finding_dict(one) for one in findings]}
     if case is None:
         return facts, None
     if case.labels is None:
@@ -108,7 +109,7 @@ def _examined(source: Source) -> tuple[dict, Prepared | None]:
         prepared = prepare(case)
     except SynthError as error:
         return _unusable(facts, "intensities", str(error)), None
-    return {**facts, **validity.case_facts(case), **validity.law_facts(prepared.layout)}, prepared
+    return {**facts, **case_facts(case), **law_facts(prepared.layout)}, prepared
 
 
 def _unusable(facts: dict, topic: str, message: str) -> dict:

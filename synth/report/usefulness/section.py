@@ -1,23 +1,58 @@
 """Usefulness: do scans and labels belong together, and does training on them pay?"""
 
-import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from synth.brats import REGIONS
-from synth.errors import DataError, printable
-from synth.experiments.utility_result import ARMS, SCHEMA, VERSION
+from synth.models.cards import trained_on
 from synth.quality.bootstrap import mean_of_first, paired_bootstrap
 from synth.quality.records import Record, stack
-from synth.report.core.judge import SMALL, Check, Figure, Section, Table, Verdict, Yardstick, not_judged, number
+from synth.report.core.judge import (
+    SMALL,
+    Check,
+    Figure,
+    Section,
+    Table,
+    Verdict,
+    Yardstick,
+    no_cases,
+    not_judged,
+    number,
+)
+from synth.report.core.material import Material
+from synth.report.core.pictures import extremes
 
 LOSS_LOOK, LOSS_FAIL = 0.10, 0.25  # of Dice, below the real scans' mean; the segmenter's cases differ by 0.1 (sd)
 TSTR_LEAST = 0.85  # of the Dice that training on real scans gives
 
 
-def section(
+def section(material: Material) -> Section:
+    """The section, with the cases of the highest and the lowest Dice as pictures."""
+    sets, card = material.sets, material.card
+    if not sets.synthetic:
+        question = "Do the labels fit the scans, and does training on the pairs help?"
+        return no_cases("usefulness", "Usefulness", question)
+    learnt = set(trained_on([record.id for record in sets.real], [card]))
+    unseen = [record for record in sets.real if record.id not in learnt]
+    fair = len(unseen) >= 2  # a single case is no yardstick
+    name = card.get("name", "default")
+    judged = section_of(sets.synthetic, unseen if fair else sets.real, fair, name, material.utility, material.plot)
+    notes = list(judged.notes)
+    if painted := (card.get("training") or {}).get("synthetic"):
+        notes.append(
+            f"The segmenter {name} learnt from {painted} synthetic cases too: it knows painted tumours, and finds them."
+        )
+    measured_on = (material.utility or {}).get("settings", {}).get("synthetic")
+    if measured_on is not None and Path(measured_on).resolve() != material.painted.path.resolve():
+        notes.append(f"The table of `synth utility` was measured on {measured_on}, not on {material.painted.path}.")
+    figures = (*judged.figures, *extremes(sets, whole_tumour_dice(sets.synthetic)))
+    return replace(judged, notes=tuple(notes), figures=figures)
+
+
+def section_of(
     synthetic: Sequence[Record],
     real: Sequence[Record],
     unseen: bool,
@@ -32,7 +67,7 @@ def section(
         real: the real ones that the segmenter's Dice is compared with.
         unseen: whether the segmenter never learnt from these real cases.
         segmenter: its name, for the reader.
-        utility: what `synth utility` wrote (`read_utility`), None where it was not run.
+        utility: what `synth utility` wrote (`utility.read_utility`), None where it was not run.
         plot: its PNG.
     """
     ours, theirs = (dice_of(records) for records in (synthetic, real))
@@ -76,6 +111,12 @@ _CAPTION = "Dice on real test cases: every line is one case, dots are means with
 def dice_of(records: Sequence[Record]) -> np.ndarray:
     """(cases, 3) Dice of WT, TC and ET between a case's labels and those that the segmenter finds."""
     return stack(records, "embedding", "dice") if records else np.empty((0, len(REGIONS)))
+
+
+def whole_tumour_dice(records: Sequence[Record]) -> dict[str, float]:
+    """Dice of WT by id."""
+    values = dice_of(records)[:, list(REGIONS).index("WT")]
+    return {record.id: float(value) for record, value in zip(records, values, strict=True)}
 
 
 def _dice_check(region: str, synthetic: Sequence[Record], ours: np.ndarray, theirs: np.ndarray, unseen: bool) -> Check:
@@ -170,47 +211,3 @@ def _utility_table(utility: dict) -> Table:
 
 
 _TOLD = ("arch", "width", "steps", "patch", "seeds", "cases")
-
-
-def read_utility(path: str | Path) -> tuple[dict, bytes | None]:
-    """What `synth utility --out` wrote, and its plot where there is one.
-
-    Raises:
-        DataError: there is no such result, or it is another file's.
-    """
-    path = Path(path)
-    if path.is_dir():
-        results = sorted(path.glob("utility*.json"))
-        if len(results) > 1:
-            names = ", ".join(printable(one.name) for one in results)
-            raise DataError(f"{printable(path)}: holds {len(results)} results of `synth utility` ({names}); give one.")
-        path = results[0] if results else path / "utility.json"
-    try:
-        found = json.loads(path.read_bytes())
-        if found["schema"] != SCHEMA or found["version"] != VERSION:
-            raise ValueError(f"schema {found['schema']} {found['version']}")
-        _check_result(found)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
-            f"{printable(path)}: expected utility.json of `synth utility --out` ({error}); give that folder."
-        ) from error
-    plot = path.with_suffix(".png")
-    return found, plot.read_bytes() if plot.is_file() else None
-
-
-def _check_result(found: dict) -> None:
-    """Raise on a result that lacks what the section reads."""
-    if not isinstance(found["settings"].get("synthetic", ""), str):
-        raise ValueError("settings.synthetic is no text")
-    if not all(isinstance(note, str) for note in found.get("notes", [])):
-        raise ValueError("notes are no texts")
-    {name: int(n) for name, n in found["sizes"].items()}
-    for name, regions in {**found["summary"], "tstr_ratio": found["tstr_ratio"], "gain": found["gain"]}.items():
-        for region in REGIONS:
-            one = regions[region]
-            undefined = name in ("tstr_ratio", "gain") and one["estimate"] is None
-            values = [] if undefined else [one["estimate"] if "estimate" in one else one["mean"], *one["interval"]]
-            if not undefined and (len(values) != 3 or not np.isfinite(np.array(values, float)).all()):
-                raise ValueError(f"{name} of {region} is no number with its interval")
-    for arm in ARMS:
-        [float(found["summary"][arm][region]["median"]) for region in REGIONS]

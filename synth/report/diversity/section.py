@@ -17,6 +17,7 @@ import numpy as np
 
 from synth.quality.distances import NEIGHBOURS, Space, manifolds, squared_distances
 from synth.quality.records import Record, all_have, stack
+from synth.report.core.feature_space import drawn, scaled, share_check
 from synth.report.core.judge import (
     LEAST,
     SPLITS,
@@ -26,13 +27,14 @@ from synth.report.core.judge import (
     Section,
     Table,
     compare,
+    no_cases,
     not_judged,
     small_note,
 )
+from synth.report.core.material import Material
 from synth.report.core.sets import Sets
-from synth.report.diversity_plots import coverage_figure, pair_figure
-from synth.report.feature_space import drawn, scaled, share_check
-from synth.report.variety import MOST_PAIRS, feature_pairs, image_pairs, number_check, repeats, variety_check
+from synth.report.diversity.plots import coverage_figure, pair_figure
+from synth.report.diversity.variety import MOST_PAIRS, feature_pairs, image_pairs, number_check, repeats, variety_check
 
 UNCOVERED = 0.2  # share of real cases, or one and a half of the compared group's: fewer cannot be told from chance
 _COVERED = {  # what is covered: (probe, array, transformation)
@@ -49,7 +51,15 @@ _TITLES = {
 }
 
 
-def section(sets: Sets) -> Section:
+def section(material: Material) -> Section:
+    """The section of these sets."""
+    if not material.sets.synthetic:
+        question = "Do the samples differ as real patients do?"
+        return no_cases("diversity", "Diversity", question)
+    return section_of(material.sets)
+
+
+def section_of(sets: Sets) -> Section:
     """The section; uses the probes `embedding`, `thumbnail`, `anatomy` and `intensity`, those that were measured."""
     synthetic, real = drawn(sets.synthetic, sets.seed), drawn(sets.real, sets.seed)
     checks, figures, tables = [*repeats(sets, sets.synthetic, real)], [], []

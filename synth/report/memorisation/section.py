@@ -10,7 +10,7 @@ shipped segmenter. At each, three questions:
   and e patients are all samples with the chance of an urn, n / (n + e) times (n - 1) / (n + e - 1) and so on. It passes
   what chance explains in 95 % of sets, and fails beyond 99 %. (Points drawn from one normal distribution in 10, 30
   and 50 dimensions, 4 to 200 samples and 10 to 200 real: beyond the one in 1 to 6 %, beyond the other in 0 to 2 %.)
-- are samples nearer to training than to hold-out cases, by more than real patients are: see `memorisation_ratio`.
+- are samples nearer to training than to hold-out cases, by more than real patients are: see `memorisation.ratio`.
 
 Samples that are copies of one another count once in the last two.
 
@@ -24,11 +24,12 @@ import numpy as np
 
 from synth.errors import printable
 from synth.quality.neighbours import FEATURE_CASES
-from synth.report.core.judge import SMALL, Check, Section, Table, Verdict, Yardstick, not_judged, number
+from synth.report.core.judge import SMALL, Check, Section, Table, Verdict, Yardstick, no_cases, not_judged, number
+from synth.report.core.material import Material
 from synth.report.core.nearest import COPY, OWN_COPY, TITLES, Found, ancestors_of, levels, own_distances, with_features
 from synth.report.core.sets import Sets
-from synth.report.memorisation_plots import figures
-from synth.report.memorisation_ratio import ratio_check, ratio_table
+from synth.report.memorisation.plots import figures
+from synth.report.memorisation.ratio import ratio_check, ratio_table
 
 CHANCE, HARDLY = 0.05, 0.01  # of sets without fault that are to be looked at, and that fail
 _CLOSEST = 8  # pairs in the table, at each level
@@ -36,7 +37,16 @@ _NAMED = 5
 _PATIENTS = "real cases to the nearest other patient"
 
 
-def section(sets: Sets) -> Section:
+def section(material: Material) -> Section:
+    """The section of these sets."""
+    if not material.sets.synthetic:
+        return no_cases(
+            "memorisation", "Memorisation", "Are samples copies of the scans that the generator was trained on?"
+        )
+    return section_of(material.sets)
+
+
+def section_of(sets: Sets) -> Section:
     """The section; needs the probe `thumbnail`, and uses `embedding` and `slices` where they were measured."""
     held = {record.id for record in sets.holdout}
     known = sets.training is not None

@@ -12,6 +12,7 @@ from synth.brats import CLASSES, MODALITIES, REGIONS
 from synth.quality import anatomy, intensity, spectrum, texture
 from synth.report.core.aspects import Side
 from synth.report.core.judge import Figure
+from synth.report.fidelity.aspects import texture_scale
 
 REAL, SYNTHETIC = "#0b6e99", "#d98c00"  # told apart by the colour-blind too
 _DPI = 110
@@ -147,8 +148,6 @@ def _spectra(synthetic, real) -> bytes:
 
 
 def _texture(synthetic, real) -> bytes:
-    from synth.report.fidelity import texture_scale
-
     sides = [texture_scale(side("texture", "features")) for side in (synthetic, real)]
     canvas = Canvas(figsize=(13, 3.6), dpi=_DPI, layout="constrained")
     panels = canvas.subplots(1, len(MODALITIES), sharey=True)

@@ -23,13 +23,12 @@ import numpy as np
 
 from synth.quality import radiomics
 from synth.quality.distances import MOST_AXES, Space, bounded, frechet, manifolds, mmd, mmd_interval, principal_axes
-from synth.quality.embedding import NAME, PARTS
+from synth.quality.embedding import PARTS
 from synth.quality.records import Record, all_have, stack
+from synth.report.core.feature_space import drawn, scaled, share_check
 from synth.report.core.judge import (
-    FAIL_AT,
     LEAST,
     Check,
-    Comparison,
     Figure,
     Verdict,
     compare,
@@ -40,7 +39,6 @@ from synth.report.core.judge import (
 from synth.report.core.sets import Sets
 
 GROUP = "Feature space"
-MOST = 200  # cases of a set that are compared: 2 s for all checks; 400 took two minutes
 MMD_TOLERANCE = 0.1  # kernel units: a shift of 0.18 real standard deviations in every feature
 FRECHET_TOLERANCE = 0.05  # squared standard deviations a feature: a shift of 0.22
 OUTSIDE_TOLERANCE = 0.1  # share of samples: equal sets have a few beyond each other's reach
@@ -65,20 +63,6 @@ def checks(sets: Sets) -> tuple[list[Check], list[Figure]]:
     found += [_frechet(ours, theirs, sets.seed, frechet_id, "Frechet distance of all features")]
     found += [_outside(ours, theirs, sets.seed)]
     return [*found, _radiomic(synthetic, real, sets.seed)], [_map(ours, theirs, real, sets.holdout)]
-
-
-def drawn(records: Sequence[Record], seed: int, most: int = MOST) -> list[Record]:
-    """At most so many of the records, chosen by the seed, in their order."""
-    if len(records) <= most:
-        return list(records)
-    return [records[i] for i in np.sort(np.random.default_rng(seed).permutation(len(records))[:most])]
-
-
-def scaled(synthetic: Sequence[Record], real: Sequence[Record], part: str) -> tuple[np.ndarray, np.ndarray]:
-    """One array of the embedding of both sets, (n, d) and (m, d), in real standard deviations, `bounded`."""
-    theirs = stack(real, NAME, part)
-    space = Space.of(theirs)
-    return bounded(space(stack(synthetic, NAME, part))), bounded(space(theirs))
 
 
 def _level(name: str, synthetic: Sequence[Record], real: Sequence[Record], seed: int) -> Check:
@@ -114,35 +98,6 @@ def _outside(ours: np.ndarray, theirs: np.ndarray, seed: int) -> Check:
     found = compare(ours, theirs, lambda a, b: 1 - manifolds(a, b).precision, seed)
     title = "samples beyond the reach of real cases (1 - precision)"
     return share_check("fidelity.features.outside", GROUP, title, found, OUTSIDE_TOLERANCE)
-
-
-def share_check(
-    id: str, group: str, title: str, found: Comparison | None, tolerance: float, most: float = np.inf
-) -> Check:
-    """A share of cases as a check; not judged where it cannot fail, or where it passes and the fault would too.
-
-    Args:
-        id: of the check.
-        group: its heading.
-        title: what the share is.
-        found: from `compare`.
-        tolerance: share that passes whatever the yardstick says.
-        most: the share that a set of one case over and over would have, where few cases keep it small.
-    """
-    check = distance_check(id, group, title, "share", found, tolerance)
-    if found is None:
-        return check
-    limit = max(found.yardstick.high, tolerance)
-    few = f"groups of {found.size} are too small: a share of {number(limit)} may be chance, and "
-    if limit >= most and found.value <= limit:
-        return replace(
-            not_judged(id, group, title, f"{few}one case over and over would have {number(most)}."), n=check.n
-        )
-    if FAIL_AT * limit >= 1:
-        return replace(
-            not_judged(id, group, title, f"{few}no share can be more than {FAIL_AT:g} times that."), n=check.n
-        )
-    return check
 
 
 def _radiomic(synthetic: Sequence[Record], real: Sequence[Record], seed: int) -> Check:

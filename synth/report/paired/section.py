@@ -15,8 +15,10 @@ from synth.brats import MODALITIES
 from synth.quality.bootstrap import paired_bootstrap
 from synth.quality.paired import METRICS, REGIONS
 from synth.report.core.judge import SMALL, Check, Figure, Section, Table, Verdict, Yardstick, finite, not_judged, number
+from synth.report.core.material import Material
 from synth.report.core.sets import Sets
-from synth.report.paired_plots import difference_figure, strip_figure
+from synth.report.paired.pairs import measured_pairs
+from synth.report.paired.plots import difference_figure, strip_figure
 
 ASTRAY = 0.2  # share of pairs no nearer than strangers, from which a check fails; 0 in 4 reconstructions of `val`
 ROWS = 50  # of the table of cases
@@ -52,7 +54,12 @@ class _Values:
     strangers: np.ndarray
 
 
-def section(
+def section(material: Material) -> Section:
+    """The section, with all pairs measured; without checks where the sets are not paired."""
+    return section_of(material.sets, *measured_pairs(material))
+
+
+def section_of(
     sets: Sets, pairs: Mapping[str, Mapping[str, np.ndarray]], between: Sequence[Mapping[str, np.ndarray]]
 ) -> Section:
     """The section; without pairs it has no checks and says so.

@@ -1,4 +1,4 @@
-"""The section "fidelity": do synthetic scans look like real ones, modality by modality and class by class?"""
+"""All that "fidelity" judges but distributions of intensities: contrasts, borders, texture, spectrum, anatomy."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -7,16 +7,10 @@ import numpy as np
 
 from synth.brats import CLASSES, MODALITIES, REGIONS
 from synth.quality import anatomy, intensity, spectrum, texture
-from synth.report import fidelity_plots as plots
-from synth.report.core.aspects import UNIT, Aspect, Side, aspect_check, pooled_distance
-from synth.report.core.judge import LEAST, Check, Figure, Section, Verdict, compare, distance_check, small_note
-from synth.report.core.sets import Sets
-from synth.report.fidelity_tables import tables
+from synth.report.core.aspects import Aspect, Side
 
-INTENSITY_TOLERANCE = 0.1  # brain sd: a sixth of what sets grey and white matter apart in t1
 FINE = 0.25  # cycles per mm, waves of 4 mm: above it lies what blurring takes and noise adds
 BORDERS = (("WT", "flair"), ("ET", "t1ce"))  # what annotators follow
-_MIDDLES = np.arange(2, 100, 5)  # percentiles that stand for a distribution: the middles of 20 equal parts
 _LOGARITHMIC = ("contrast", "energy", "gradient", "gradient90", "local_sd", "noise")
 _LEAST = {"homogeneity": 0.01, "correlation": 0.01, "entropy": 0.1}  # of the others 5 %, under a logarithm
 _SAID = {
@@ -28,43 +22,6 @@ _SAID = {
 _LEAST_DB = 0.5
 _HEALTHY, _TUMOUR = ("GM", "WM"), ("ED", "ET")
 _ML = 0.1  # added to volumes under a logarithm: what an annotator's pen leaves
-
-NOTES = (
-    "Tissue is found in every scan, real and synthetic, by one rule; intensities are z-scored in the brain, so that "
-    "scanners' units do not matter and a difference in overall brightness or contrast of a whole scan cannot show.",
-    f"Distances are Wasserstein's (the mean shift that turns one distribution into the other): of intensities in "
-    f"units of the brain's standard deviation, of everything else in {UNIT}, averaged over the numbers that a check "
-    "holds, or of a single one of them that is far off in most samples; the tables give each number.",
-)
-
-
-def section(sets: Sets, extra: Sequence[Check] = (), figures: Sequence[Figure] = ()) -> Section:
-    """Judge intensities, contrasts, label borders, texture, spectrum and anatomy.
-
-    Args:
-        sets: with the probes `anatomy`, `intensity`, `texture` and `spectrum` measured.
-        extra: further checks of the section (`feature_space.checks`), put last.
-        figures: further figures, put first where they are pictures of cases.
-
-    Returns:
-        The section; plain numbers of every feature are in its tables.
-    """
-    ours, theirs = Side(sets.synthetic), Side(sets.real)
-    notes = [*NOTES, small_note(len(ours), len(theirs))]
-    return Section(
-        id="fidelity",
-        title="Fidelity",
-        question="Do the scans look like real ones, modality by modality and tissue by tissue?",
-        checks=(*judged(ours, theirs, sets.seed), *extra),
-        figures=(*figures, *plots.figures(ours, theirs)),
-        tables=tables(ours, theirs),
-        notes=tuple(note for note in notes if note),
-    )
-
-
-def judged(synthetic: Side, real: Side, seed: int = 0) -> list[Check]:
-    """The checks alone, without pictures and tables."""
-    return [*_intensities(synthetic, real, seed), *(aspect_check(one, synthetic, real, seed) for one in aspects())]
 
 
 def aspects() -> list[Aspect]:
@@ -138,35 +95,6 @@ def _anatomy() -> list[Aspect]:
         ("shape", "sphericity, diameter and pieces", anatomy.SHAPE, _anatomical("shape"), (0.03, 3.0, 0.5)),
     )
     return [Aspect(f"fidelity.anatomy.{name}", group, *rest) for name, *rest in parts]
-
-
-def _intensities(synthetic: Side, real: Side, seed: int) -> list[Check]:
-    """A check for the distribution of each modality in each class; cases without the class are left out."""
-    ours, theirs = (side("intensity", "quantiles")[..., _MIDDLES] for side in (synthetic, real))
-    has = [np.isfinite(side).all((1, 3)) for side in (ours, theirs)]  # (cases, classes)
-    checks = []
-    for m, modality in enumerate(MODALITIES):
-        for k, name in enumerate(CLASSES):
-            about = f"fidelity.intensity.{modality}.{name}", "Intensities", f"{modality} in {name}: distribution"
-            if _lost(has[0][:, k], has[1][:, k]):
-                checks.append(Check(*about, None, "", Verdict.FAIL, _lost_reason(name, has[0][:, k], has[1][:, k])))
-                continue
-            a, b = (side[there[:, k], m, k] for side, there in zip((ours, theirs), has, strict=True))
-            found = compare(a, b, pooled_distance, seed)
-            checks.append(distance_check(*about, "brain sd", found, INTENSITY_TOLERANCE))
-    return checks
-
-
-def _lost(ours: np.ndarray, theirs: np.ndarray) -> bool:
-    """Whether a class that most real cases have is in fewer synthetic ones than can be compared."""
-    return len(ours) >= LEAST and len(theirs) >= 2 * LEAST and theirs.mean() > 0.5 and ours.sum() < LEAST
-
-
-def _lost_reason(name: str, ours: np.ndarray, theirs: np.ndarray) -> str:
-    return (
-        f"{ours.sum()} of {len(ours)} synthetic cases have {name} ({intensity.LEAST} voxels or more), "
-        f"{theirs.sum()} of {len(theirs)} real ones do."
-    )
 
 
 def _reader(probe: str, name: str, pick: Callable[[np.ndarray], np.ndarray]) -> Callable[[Side], np.ndarray]:

@@ -20,10 +20,10 @@ from synth.quality.neighbours import FEATURE_CASES, LEVELS, feature_distances, n
 from synth.quality.records import Record, all_have, stack
 from synth.quality.similarity import MS_WINDOW, ms_scales, ms_ssim
 from synth.quality.thumbnail import HIGH, LOW, decoded
+from synth.report.core.feature_space import scaled
 from synth.report.core.judge import FAIL_AT, LEAST, SPLITS, Check, Verdict, Yardstick, not_judged, number
 from synth.report.core.nearest import COPY, TITLES
 from synth.report.core.sets import Sets
-from synth.report.feature_space import scaled
 
 MOST_PAIRS = 30  # for MS-SSIM: 0.1 s each at most; the mean of so many is sure to 0.01
 QUERIES = 200  # samples whose images are compared at all shifts: 0.1 s each and more

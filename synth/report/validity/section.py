@@ -2,21 +2,15 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from hashlib import sha256
 
-import numpy as np
-from scipy.ndimage import label
 from scipy.stats import fisher_exact
 
 from synth.brats import MODALITIES
-from synth.case import Case
-from synth.datasets.findings import ERROR, Finding
+from synth.datasets.findings import ERROR
 from synth.errors import printable
-from synth.layout.law import MAX_PIECES, violations
-from synth.layout.layout import Layout
 from synth.report.core.judge import Check, Section, Table, Verdict, Yardstick, not_judged
+from synth.report.core.material import Material
 
-VERSION = "2"  # of the facts: raise it when `case_facts` or `law_facts` tell something else
 BRAIN_SHARE = (0.08, 0.30)  # of the grid; the 16 real cases fill 0.14 to 0.19
 COVERED = 0.9  # of the brain, by each modality; the 16 real cases at least 0.993
 ONE_PIECE = 0.995  # of the brain's voxels in one piece; the 16 real cases 0.9999
@@ -33,45 +27,21 @@ TOPICS = {
 _NAMED = 5  # cases that a reason names
 
 
-def case_facts(case: Case) -> dict:
-    """What validity asks of a case that could be read, JSON-able: digests of its arrays, brain, ranges."""
-    brain = case.brain
-    size = max(int(np.count_nonzero(brain)), 1)
-    pieces, count = label(brain)
-    largest = int(np.bincount(pieces.ravel())[1:].max()) if count else 0
-    ranges = {}
-    for m, name in enumerate(MODALITIES):
-        values = case.images[..., m][brain]
-        highest = values.max(initial=0)
-        ranges[name] = {
-            "covered": round(float(np.count_nonzero(values)) / size, 4),
-            "distinct": len(np.unique(values)),
-            "saturated": round(float(np.count_nonzero(values == highest)) / size, 5),
-        }
-    return {
-        "brain_share": round(size / brain.size, 4),
-        "largest_piece": round(largest / size, 5),
-        "ranges": ranges,
-        "digests": {name: _digest(case.images[..., m]) for m, name in enumerate(MODALITIES)}
-        | {"seg": _digest(case.labels)},
-        "tumour_voxels": int(np.count_nonzero(case.labels)),
-    }
+def section(material: Material) -> Section:
+    """The section, made of sets without one usable case too."""
+    painted = material.painted
+    changed = changed_files(painted.records, material.ours.files)
+    return section_of(material.ours.facts, material.theirs.facts, painted.problems, changed, material.scans.problems)
 
 
-def law_facts(layout: Layout) -> dict:
-    """Breaches of the anatomical law in a layout found in a scan, in sentences."""
-    # satellites are lawful as far as any recipe may ask for them: which one was followed, a scan does not tell
-    return {"law": violations(layout, tumour_expected=False, satellites=MAX_PIECES - 1)}
-
-
-def section(
+def section_of(
     synthetic: Sequence[dict],
     real: Sequence[dict],
     problems: Sequence[str],
     changed: Sequence[str] | None,
     real_problems: Sequence[str] = (),
 ) -> Section:
-    """The section, from the facts of every case (`id`, `findings`, and for usable ones those of this module).
+    """The section, from the facts of every case (`id`, `findings`, and for usable ones those of `core.facts`).
 
     Args:
         synthetic: facts of the synthetic cases, unusable ones included.
@@ -102,11 +72,6 @@ def section(
         tables=_findings_table(synthetic, real),
         notes=tuple(notes),
     )
-
-
-def finding_dict(finding: Finding) -> dict:
-    """A finding as kept with the case's facts: without the file, which may have another name next time."""
-    return {"severity": finding.severity, "topic": finding.topic, "message": finding.message}
 
 
 def _share_check(id: str, title: str, bad: dict[str, str], of: int, fail: Verdict = Verdict.FAIL) -> Check:
@@ -260,7 +225,3 @@ def _findings_table(synthetic: Sequence[dict], real: Sequence[dict]) -> tuple[Ta
     if not rows:
         return ()
     return (Table("validity.findings", "Findings", ("case", "set", "kind", "what was found"), tuple(rows)),)
-
-
-def _digest(array: np.ndarray) -> str:
-    return sha256(np.ascontiguousarray(array)).hexdigest()[:24]

@@ -1,0 +1,54 @@
+"""Facts of a single case: digests of its arrays, brain, ranges, breaches of the law. Section "validity" judges them."""
+
+from hashlib import sha256
+
+import numpy as np
+from scipy.ndimage import label
+
+from synth.brats import MODALITIES
+from synth.case import Case
+from synth.datasets.findings import Finding
+from synth.layout.law import MAX_PIECES, violations
+from synth.layout.layout import Layout
+
+VERSION = "2"  # of the facts: raise it when `case_facts` or `law_facts` tell something else
+
+
+def case_facts(case: Case) -> dict:
+    """What validity asks of a case that could be read, JSON-able: digests of its arrays, brain, ranges."""
+    brain = case.brain
+    size = max(int(np.count_nonzero(brain)), 1)
+    pieces, count = label(brain)
+    largest = int(np.bincount(pieces.ravel())[1:].max()) if count else 0
+    ranges = {}
+    for m, name in enumerate(MODALITIES):
+        values = case.images[..., m][brain]
+        highest = values.max(initial=0)
+        ranges[name] = {
+            "covered": round(float(np.count_nonzero(values)) / size, 4),
+            "distinct": len(np.unique(values)),
+            "saturated": round(float(np.count_nonzero(values == highest)) / size, 5),
+        }
+    return {
+        "brain_share": round(size / brain.size, 4),
+        "largest_piece": round(largest / size, 5),
+        "ranges": ranges,
+        "digests": {name: _digest(case.images[..., m]) for m, name in enumerate(MODALITIES)}
+        | {"seg": _digest(case.labels)},
+        "tumour_voxels": int(np.count_nonzero(case.labels)),
+    }
+
+
+def law_facts(layout: Layout) -> dict:
+    """Breaches of the anatomical law in a layout found in a scan, in sentences."""
+    # satellites are lawful as far as any recipe may ask for them: which one was followed, a scan does not tell
+    return {"law": violations(layout, tumour_expected=False, satellites=MAX_PIECES - 1)}
+
+
+def finding_dict(finding: Finding) -> dict:
+    """A finding as kept with the case's facts: without the file, which may have another name next time."""
+    return {"severity": finding.severity, "topic": finding.topic, "message": finding.message}
+
+
+def _digest(array: np.ndarray) -> str:
+    return sha256(np.ascontiguousarray(array)).hexdigest()[:24]

@@ -1,0 +1,1 @@
+"""Do samples differ as patients do, and is every kind of patient among them?"""

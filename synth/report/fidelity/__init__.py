@@ -1,0 +1,1 @@
+"""Do synthetic scans look like real ones?"""

@@ -1,0 +1,1 @@
+"""Are samples copies of training scans, or nearer to these than new patients are?"""

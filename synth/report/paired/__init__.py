@@ -1,0 +1,1 @@
+"""How near do reconstructions come to their own scans?"""

@@ -1,0 +1,1 @@
+"""Do labels fit the scans, and does training on them pay?"""

@@ -1,0 +1,1 @@
+"""Is every case what a BraTS case is?"""
