@@ -26,7 +26,7 @@ from synth.quality.prepared import Prepared, prepare
 from synth.quality.records import Record, store
 from synth.quality.thumbnail import PROBE, STEP, block_sums, decoded, measure_thumbnail
 from synth.report.core.judge import Verdict
-from synth.report.core.nearest import Found
+from synth.report.core.nearest import Nearest
 from synth.report.core.sets import Sets
 from synth.report.diversity.variety import repeats
 from synth.report.memorisation.ratio import ratio_check, ratio_table
@@ -208,7 +208,7 @@ def points_apart(samples, training, holdout):
     rows = np.sort(np.r_[len(training) : len(real), np.arange(min(len(training), 200 - len(holdout)))])
     nearest = among[rows].min(1)
     copied = nearest < 0.1
-    return Found("image", *cases, *to, nearest[~copied], rows, among[rows], copied, False)
+    return Nearest("image", *cases, *to, nearest[~copied], rows, among[rows], copied, False)
 
 
 def graded(checks):

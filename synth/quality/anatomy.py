@@ -25,9 +25,9 @@ _NONE = np.full(3, np.nan, np.float32)
 
 def measure_anatomy(prepared: Prepared) -> dict[str, np.ndarray]:
     """The anatomy of one case, as the head of this module lists it; tissue is that found in the scan itself."""
-    facts, found = describe(prepared.layout), prepared.layout.volumes_ml()
-    healthy = np.array([found[name] for name in TISSUES])
-    volumes = {**facts.volume_ml, "brain": healthy.sum() + found["WT"]}
+    facts, class_ml = describe(prepared.layout), prepared.layout.volumes_ml()
+    healthy = np.array([class_ml[name] for name in TISSUES])
+    volumes = {**facts.volume_ml, "brain": healthy.sum() + class_ml["WT"]}
     out = {
         "tissue_share": healthy / max(healthy.sum(), 1e-9),
         "volume_ml": np.array([volumes[name] for name in VOLUMES]),

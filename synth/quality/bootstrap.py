@@ -68,10 +68,10 @@ def paired_bootstrap(
     estimate = statistic(a, b)
     if not np.isfinite(estimate):
         return np.nan, np.nan, np.nan
-    rng, found = np.random.default_rng(seed), []
+    rng, resampled = np.random.default_rng(seed), []
     rows = max(_CHUNK // a.size, 1)
     for first in range(0, n, rows):
         drawn = rng.integers(a.size, size=(min(rows, n - first), a.size))
-        found.append(statistic(a[drawn], b[drawn]))
-    low, high = np.nanquantile(np.concatenate(found), [(1 - level) / 2, (1 + level) / 2])
+        resampled.append(statistic(a[drawn], b[drawn]))
+    low, high = np.nanquantile(np.concatenate(resampled), [(1 - level) / 2, (1 + level) / 2])
     return np.float64(estimate), low, high

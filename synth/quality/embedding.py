@@ -59,8 +59,8 @@ def measure(embedder: "Embedder", prepared: Prepared) -> dict[str, np.ndarray]:
     box = bounding_box(brain)
     same = box == prepared.box and np.array_equal(prepared.brain, brain[box])
     z = prepared.z if same else zscored(case.images[box], brain[box])
-    pooled, found = embedder(z, brain[box], case.labels[box])
-    dice = region_dice(case.labels[box], found)
+    pooled, segmented = embedder(z, brain[box], case.labels[box])
+    dice = region_dice(case.labels[box], segmented)
     return {**pooled, "dice": np.array([dice[name] for name in REGIONS], np.float32)}
 
 
@@ -93,8 +93,8 @@ class Embedder:
         sums = []
 
         def run(window):
-            probabilities, found = network(tf.constant(window))
-            sums.append([part.numpy() for part in found])
+            probabilities, activations = network(tf.constant(window))
+            sums.append([part.numpy() for part in activations])
             return probabilities
 
         masks = np.stack([brain, brain & (labels > 0)], -1).astype(np.float32)

@@ -70,11 +70,11 @@ def profile(prepared: Prepared) -> np.ndarray:
     out = np.full((len(REGIONS), len(MODALITIES), 2 * REACH), np.nan, np.float32)
     zooms = spacing(prepared.case.affine)
     for r, members in enumerate(REGIONS.values()):
-        found = box_of(np.isin(prepared.labels, members))
-        if found is None:
+        region_box = box_of(np.isin(prepared.labels, members))
+        if region_box is None:
             continue
         pad = [int(np.ceil((REACH + 1) / zoom)) for zoom in zooms]
-        box = tuple(slice(max(part.start - n, 0), part.stop + n) for part, n in zip(found, pad, strict=True))
+        box = tuple(slice(max(part.start - n, 0), part.stop + n) for part, n in zip(region_box, pad, strict=True))
         mask = np.isin(prepared.labels[box], members)
         outside = distance_transform_edt(~mask, zooms)
         inside = distance_transform_edt(np.pad(mask, 1), zooms)[1:-1, 1:-1, 1:-1]

@@ -109,14 +109,14 @@ def layout_statistics(inputs: Sequence[Input], progress: Callable[[Iterable], It
     """
     if not inputs:
         raise DataError("statistics need at least one layout, none was given.")
-    rows = tuple(_row(one) for one in progress(inputs))
+    rows = tuple(_row(layout_input) for layout_input in progress(inputs))
     ill = [row for row in rows if row["side"] is not None]
     measures = {name: _summary([row[name] for row in rows if row[name] is not None]) for name in UNITS}
     kinds = {kind: {name: sum(row[kind] == name for row in ill) for name in names} for kind, names in _KINDS.items()}
     return Statistics(rows, {k: v for k, v in measures.items() if v is not None}, kinds, len(rows) - len(ill))
 
 
-def distances(found: Statistics, real: Statistics, seed: int = 0) -> dict[str, Distance]:
+def distances(statistics: Statistics, real: Statistics, seed: int = 0) -> dict[str, Distance]:
     """For each measure and kind that both sets have: how far the set is from a random half of the real one.
 
     The other half's distance to the same half is the yardstick: real data differ by that much from themselves.
@@ -132,7 +132,7 @@ def distances(found: Statistics, real: Statistics, seed: int = 0) -> dict[str, D
     halves = order[:, : len(ill) // 2], order[:, len(ill) // 2 :]
     out = {}
     for name in (*UNITS, *_KINDS):
-        ours = [row[name] for row in found.rows if row[name] is not None]
+        ours = [row[name] for row in statistics.rows if row[name] is not None]
         theirs = [row[name] for row in ill]
         if not ours or None in theirs:
             continue
@@ -146,17 +146,17 @@ def distances(found: Statistics, real: Statistics, seed: int = 0) -> dict[str, D
     return out
 
 
-def table_lines(found: Statistics, compared: dict[str, Distance] | None = None) -> list[str]:
+def table_lines(statistics: Statistics, compared: dict[str, Distance] | None = None) -> list[str]:
     """The statistics as lines of text, with the distances to the real set where given."""
     head = f"{'':<12}{'mean':>9}{'sd':>9}{'median':>9}{'5 %':>9}{'95 %':>9}  {'unit':<16}"
     extra = f"{'to real':>9}{'real halves':>13}{'ratio':>7}" if compared else ""
-    lines = [_title(found), (head + extra).rstrip()]
-    for name, summary in found.measures.items():
+    lines = [_title(statistics), (head + extra).rstrip()]
+    for name, summary in statistics.measures.items():
         values = (summary.mean, summary.sd, summary.median, summary.p5, summary.p95)
-        few = f" (n {summary.n})" if summary.n < len(found.rows) else ""
+        few = f" (n {summary.n})" if summary.n < len(statistics.rows) else ""
         lines.append(f"{name:<12}" + "".join(f"{_number(v):>9}" for v in values) + f"  {UNITS[name] + few:<16}")
         lines[-1] = (lines[-1] + _distance(compared, name)).rstrip()
-    for kind, counts in found.kinds.items():
+    for kind, counts in statistics.kinds.items():
         total = max(sum(counts.values()), 1)
         told = ", ".join(f"{name} {n} ({n / total:.0%})" for name, n in counts.items())
         lines.append(f"{kind:<12}{told}")
@@ -165,12 +165,12 @@ def table_lines(found: Statistics, compared: dict[str, Distance] | None = None) 
     return lines
 
 
-def _row(one: Input) -> dict:
-    layout = one.load()
+def _row(layout_input: Input) -> dict:
+    layout = layout_input.load()
     facts = describe(layout)
     volumes, whole = facts.volume_ml, facts.volume_ml["WT"]
-    row = {"id": one.id, **dict.fromkeys(UNITS), **dict.fromkeys(_KINDS)}
-    if one.complete:
+    row = {"id": layout_input.id, **dict.fromkeys(UNITS), **dict.fromkeys(_KINDS)}
+    if layout_input.complete:
         tissue = layout.volumes_ml()
         brain = sum(tissue[name] for name in ("CSF", "GM", "WM", "WT"))
         row["brain"] = round(brain, 3)
@@ -213,9 +213,9 @@ def _variation(a: np.ndarray, b: np.ndarray) -> float:
     return sum(abs(np.mean(a == kind) - np.mean(b == kind)) for kind in np.union1d(a, b)) / 2
 
 
-def _title(found: Statistics) -> str:
-    count = len(found.rows)
-    healthy = f", {found.healthy} without tumour" if found.healthy else ""
+def _title(statistics: Statistics) -> str:
+    count = len(statistics.rows)
+    healthy = f", {statistics.healthy} without tumour" if statistics.healthy else ""
     return f"{count} layout{'' if count == 1 else 's'}{healthy}"
 
 
@@ -226,18 +226,18 @@ def _number(value: float) -> str:
 def _distance(compared: dict[str, Distance] | None, name: str) -> str:
     if not compared or name not in compared:
         return ""
-    one = compared[name]
-    ratio = f"{one.to_real / one.real_halves:.2f}" if one.real_halves else "-"
-    return f"{one.to_real:>9.3f}{one.real_halves:>13.3f}{ratio:>7}"
+    distance = compared[name]
+    ratio = f"{distance.to_real / distance.real_halves:.2f}" if distance.real_halves else "-"
+    return f"{distance.to_real:>9.3f}{distance.real_halves:>13.3f}{ratio:>7}"
 
 
-def write_json(path: str | Path, found: Statistics, compared: dict[str, Distance] | None = None) -> None:
+def write_json(path: str | Path, statistics: Statistics, compared: dict[str, Distance] | None = None) -> None:
     """Write everything as JSON, whole or not at all.
 
     Raises:
         OutputError: the file cannot be written.
     """
-    against = {name: asdict(one) for name, one in compared.items()} if compared else None
-    text = json_text({**found.to_dict(), "against": against}, what=f"the statistics for {path}", indent=1)
+    against = {name: asdict(distance) for name, distance in compared.items()} if compared else None
+    text = json_text({**statistics.to_dict(), "against": against}, what=f"the statistics for {path}", indent=1)
     with atomic_write(path) as handle:
         handle.write(text.encode())

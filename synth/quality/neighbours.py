@@ -109,12 +109,16 @@ def neighbours(
     Returns:
         Neighbours on each side.
     """
-    references = [(number, column, one) for number, side in enumerate(sides) for column, one in enumerate(side)]
-    found = [_nobody(len(queries), len(side)) for side in sides]
+    references = [
+        (number, column, reference) for number, side in enumerate(sides) for column, reference in enumerate(side)
+    ]
+    by_side = [_nobody(len(queries), len(side)) for side in sides]
     frame = _frame()
     for first in range(0, len(references), COLUMNS):
         part = references[first : first + COLUMNS]
-        fixed = np.stack([next(frame.moved(frame.views(level.read(one)), [_STILL], level)) for *_, one in part])
+        fixed = np.stack(
+            [next(frame.moved(frame.views(level.read(reference)), [_STILL], level)) for *_, reference in part]
+        )
         if level.atlas:
             fixed = frame.residual(fixed)
         for row, query in enumerate(queries):
@@ -123,14 +127,14 @@ def neighbours(
             steps, best = alike.argmax(0), alike.max(0)
             tried = [0] * len(sides)
             for i in np.argsort(-best, kind="stable"):
-                number, column, one = part[i]
-                if skip(query, one):
+                number, column, reference = part[i]
+                if skip(query, reference):
                     continue
-                found[number].distances[row, column] = max(1 - best[i], 0)
+                by_side[number].distances[row, column] = max(1 - best[i], 0)
                 if tried[number] < REFINED:
                     tried[number] += 1
-                    _take(found[number], row, column, _refined(frame, views, fixed[i], STEPS[steps[i]], level))
-    return found
+                    _take(by_side[number], row, column, _refined(frame, views, fixed[i], STEPS[steps[i]], level))
+    return by_side
 
 
 def _nobody(queries: int, references: int) -> Neighbours:
@@ -152,11 +156,11 @@ def _refined(frame: "_Frame", views, fixed: np.ndarray, step, level: Level) -> t
     return max(1 - float(alike[best]), 0.0), bool(mirrored), tuple(BLOCK * k for k in close[best][1])
 
 
-def _take(found: Neighbours, row: int, column: int, refined: tuple[float, bool, tuple]) -> None:
+def _take(side: Neighbours, row: int, column: int, refined: tuple[float, bool, tuple]) -> None:
     distance, mirrored, shift = refined
-    if distance < found.nearest[row]:
-        found.index[row], found.nearest[row] = column, distance
-        found.mirrored[row], found.shift_mm[row] = mirrored, shift
+    if distance < side.nearest[row]:
+        side.index[row], side.nearest[row] = column, distance
+        side.mirrored[row], side.shift_mm[row] = mirrored, shift
 
 
 @dataclass(frozen=True)

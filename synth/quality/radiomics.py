@@ -46,8 +46,8 @@ def measure_radiomics(prepared: Prepared) -> dict[str, np.ndarray]:
     mask = _image(SimpleITK, (inside > BLOCK**3 / 2).astype(np.uint8))
     features = []
     for m in range(sums.shape[-1]):
-        found = _extractor().execute(_image(SimpleITK, sums[..., m] * (SCALE / BLOCK**3)), mask)
-        features += [float(value) for name, value in sorted(found.items()) if not name.startswith("diagnostics")]
+        measured = _extractor().execute(_image(SimpleITK, sums[..., m] * (SCALE / BLOCK**3)), mask)
+        features += [float(value) for name, value in sorted(measured.items()) if not name.startswith("diagnostics")]
     return {"features": np.array(features, np.float32)}
 
 

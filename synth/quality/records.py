@@ -102,10 +102,10 @@ def store_facts(folder: Path, name: str, facts: dict) -> None:
 def kept_facts(folder: Path, name: str) -> dict | None:
     """What `store_facts` kept, or None."""
     try:
-        found = json.loads((folder / f"{name}.json").read_bytes())
+        content = json.loads((folder / f"{name}.json").read_bytes())
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) else None
+    return content if isinstance(content, dict) else None
 
 
 def _readable(path: Path) -> bool:

@@ -40,21 +40,21 @@ METRICS = {  # name in `measure` -> (title, format) in `table`
 Scores = dict[str, dict[str, float]]
 
 
-def dice(truth: np.ndarray, found: np.ndarray) -> float:
+def dice(truth: np.ndarray, segmented: np.ndarray) -> float:
     """Dice overlap of two masks of one shape, 0 to 1; 1 if both are empty."""
-    truth, found = _masks(truth, found)
-    sizes = int(np.count_nonzero(truth)) + int(np.count_nonzero(found))
-    return 2 * int(np.count_nonzero(truth & found)) / sizes if sizes else 1.0
+    truth, segmented = _masks(truth, segmented)
+    sizes = int(np.count_nonzero(truth)) + int(np.count_nonzero(segmented))
+    return 2 * int(np.count_nonzero(truth & segmented)) / sizes if sizes else 1.0
 
 
-def sensitivity(truth: np.ndarray, found: np.ndarray) -> float:
+def sensitivity(truth: np.ndarray, segmented: np.ndarray) -> float:
     """Share of the truth that was found, 0 to 1; of an empty truth 1 if nothing was found there, otherwise 0."""
-    truth, found = _masks(truth, found)
+    truth, segmented = _masks(truth, segmented)
     size = int(np.count_nonzero(truth))
-    return int(np.count_nonzero(truth & found)) / size if size else float(not found.any())
+    return int(np.count_nonzero(truth & segmented)) / size if size else float(not segmented.any())
 
 
-def specificity(truth: np.ndarray, found: np.ndarray, size: int | None = None) -> float:
+def specificity(truth: np.ndarray, segmented: np.ndarray, size: int | None = None) -> float:
     """Share of the voxels outside the truth that were left alone, 0 to 1; 0 if the truth leaves none.
 
     As in BraTS the whole grid counts, not the brain: near 1 for every sensible segmentation, and not comparable
@@ -62,16 +62,16 @@ def specificity(truth: np.ndarray, found: np.ndarray, size: int | None = None) -
 
     Args:
         truth: mask.
-        found: mask of the same shape.
+        segmented: mask of the same shape.
         size: voxels of the whole grid, if the masks are a cut-out of it beyond which both are empty.
     """
-    truth, found = _masks(truth, found)
+    truth, segmented = _masks(truth, segmented)
     size = truth.size if size is None else size
     outside = size - int(np.count_nonzero(truth))
-    return (size - int(np.count_nonzero(truth | found))) / outside if outside else 0.0
+    return (size - int(np.count_nonzero(truth | segmented))) / outside if outside else 0.0
 
 
-def hausdorff95(truth: np.ndarray, found: np.ndarray, spacing: Sequence[float] = SPACING) -> float:
+def hausdorff95(truth: np.ndarray, segmented: np.ndarray, spacing: Sequence[float] = SPACING) -> float:
     """95th percentile in mm of the distances between the surfaces of two masks, both directions together.
 
     0 if both masks are empty, `HD95_MISSED` if one is. The surface is every voxel of the mask with a face on its
@@ -79,42 +79,42 @@ def hausdorff95(truth: np.ndarray, found: np.ndarray, spacing: Sequence[float] =
 
     Args:
         truth: (X, Y, Z) mask.
-        found: mask of the same shape.
+        segmented: mask of the same shape.
         spacing: voxel size in mm along each axis.
 
     Raises:
         DataError: if the shapes differ, are not 3D, or the spacing is not three positive numbers.
     """
-    (truth, found), spacing = _volumes(truth, found), _voxel_size(spacing)
-    box = box_of(truth | found)
+    (truth, segmented), spacing = _volumes(truth, segmented), _voxel_size(spacing)
+    box = box_of(truth | segmented)
     if box is None:
         return 0.0
-    if not (truth.any() and found.any()):
+    if not (truth.any() and segmented.any()):
         return HD95_MISSED
-    surfaces = _surface(truth[box]), _surface(found[box])
+    surfaces = _surface(truth[box]), _surface(segmented[box])
     distances = [_distances(here, there, spacing) for here, there in (surfaces, surfaces[::-1])]
     return float(np.percentile(np.concatenate(distances), 95))
 
 
-def lesion_wise_dice(truth: np.ndarray, found: np.ndarray, spacing: Sequence[float] = SPACING) -> float:
+def lesion_wise_dice(truth: np.ndarray, segmented: np.ndarray, spacing: Sequence[float] = SPACING) -> float:
     """Mean Dice over lesions as in BraTS 2023: missed lesions and false ones count as 0; 1 if there are none of either.
 
     A true lesion is what hangs together (26 neighbours) once the truth is dilated by `LESION_GAP` steps; it is
-    compared with all pieces of `found` that touch it so dilated. A piece that touches none is a false lesion, however
-    small. True lesions up to `LESION_MM3` are not scored, nor are the pieces that touch them false.
+    compared with all pieces of the other map that touch it so dilated. A piece that touches none is a false lesion,
+    however small. True lesions up to `LESION_MM3` are not scored, nor are the pieces that touch them false.
 
     Args:
         truth: (X, Y, Z) mask.
-        found: mask of the same shape.
+        segmented: mask of the same shape.
         spacing: voxel size in mm along each axis; the dilation goes by voxels, as in BraTS, whatever their size.
 
     Raises:
         DataError: if the shapes differ, are not 3D, or the spacing is not three positive numbers.
     """
-    (truth, found), spacing = _volumes(truth, found), _voxel_size(spacing)
+    (truth, segmented), spacing = _volumes(truth, segmented), _voxel_size(spacing)
     if not truth.any():
-        return 0.0 if found.any() else 1.0
-    pieces, piece_sizes = components(found)
+        return 0.0 if segmented.any() else 1.0
+    pieces, piece_sizes = components(segmented)
     box = widened(box_of(truth), LESION_GAP, (1, 1, 1), truth.shape)
     truth, pieces = truth[box], pieces[box]
     reach = binary_dilation(truth, generate_binary_structure(3, 2), LESION_GAP)
@@ -132,24 +132,24 @@ def lesion_wise_dice(truth: np.ndarray, found: np.ndarray, spacing: Sequence[flo
     return float((2 * common[scored] / (truth_sizes + found_sizes)[scored]).sum() / count) if count else 1.0
 
 
-def region_dice(truth: np.ndarray, found: np.ndarray) -> dict[str, float]:
+def region_dice(truth: np.ndarray, segmented: np.ndarray) -> dict[str, float]:
     """Dice of WT, TC and ET (`brats.REGIONS`) of two maps of class indices."""
-    return {name: dice(_region(truth, name), _region(found, name)) for name in REGIONS}
+    return {name: dice(_region(truth, name), _region(segmented, name)) for name in REGIONS}
 
 
-def measure(truth: np.ndarray, found: np.ndarray, spacing: Sequence[float] = SPACING) -> Scores:
+def measure(truth: np.ndarray, segmented: np.ndarray, spacing: Sequence[float] = SPACING) -> Scores:
     """All `METRICS` of WT, TC and ET of two label maps: region -> metric -> value.
 
     Args:
         truth: (X, Y, Z) class indices (`brats.Tumour`), any integer type.
-        found: the same grid's labels from elsewhere.
+        segmented: the same grid's labels from elsewhere.
         spacing: voxel size in mm along each axis.
 
     Raises:
         DataError: if the shapes differ or are not 3D, a map holds anything but class indices, or the spacing is not
             three positive numbers.
     """
-    for name, labels in (("true", truth), ("found", found)):
+    for name, labels in (("true", truth), ("found", segmented)):
         if labels.dtype.kind not in "iu":
             raise DataError(f"the {name} labels must be class indices of an integer type, found {labels.dtype}.")
         if labels.size and not 0 <= labels.min() <= labels.max() <= max(Tumour):
@@ -157,14 +157,14 @@ def measure(truth: np.ndarray, found: np.ndarray, spacing: Sequence[float] = SPA
                 f"the {name} labels must be class indices 0..{max(Tumour):d}, found {labels.min()}..{labels.max()}; "
                 "read files with `read_case`, which translates the values on disk."
             )
-    _same_shape(truth, found, volume=True)
+    _same_shape(truth, segmented, volume=True)
     size = truth.size
-    tumour = box_of(truth | found) or (slice(0, 0),) * 3
+    tumour = box_of(truth | segmented) or (slice(0, 0),) * 3
     box = widened(tumour, LESION_GAP, (1, 1, 1), truth.shape)  # an edge of the box is then nowhere an edge of a lesion
-    truth, found = truth[box], found[box]
+    truth, segmented = truth[box], segmented[box]
     scores = {}
     for name in REGIONS:
-        pair = _region(truth, name), _region(found, name)
+        pair = _region(truth, name), _region(segmented, name)
         scores[name] = {
             "dice": dice(*pair),
             "hd95": hausdorff95(*pair, spacing),
@@ -228,23 +228,23 @@ def _distances(here: np.ndarray, there: np.ndarray, spacing: np.ndarray) -> np.n
     return cKDTree(np.argwhere(there) * spacing).query(np.argwhere(here) * spacing)[0]
 
 
-def _masks(truth: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _masks(truth: np.ndarray, segmented: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Both as bool, of one shape: numpy would stretch the smaller one without a word."""
-    _same_shape(truth, found)
-    return np.asarray(truth, bool), np.asarray(found, bool)
+    _same_shape(truth, segmented)
+    return np.asarray(truth, bool), np.asarray(segmented, bool)
 
 
-def _volumes(truth: np.ndarray, found: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _volumes(truth: np.ndarray, segmented: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Both as bool, of one three-dimensional shape."""
-    _same_shape(truth, found, volume=True)
-    return _masks(truth, found)
+    _same_shape(truth, segmented, volume=True)
+    return _masks(truth, segmented)
 
 
-def _same_shape(truth: np.ndarray, found: np.ndarray, *, volume: bool = False) -> None:
+def _same_shape(truth: np.ndarray, segmented: np.ndarray, *, volume: bool = False) -> None:
     """Raise `DataError` unless the two have one shape, a three-dimensional one for a `volume`."""
-    if np.shape(truth) != np.shape(found):
+    if np.shape(truth) != np.shape(segmented):
         raise DataError(
-            f"truth and found must be on one grid, found shapes {np.shape(truth)} and {np.shape(found)}; "
+            f"truth and found must be on one grid, found shapes {np.shape(truth)} and {np.shape(segmented)}; "
             "bring both to the same grid first."
         )
     if volume and np.ndim(truth) != 3:

@@ -202,9 +202,9 @@ def _gaussian(image: np.ndarray) -> np.ndarray:
 
 def _scale_weights(real: np.ndarray, other: np.ndarray, masks: Sequence, scales: int | None) -> np.ndarray:
     """The exponents of the scales to be used, or a sentence."""
-    for one in (other, *masks):
-        if one is not None and one.shape != real.shape:
-            raise SynthError(f"MS-SSIM compares volumes of one shape, found {real.shape} and {one.shape}.")
+    for array in (other, *masks):
+        if array is not None and array.shape != real.shape:
+            raise SynthError(f"MS-SSIM compares volumes of one shape, found {real.shape} and {array.shape}.")
     room = ms_scales(real.shape)
     scales = room if scales is None else scales
     if not 1 <= scales <= room:

@@ -34,9 +34,9 @@ def measure_spectrum(prepared: Prepared) -> dict[str, np.ndarray]:
     corner = np.rint(places.mean(0)).astype(int) - SIZE // 2
     power, axes = [], []
     for m in range(len(MODALITIES)):
-        found = _power(_cube(prepared.z[..., m], corner)).ravel()
-        power.append(_mean_by(shells, found, SIZE // 2))
-        axes.append(_mean_by(cones, found, 3 * len(BANDS)).reshape(3, len(BANDS)))
+        strength = _power(_cube(prepared.z[..., m], corner)).ravel()
+        power.append(_mean_by(shells, strength, SIZE // 2))
+        axes.append(_mean_by(cones, strength, 3 * len(BANDS)).reshape(3, len(BANDS)))
     return {name: _decibels(values) for name, values in (("power", power), ("axes", axes))}
 
 

@@ -104,8 +104,8 @@ def _lead(sets: Mapping) -> str:
 
 
 def _count(sets: Mapping, side: str) -> int | None:
-    found = sets.get(side)
-    return found.get("usable") if isinstance(found, Mapping) else None
+    facts = sets.get(side)
+    return facts.get("usable") if isinstance(facts, Mapping) else None
 
 
 def _cases(count: int) -> str:
@@ -130,10 +130,10 @@ def _facts(report: Mapping, sets: Mapping) -> str:
     return f'<dl class="facts">{tiles}</dl>' if tiles else ""
 
 
-def _set_fact(side: str, found: Mapping) -> tuple[str, str, str]:
-    lost = found.get("cases", 0) - found.get("usable", 0)
-    said = str(found.get("path", "")) + (f"; {lost} more cannot be used" if lost else "")
-    return side.capitalize(), f"{found.get('usable', 0)} {_cases(found.get('usable', 0))}", said
+def _set_fact(side: str, facts: Mapping) -> tuple[str, str, str]:
+    lost = facts.get("cases", 0) - facts.get("usable", 0)
+    said = str(facts.get("path", "")) + (f"; {lost} more cannot be used" if lost else "")
+    return side.capitalize(), f"{facts.get('usable', 0)} {_cases(facts.get('usable', 0))}", said
 
 
 def _run(report: Mapping) -> str:
@@ -216,8 +216,8 @@ def _small(note: str) -> str:
 
 def _figures(figures: Sequence[Figure]) -> str:
     """Pictures of scans first, then charts."""
-    drawn = sorted(((*_place(figure), figure) for figure in figures), key=lambda one: _PICTURE not in one[0])
-    return f'<div class="figures">{"".join(_figure(*one) for one in drawn)}</div>' if drawn else ""
+    drawn = sorted(((*_place(figure), figure) for figure in figures), key=lambda placed: _PICTURE not in placed[0])
+    return f'<div class="figures">{"".join(_figure(*placed) for placed in drawn)}</div>' if drawn else ""
 
 
 def _figure(style: str, size: str, figure: Figure) -> str:

@@ -207,7 +207,7 @@ def _is_paired(painted: CaseSet, config: ReportConfig) -> bool:
 
 
 def _first_problem(measured: Measured) -> str:
-    messages = [found["message"] for facts in measured.facts for found in facts["findings"]]
+    messages = [finding["message"] for facts in measured.facts for finding in facts["findings"]]
     return f"such as {messages[0]}" if messages else "none of them has a brain."
 
 

@@ -130,8 +130,8 @@ def aspect_check(aspect: Aspect, synthetic: Side, real: Side, seed: int) -> Chec
     if not values.names:
         return not_judged(aspect.id, aspect.group, aspect.title, "most cases of one set have none of it.")
     clipped = values.clipped()
-    found = compare(clipped.synthetic, clipped.real, ordered_distance, seed)
-    check = distance_check(aspect.id, aspect.group, aspect.title, UNIT, found, aspect.tolerance)
+    comparison = compare(clipped.synthetic, clipped.real, ordered_distance, seed)
+    check = distance_check(aspect.id, aspect.group, aspect.title, UNIT, comparison, aspect.tolerance)
     alone = _alone(aspect, values, seed)
     if alone is not None and ORDER.index(alone.verdict) > ORDER.index(check.verdict):
         check = alone
@@ -142,22 +142,23 @@ def aspect_check(aspect: Aspect, synthetic: Side, real: Side, seed: int) -> Chec
 
 def _alone(aspect: Aspect, values: Values, seed: int) -> Check | None:
     """The number that is furthest off as a check; None where nothing is to be said of it."""
-    found = compare(values.synthetic, values.real, furthest_distance, seed) if len(values.names) > 1 else None
-    if found is None:
+    comparison = compare(values.synthetic, values.real, furthest_distance, seed) if len(values.names) > 1 else None
+    if comparison is None:
         return None
-    limit = max(found.yardstick.high, ALONE, aspect.tolerance)
-    times = found.value / limit
+    yardstick = comparison.yardstick
+    limit = max(yardstick.high, ALONE, aspect.tolerance)
+    times = comparison.value / limit
     if times <= FAIL_AT:
         return None
     verdict, at = (Verdict.LOOK, FAIL_AT) if times <= ALONE_AT else (Verdict.FAIL, ALONE_AT)
     reason = (
-        f"a single one of {len(values.names)} numbers is {number(found.value)} off in half the samples or more, where "
-        f"that of two real halves is {number(found.yardstick.median)} (95 %: {number(found.yardstick.high)}): "
+        f"a single one of {len(values.names)} numbers is {number(comparison.value)} off in half the samples or more, "
+        f"where that of two real halves is {number(yardstick.median)} (95 %: {number(yardstick.high)}): "
         f"{times:.1f} times what real scans allow, more than {at:g}."
     )
-    n = {"synthetic": found.size, "real": found.size}
+    n = {"synthetic": comparison.size, "real": comparison.size}
     title = f"{aspect.title}; the number furthest off"
-    return Check(aspect.id, aspect.group, title, found.value, UNIT, verdict, reason, found.yardstick, None, n)
+    return Check(aspect.id, aspect.group, title, comparison.value, UNIT, verdict, reason, yardstick, None, n)
 
 
 def furthest(values: Values) -> str:

@@ -30,10 +30,10 @@ def slug(text: str) -> str:
 
 def groups(checks: Iterable[Check]) -> list[tuple[str, list[Check]]]:
     """The checks under each heading, in the order in which the headings come."""
-    found: dict[str, list[Check]] = {}
+    by_heading: dict[str, list[Check]] = {}
     for check in checks:
-        found.setdefault(check.group, []).append(check)
-    return list(found.items())
+        by_heading.setdefault(check.group, []).append(check)
+    return list(by_heading.items())
 
 
 def group(title: str, checks: Sequence[Check]) -> str:

@@ -28,7 +28,7 @@ def scaled(synthetic: Sequence[Record], real: Sequence[Record], part: str) -> tu
 
 
 def share_check(
-    id: str, group: str, title: str, found: Comparison | None, tolerance: float, most: float = np.inf
+    id: str, group: str, title: str, comparison: Comparison | None, tolerance: float, most: float = np.inf
 ) -> Check:
     """A share of cases as a check; not judged where it cannot fail, or where it passes and the fault would too.
 
@@ -36,16 +36,16 @@ def share_check(
         id: of the check.
         group: its heading.
         title: what the share is.
-        found: from `compare`.
+        comparison: from `compare`.
         tolerance: share that passes whatever the yardstick says.
         most: the share that a set of one case over and over would have, where few cases keep it small.
     """
-    check = distance_check(id, group, title, "share", found, tolerance)
-    if found is None:
+    check = distance_check(id, group, title, "share", comparison, tolerance)
+    if comparison is None:
         return check
-    limit = max(found.yardstick.high, tolerance)
-    few = f"groups of {found.size} are too small: a share of {number(limit)} may be chance, and "
-    if limit >= most and found.value <= limit:
+    limit = max(comparison.yardstick.high, tolerance)
+    few = f"groups of {comparison.size} are too small: a share of {number(limit)} may be chance, and "
+    if limit >= most and comparison.value <= limit:
         return replace(
             not_judged(id, group, title, f"{few}one case over and over would have {number(most)}."), n=check.n
         )

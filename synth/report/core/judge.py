@@ -214,37 +214,43 @@ def compare(
     return Comparison(float(np.median(between)), Yardstick(float(median), float(low), float(high)), size)
 
 
-def judge(found: Comparison | None, tolerance: float) -> tuple[Verdict, str]:
+def judge(comparison: Comparison | None, tolerance: float) -> tuple[Verdict, str]:
     """Verdict and reason of a distance, by the rule at the head of this module.
 
     Args:
-        found: from `compare`.
+        comparison: from `compare`.
         tolerance: in the measure's unit; what is below passes whatever the yardstick says.
     """
-    if found is None:
+    if comparison is None:
         return Verdict.NONE, f"fewer than {2 * LEAST} real or {LEAST} synthetic cases have it: nothing to compare."
-    limit = max(found.yardstick.high, tolerance)
+    limit = max(comparison.yardstick.high, tolerance)
     said = (
-        f"{number(found.value)} where two real halves differ by {number(found.yardstick.median)}"
-        f" (95 %: {number(found.yardstick.high)})"
+        f"{number(comparison.value)} where two real halves differ by {number(comparison.yardstick.median)}"
+        f" (95 %: {number(comparison.yardstick.high)})"
     )
-    if found.value <= limit:
+    if comparison.value <= limit:
         return Verdict.PASS, f"{said}."
-    times = found.value / limit if limit else np.inf
+    times = comparison.value / limit if limit else np.inf
     if times <= FAIL_AT:
         return Verdict.LOOK, f"{said}: {times:.1f} times what real scans allow."
     return Verdict.FAIL, f"{said}: {times:.1f} times what real scans allow, more than {FAIL_AT:g}."
 
 
 def distance_check(
-    id: str, group: str, title: str, unit: str, found: Comparison | None, tolerance: float, cases: tuple[str, ...] = ()
+    id: str,
+    group: str,
+    title: str,
+    unit: str,
+    comparison: Comparison | None,
+    tolerance: float,
+    cases: tuple[str, ...] = (),
 ) -> Check:
     """A distance as a check, judged."""
-    verdict, reason = judge(found, tolerance)
-    if found is None:
+    verdict, reason = judge(comparison, tolerance)
+    if comparison is None:
         return Check(id, group, title, None, unit, verdict, reason, cases=cases)
-    n = {"synthetic": found.size, "real": found.size}
-    return Check(id, group, title, found.value, unit, verdict, reason, found.yardstick, None, n, cases)
+    n = {"synthetic": comparison.size, "real": comparison.size}
+    return Check(id, group, title, comparison.value, unit, verdict, reason, comparison.yardstick, None, n, cases)
 
 
 def not_judged(id: str, group: str, title: str, reason: str) -> Check:

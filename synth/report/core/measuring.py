@@ -99,7 +99,7 @@ def _steps(sources: Iterable[Source], probes: Sequence[Probe], cache: Path) -> I
 def _examined(source: Source) -> tuple[dict, Prepared | None]:
     """The facts of a case, and the case ready to be measured; None where it cannot be used."""
     case, findings = source.examine()
-    facts = {"id": source.id, "findings": [finding_dict(one) for one in findings]}
+    facts = {"id": source.id, "findings": [finding_dict(finding) for finding in findings]}
     if case is None:
         return facts, None
     if case.labels is None:
@@ -113,5 +113,5 @@ def _examined(source: Source) -> tuple[dict, Prepared | None]:
 
 
 def _unusable(facts: dict, topic: str, message: str) -> dict:
-    found = {"severity": ERROR, "topic": topic, "message": message}
-    return {**facts, "findings": [*facts["findings"], found]}
+    problem = {"severity": ERROR, "topic": topic, "message": message}
+    return {**facts, "findings": [*facts["findings"], problem]}

@@ -27,7 +27,7 @@ Relation = Callable[[Record, Record], bool]
 
 
 @dataclass(frozen=True)
-class Found:
+class Nearest:
     """One level: whom each sample is nearest to.
 
     Attributes:
@@ -86,7 +86,7 @@ class Found:
         return [side for side in both if side[2] is not None]
 
 
-def levels(sets: Sets, training: Sequence[Record], holdout: Sequence[Record]) -> list[Found]:
+def levels(sets: Sets, training: Sequence[Record], holdout: Sequence[Record]) -> list[Nearest]:
     """Every level that was measured on all cases; features only where their unit is known (`FEATURE_CASES`).
 
     Args:
@@ -96,7 +96,7 @@ def levels(sets: Sets, training: Sequence[Record], holdout: Sequence[Record]) ->
     """
     every = [*sets.synthetic, *training, *holdout]
     known = with_features(every) and len(training) + len(holdout) >= FEATURE_CASES
-    return [_found(level, sets, training, holdout) for level in [*LEVELS] + [FEATURES] * known]
+    return [_nearest(level, sets, training, holdout) for level in [*LEVELS] + [FEATURES] * known]
 
 
 def with_features(records: Sequence[Record]) -> bool:
@@ -134,27 +134,27 @@ def own_distances(sets: Sets) -> np.ndarray:
     return np.array([neighbours([sample], [[scan]], LEVELS[0])[0].nearest[0] for sample, scan in pairs])
 
 
-def _found(level: Level, sets: Sets, training, holdout) -> Found:
+def _nearest(level: Level, sets: Sets, training, holdout) -> Nearest:
     related = by_design(sets, level.name)
     real = [*training, *holdout]
     to = [
-        one if side else None
-        for side, one in zip(
+        side_neighbours if side else None
+        for side, side_neighbours in zip(
             (training, holdout), _search(level, sets.synthetic, (training, holdout), real, related), strict=True
         )
     ]
-    explained = any(np.isinf(one.distances).any() for one in to if one is not None)
+    explained = any(np.isinf(side_neighbours.distances).any() for side_neighbours in to if side_neighbours is not None)
     patients = _among_real(level, real, len(training), sets.seed)
-    return Found(level.name, sets.synthetic, training, holdout, *to, *patients, explained)
+    return Nearest(level.name, sets.synthetic, training, holdout, *to, *patients, explained)
 
 
 def _among_real(level: Level, real: Sequence[Record], training: int, seed: int) -> tuple[np.ndarray, ...]:
-    """`real`, `drawn`, `among` and `copied` of `Found`."""
+    """`real`, `drawn`, `among` and `copied` of `Nearest`."""
     drawn = _drawn(training, len(real) - training, seed)
     queries = [real[i] for i in drawn]
-    found = _search(level, queries, [real], real, lambda a, b: patient_of(a.id) == patient_of(b.id))[0]
-    copied = found.nearest <= COPY[level.name]
-    return found.nearest[np.isfinite(found.nearest) & ~copied], drawn, found.distances, copied
+    others = _search(level, queries, [real], real, lambda a, b: patient_of(a.id) == patient_of(b.id))[0]
+    copied = others.nearest <= COPY[level.name]
+    return others.nearest[np.isfinite(others.nearest) & ~copied], drawn, others.distances, copied
 
 
 def _drawn(training: int, holdout: int, seed: int) -> np.ndarray:
@@ -167,14 +167,14 @@ def _different(rows: np.ndarray) -> np.ndarray:
     """(k,) rows of (n, m) that are not a repeat of an earlier one of them."""
     rows = np.where(np.isfinite(rows), rows, 0)
     rows = rows - rows.mean(0)
-    squares, kept, found = (rows**2).sum(1), np.empty_like(rows), []
+    squares, kept, different = (rows**2).sum(1), np.empty_like(rows), []
     for i, row in enumerate(rows):
-        earlier = kept[: len(found)]
-        apart = squares[found] + squares[i] - 2 * earlier @ row
-        if not found or apart.min() > rows.shape[1] * REPEAT**2:
-            kept[len(found)] = row
-            found.append(i)
-    return np.array(found, int)
+        earlier = kept[: len(different)]
+        apart = squares[different] + squares[i] - 2 * earlier @ row
+        if not different or apart.min() > rows.shape[1] * REPEAT**2:
+            kept[len(different)] = row
+            different.append(i)
+    return np.array(different, int)
 
 
 def _search(level: Level, queries, sides, real, skip: Relation) -> list[Neighbours]:
@@ -188,5 +188,5 @@ def _by_features(queries, references, real, skip: Relation) -> Neighbours | None
         return None
     arrays = [stack(side, "embedding", "pooled").astype(np.float64) for side in (queries, references, real)]
     distances = feature_distances(*arrays)
-    distances[np.array([[skip(query, one) for one in references] for query in queries])] = np.inf
+    distances[np.array([[skip(query, reference) for reference in references] for query in queries])] = np.inf
     return Neighbours.plain(distances)

@@ -86,8 +86,8 @@ def extremes(sets: Sets, scores: Mapping[str, float], name: str = "whole-tumour 
         name: of the score, as the caption tells it.
     """
     ranked = sorted(
-        (one for one in _measured(sets.synthetic) if np.isfinite(scores.get(one.id, np.nan))),
-        key=lambda one: (scores[one.id], one.id),
+        (record for record in _measured(sets.synthetic) if np.isfinite(scores.get(record.id, np.nan))),
+        key=lambda record: (scores[record.id], record.id),
     )
     if not ranked:
         return ()

@@ -132,9 +132,9 @@ def _described(records: Sequence[Record], name: str) -> np.ndarray:
 
 
 def _uncovered(id: str, title: str, ours: np.ndarray, theirs: np.ndarray, seed: int) -> Check:
-    found = compare(ours, theirs, lambda a, b: 1 - manifolds(a, b).coverage, seed)
+    comparison = compare(ours, theirs, lambda a, b: 1 - manifolds(a, b).coverage, seed)
     most = _collapsed(len(ours), theirs, seed)
-    return share_check(id, "Coverage", title, found, _tolerance(found), most)
+    return share_check(id, "Coverage", title, comparison, _tolerance(comparison), most)
 
 
 def _collapsed(count: int, theirs: np.ndarray, seed: int) -> float:
@@ -151,19 +151,19 @@ def _collapsed(count: int, theirs: np.ndarray, seed: int) -> float:
 
 
 def _unreached(ours: np.ndarray, theirs: np.ndarray, seed: int) -> Check:
-    found = compare(ours, theirs, lambda a, b: 1 - manifolds(a, b).recall, seed)
+    comparison = compare(ours, theirs, lambda a, b: 1 - manifolds(a, b).recall, seed)
     title = "real cases beyond the reach of samples (1 - recall): features"
-    return share_check("diversity.recall.features", "Coverage", title, found, _tolerance(found))
+    return share_check("diversity.recall.features", "Coverage", title, comparison, _tolerance(comparison))
 
 
-def _tolerance(found: Comparison | None) -> float:
-    return UNCOVERED if found is None else max(UNCOVERED, 1.5 / found.size)
+def _tolerance(comparison: Comparison | None) -> float:
+    return UNCOVERED if comparison is None else max(UNCOVERED, 1.5 / comparison.size)
 
 
 def _row(title: str, ours: np.ndarray, theirs: np.ndarray) -> tuple:
-    found = manifolds(ours, theirs)
+    shares = manifolds(ours, theirs)
     spread = np.sqrt(ours.var(0).sum() / max(theirs.var(0).sum(), 1e-12))
-    values = (found.precision, found.recall, found.density, found.coverage, spread)
+    values = (shares.precision, shares.recall, shares.density, shares.coverage, spread)
     return (title, *(round(float(value), 3) for value in values))
 
 

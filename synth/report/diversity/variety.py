@@ -78,9 +78,9 @@ class _Screened:
         near, nearest = np.zeros((count, count), bool), np.full(count, np.inf)
         for first in range(0, count, BLOCK):
             rows = slice(first, min(first + BLOCK, count))
-            found = distances(rows)
-            found[np.arange(len(found)), np.arange(count)[rows]] = np.inf
-            near[rows], nearest[rows] = found <= limit, found.min(1)
+            apart = distances(rows)
+            apart[np.arange(len(apart)), np.arange(count)[rows]] = np.inf
+            near[rows], nearest[rows] = apart <= limit, apart.min(1)
         return cls(near, nearest)
 
 
@@ -135,12 +135,12 @@ def _image_twins(
     if len(chosen):
         cases = [synthetic[i] for i in chosen]
         partners = np.flatnonzero(nearest <= 1)
-        level = next(one for one in LEVELS if one.name == "image")
+        level = next(level for level in LEVELS if level.name == "image")
         others = [synthetic[i] for i in partners]
-        (found,) = neighbours(cases, [others], level, skip=lambda a, b: a is b)
-        near[np.ix_(chosen, partners)] |= found.distances <= COPY["image"]
-        twins = np.flatnonzero(found.nearest <= COPY["image"])
-        near[chosen[twins], partners[found.index[twins]]] = True
+        (compared,) = neighbours(cases, [others], level, skip=lambda a, b: a is b)
+        near[np.ix_(chosen, partners)] |= compared.distances <= COPY["image"]
+        twins = np.flatnonzero(compared.nearest <= COPY["image"])
+        near[chosen[twins], partners[compared.index[twins]]] = True
     return near, said
 
 
@@ -150,7 +150,7 @@ def _fingerprints(synthetic: Sequence[Record], real: Sequence[Record]) -> np.nda
     Roots of the strengths of the image's long waves, which no shift changes, the mean of the brain and its mirror, less
     what the two sets have in common; without real cases nothing is taken away, and all samples come near each other.
     """
-    ours, theirs = ([_waves(decoded(one("thumbnail", "image"))) for one in side] for side in (synthetic, real))
+    ours, theirs = ([_waves(decoded(record("thumbnail", "image"))) for record in side] for side in (synthetic, real))
     apart = np.stack(ours)
     if theirs:
         apart = apart - (apart.mean(0) + np.mean(theirs, 0)) / 2
@@ -196,7 +196,7 @@ def image_pairs(synthetic: Sequence[Record], real: Sequence[Record], seed: int) 
 
 
 def _unlike(records: Sequence[Record], seed: int) -> PairValues:
-    rng, wanted, found = np.random.default_rng(seed), [MODALITIES.index(name) for name in SHOWN], []
+    rng, wanted, unlike = np.random.default_rng(seed), [MODALITIES.index(name) for name in SHOWN], []
     pairs = _drawn_pairs([patient_of(record.id) for record in records], rng)
     for a, b in pairs:
         images = [records[i]("thumbnail", "image")[wanted] for i in (a, b)]
@@ -207,8 +207,8 @@ def _unlike(records: Sequence[Record], seed: int) -> PairValues:
         alike = [
             ms_ssim(decoded(x[box]), decoded(y[box]), brain[box], HIGH - LOW) for x, y in zip(*images, strict=True)
         ]
-        found.append(1 - np.mean(alike))
-    return PairValues(np.array(found), pairs, len(records))
+        unlike.append(1 - np.mean(alike))
+    return PairValues(np.array(unlike), pairs, len(records))
 
 
 def _window(brain: np.ndarray) -> tuple[slice, ...]:
@@ -223,16 +223,16 @@ def _window(brain: np.ndarray) -> tuple[slice, ...]:
 
 def _drawn_pairs(patients: Sequence[str], rng: np.random.Generator) -> np.ndarray:
     """(p, 2) at most `MOST_PAIRS` different pairs of cases of different patients."""
-    count, found = len(patients), {}
+    count, pairs = len(patients), {}
     if count < 2:
         return np.empty((0, 2), int)
     for _ in range(20 * MOST_PAIRS):
         a, b = sorted(int(i) for i in rng.choice(count, 2, replace=False))
         if patients[a] != patients[b]:
-            found[a, b] = True
-        if len(found) >= min(MOST_PAIRS, count * (count - 1) // 2):
+            pairs[a, b] = True
+        if len(pairs) >= min(MOST_PAIRS, count * (count - 1) // 2):
             break
-    return np.array(sorted(found), int).reshape(-1, 2)
+    return np.array(sorted(pairs), int).reshape(-1, 2)
 
 
 def feature_pairs(synthetic: Sequence[Record], real: Sequence[Record], seed: int) -> tuple[PairValues, PairValues]:

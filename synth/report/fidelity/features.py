@@ -57,24 +57,24 @@ def checks(sets: Sets) -> tuple[list[Check], list[Figure]]:
     if min(len(real) // 2, len(synthetic)) < LEAST:
         reason = f"{len(synthetic)} synthetic and {len(real)} real cases: at least {LEAST} and {2 * LEAST} are needed."
         return [not_judged("fidelity.features", GROUP, "distance in feature space", reason)], []
-    found = [_level(name, synthetic, real, sets.seed) for name in PARTS]
+    made = [_level(name, synthetic, real, sets.seed) for name in PARTS]
     ours, theirs = scaled(synthetic, real, "pooled")
     frechet_id = "fidelity.features.frechet"
-    found += [_frechet(ours, theirs, sets.seed, frechet_id, "Frechet distance of all features")]
-    found += [_outside(ours, theirs, sets.seed)]
-    return [*found, _radiomic(synthetic, real, sets.seed)], [_map(ours, theirs, real, sets.holdout)]
+    made += [_frechet(ours, theirs, sets.seed, frechet_id, "Frechet distance of all features")]
+    made += [_outside(ours, theirs, sets.seed)]
+    return [*made, _radiomic(synthetic, real, sets.seed)], [_map(ours, theirs, real, sets.holdout)]
 
 
 def _level(name: str, synthetic: Sequence[Record], real: Sequence[Record], seed: int) -> Check:
     ours, theirs = scaled(synthetic, real, name)
-    found = compare(ours, theirs, mmd, seed)
-    found = replace(found, value=mmd(ours, theirs))  # unbiased: all cases say it best
+    comparison = compare(ours, theirs, mmd, seed)
+    comparison = replace(comparison, value=mmd(ours, theirs))  # unbiased: all cases say it best
     title = f"kernel distance (KID), {LEVELS[name]}"
-    check = distance_check(f"fidelity.features.mmd.{name}", GROUP, title, "", found, MMD_TOLERANCE)
+    check = distance_check(f"fidelity.features.mmd.{name}", GROUP, title, "", comparison, MMD_TOLERANCE)
     interval = mmd_interval(ours, theirs)
     sizes = {"synthetic": len(ours), "real": len(theirs)}
     check = replace(check, interval=interval if np.isfinite(interval).all() else None, n=sizes)
-    return _sure(check, max(found.yardstick.high, MMD_TOLERANCE))
+    return _sure(check, max(comparison.yardstick.high, MMD_TOLERANCE))
 
 
 def _sure(check: Check, limit: float) -> Check:
@@ -89,15 +89,15 @@ def _frechet(ours: np.ndarray, theirs: np.ndarray, seed: int, id: str, what: str
     size = min(len(theirs) // 2, len(ours))
     axes, shares = principal_axes([ours, theirs], int(np.clip(size, 2, MOST_AXES)))
     scale = np.sqrt(ours.shape[1])
-    found = compare(ours @ axes.T / scale, theirs @ axes.T / scale, frechet, seed)
+    comparison = compare(ours @ axes.T / scale, theirs @ axes.T / scale, frechet, seed)
     title = f"{what}, on {len(axes)} axes with {shares.sum():.0%} of the variance"
-    return distance_check(id, GROUP, title, "", found, FRECHET_TOLERANCE)
+    return distance_check(id, GROUP, title, "", comparison, FRECHET_TOLERANCE)
 
 
 def _outside(ours: np.ndarray, theirs: np.ndarray, seed: int) -> Check:
-    found = compare(ours, theirs, lambda a, b: 1 - manifolds(a, b).precision, seed)
+    comparison = compare(ours, theirs, lambda a, b: 1 - manifolds(a, b).precision, seed)
     title = "samples beyond the reach of real cases (1 - precision)"
-    return share_check("fidelity.features.outside", GROUP, title, found, OUTSIDE_TOLERANCE)
+    return share_check("fidelity.features.outside", GROUP, title, comparison, OUTSIDE_TOLERANCE)
 
 
 def _radiomic(synthetic: Sequence[Record], real: Sequence[Record], seed: int) -> Check:

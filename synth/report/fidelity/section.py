@@ -91,8 +91,8 @@ def _intensities(synthetic: Side, real: Side, seed: int) -> list[Check]:
                 checks.append(Check(*about, None, "", Verdict.FAIL, _lost_reason(name, has[0][:, k], has[1][:, k])))
                 continue
             a, b = (side[there[:, k], m, k] for side, there in zip((ours, theirs), has, strict=True))
-            found = compare(a, b, pooled_distance, seed)
-            checks.append(distance_check(*about, "brain sd", found, INTENSITY_TOLERANCE))
+            comparison = compare(a, b, pooled_distance, seed)
+            checks.append(distance_check(*about, "brain sd", comparison, INTENSITY_TOLERANCE))
     return checks
 
 

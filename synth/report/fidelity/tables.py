@@ -74,7 +74,7 @@ def _table(id: str, title: str, axes: Sequence, sides, probe: str, name: str) ->
     values = [side(probe, name) for side in sides]
     for index in np.ndindex(values[0].shape[1:]):
         label = " ".join(list(axis)[i] for axis, i in zip(axes, index, strict=True))
-        rows.append((label, *_row(*(one[(slice(None), *index)] for one in values))))
+        rows.append((label, *_row(*(side_values[(slice(None), *index)] for side_values in values))))
     return Table(id, title, ("what", *_COLUMNS), tuple(rows), _CAPTION)
 
 
@@ -89,7 +89,7 @@ def _anatomy(sides) -> Table:
     rows = []
     for name, labels in parts:
         values = [side("anatomy", name) for side in sides]
-        rows += [(label, *_row(*(one[:, k] for one in values))) for k, label in enumerate(labels)]
+        rows += [(label, *_row(*(side_values[:, k] for side_values in values))) for k, label in enumerate(labels)]
     return Table("fidelity.anatomy", "Volumes, place and shape", ("what", *_COLUMNS), tuple(rows), _CAPTION)
 
 
@@ -99,10 +99,10 @@ def _row(real: np.ndarray, synthetic: np.ndarray) -> tuple:
 
 def _summary(values: np.ndarray) -> tuple:
     """Median, 5th and 95th percentile, to three digits; None where no case has it."""
-    found = values[np.isfinite(values)]
-    if not found.size:
+    known = values[np.isfinite(values)]
+    if not known.size:
         return None, None, None
-    return tuple(float(f"{v:.3g}") for v in np.percentile(found, (50, 5, 95)))
+    return tuple(float(f"{v:.3g}") for v in np.percentile(known, (50, 5, 95)))
 
 
 def _count(values: np.ndarray) -> int:

@@ -12,7 +12,7 @@ from synth.errors import printable
 from synth.quality.records import Record
 from synth.quality.thumbnail import ZERO
 from synth.report.core.judge import Figure
-from synth.report.core.nearest import COPY, TITLES, Found
+from synth.report.core.nearest import COPY, TITLES, Nearest
 
 REAL, SYNTHETIC, HOLDOUT = "#0b6e99", "#d98c00", "#7a6fb0"
 OUTLINE = "#ffd23f"
@@ -22,9 +22,9 @@ _DOTS = 200  # of a side in a strip; more blacken it
 _SIDES = {"training": ("samples to training", SYNTHETIC), "hold-out": ("samples to hold-out", HOLDOUT)}
 
 
-def figures(found: Sequence[Found]) -> tuple[Figure, ...]:
+def figures(by_level: Sequence[Nearest]) -> tuple[Figure, ...]:
     """The closest pairs and the distances, as PNG; none where nothing was compared."""
-    pairs = closest_pairs(found)
+    pairs = closest_pairs(by_level)
     if not pairs:
         return ()
     return (
@@ -42,22 +42,22 @@ def figures(found: Sequence[Found]) -> tuple[Figure, ...]:
             "Distances to the nearest case",
             "A mark per case: real cases to the nearest other patient, samples to the nearest training and hold-out "
             "case. A bar is the median; copies lie left of the dashed line. More cases on a side make it look nearer.",
-            partial(_distances_figure, found),
+            partial(_distances_figure, by_level),
         ),
     )
 
 
-def closest_pairs(found: Sequence[Found]) -> list[tuple[str, Record, Record, float, bool]]:
+def closest_pairs(by_level: Sequence[Nearest]) -> list[tuple[str, Record, Record, float, bool]]:
     """Level, sample, real case, distance and whether mirrored, of the closest pairs; no pair twice."""
     out, shown = [], set()
-    for level in found:
+    for level in by_level:
         fresh = [pair for pair in _ranked(level) if (pair[1].id, pair[2].id) not in shown][: _PAIRS[level.level]]
         shown |= {(pair[1].id, pair[2].id) for pair in fresh}
         out += fresh
     return out
 
 
-def _ranked(level: Found) -> list[tuple[str, Record, Record, float, bool]]:
+def _ranked(level: Nearest) -> list[tuple[str, Record, Record, float, bool]]:
     pairs = [
         (level.level, level.samples[i], cases[side.index[i]], float(side.nearest[i]), bool(side.mirrored[i]))
         for _, cases, side in level.sides
@@ -107,10 +107,10 @@ def _plane(record: Record, level: str) -> tuple[np.ndarray, np.ndarray]:
     return np.swapaxes(shown, 1, 2)[crop], (tumour[..., at] > 127).T[crop]
 
 
-def _distances_figure(found: Sequence[Found]) -> bytes:
-    canvas = Canvas(figsize=(11, 0.5 + 1.25 * len(found)), dpi=_DPI, layout="constrained")
-    panels = canvas.subplots(len(found), 1, squeeze=False)[:, 0]
-    for ax, level in zip(panels, found, strict=True):
+def _distances_figure(by_level: Sequence[Nearest]) -> bytes:
+    canvas = Canvas(figsize=(11, 0.5 + 1.25 * len(by_level)), dpi=_DPI, layout="constrained")
+    panels = canvas.subplots(len(by_level), 1, squeeze=False)[:, 0]
+    for ax, level in zip(panels, by_level, strict=True):
         rows = [("real to other patients", REAL, level.real)]
         rows += [(*_SIDES[name], side.nearest[np.isfinite(side.nearest)]) for name, _, side in level.sides]
         for y, (_, colour, values) in enumerate(rows):

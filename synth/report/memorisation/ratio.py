@@ -24,7 +24,7 @@ import numpy as np
 from synth.quality.bootstrap import paired_bootstrap, ratio
 from synth.quality.neighbours import expected_nearest
 from synth.report.core.judge import FAIL_AT, Check, Table, Verdict, Yardstick, finite, not_judged, number
-from synth.report.core.nearest import TITLES, Found
+from synth.report.core.nearest import TITLES, Nearest
 
 TOLERANCE = 0.05  # below 1: less cannot be told by sets of tens of cases
 POWER = 0.5  # of a new patient's distance: who is nearer than that must not pass
@@ -55,19 +55,19 @@ class Means:
         return (np.inf if self.samples[0].any() and not self.samples[1].any() else value), low, high
 
 
-def ratio_check(found: Found, seed: int) -> tuple[Check, Means | None]:
+def ratio_check(level: Nearest, seed: int) -> tuple[Check, Means | None]:
     """The check `memorisation.<level>.ratio`, and what it rests on where there is something to compare."""
-    id, group = f"memorisation.{found.level}.ratio", "Training against hold-out"
-    title = f"distance to training over distance to hold-out cases, beside new patients', {TITLES[found.level]}"
-    if found.to_training is None or found.to_holdout is None:
-        lacking = "hold-out" if found.to_training is not None else "training"
+    id, group = f"memorisation.{level.level}.ratio", "Training against hold-out"
+    title = f"distance to training over distance to hold-out cases, beside new patients', {TITLES[level.level]}"
+    if level.to_training is None or level.to_holdout is None:
+        lacking = "hold-out" if level.to_training is not None else "training"
         return not_judged(id, group, title, f"no {lacking} cases are known: give --holdout or --train-ids."), None
-    if found.explained:
+    if level.explained:
         why = "samples carry real cases' anatomy by design, so distances say nothing."
         return not_judged(id, group, title, why), None
-    if len(found.samples) < 2:
+    if len(level.samples) < 2:
         return not_judged(id, group, title, "fewer than 2 samples."), None
-    means = measured(found, seed)
+    means = measured(level, seed)
     if means is None:
         why = f"fewer than {FEWEST} different real patients, or none held out that is not trained on, to go by."
         return not_judged(id, group, title, why), None
@@ -75,7 +75,7 @@ def ratio_check(found: Found, seed: int) -> tuple[Check, Means | None]:
     yardstick = Yardstick(
         *(float(v) for v in np.percentile(means.dealt, (50, 5, 95))), "real patients alone, dealt into three groups"
     )
-    verdict, said = _judged(value, yardstick, found)
+    verdict, said = _judged(value, yardstick, level)
     interval = tuple(interval) if np.isfinite([value, *interval]).all() else None
     shown = [number(round(v, 3)) for v in (value, *(interval or ()))]
     between = f" (95 % interval {shown[1]} to {shown[2]})" if interval else ""
@@ -85,11 +85,11 @@ def ratio_check(found: Found, seed: int) -> tuple[Check, Means | None]:
         if not np.isnan(value)
         else "samples are copies of training and hold-out cases alike."
     )
-    n = {"synthetic": len(found.samples), "training": len(found.training), "hold-out": len(found.holdout)}
+    n = {"synthetic": len(level.samples), "training": len(level.training), "hold-out": len(level.holdout)}
     return Check(id, group, title, finite(value), "", verdict, reason, yardstick, interval, n), means
 
 
-def _judged(value: float, yardstick: Yardstick, found: Found) -> tuple[Verdict, str]:
+def _judged(value: float, yardstick: Yardstick, level: Nearest) -> tuple[Verdict, str]:
     if np.isnan(value):
         return Verdict.NONE, ""
     passes = min(yardstick.low, 1 - TOLERANCE)
@@ -97,29 +97,29 @@ def _judged(value: float, yardstick: Yardstick, found: Found) -> tuple[Verdict, 
         verdict = Verdict.FAIL if value < passes**FAIL_AT else Verdict.LOOK
         return verdict, "samples are nearer to training cases than new patients are"
     if yardstick.low < POWER:
-        few = f"{len(found.training)} training and {len(found.holdout)} hold-out cases"
+        few = f"{len(level.training)} training and {len(level.holdout)} hold-out cases"
         return Verdict.NONE, f"{few} are too few to tell samples at half a new patient's distance"
     return Verdict.PASS, "samples are no nearer to training cases than new patients are"
 
 
-def measured(found: Found, seed: int) -> Means | None:
+def measured(level: Nearest, seed: int) -> Means | None:
     """What the check rests on; None where there are too few patients.
 
     Real cases that are copies of others, and hold-out cases of patients who were trained on, have no part.
     """
-    trained, rng = len(found.training), np.random.default_rng(seed)
-    among = found.among.astype(float)
+    trained, rng = len(level.training), np.random.default_rng(seed)
+    among = level.among.astype(float)
     apart = np.isfinite(among[:, :trained]).all(1)
-    rows = np.flatnonzero(~found.copied & ((found.drawn < trained) | apart))
-    held = rows[found.drawn[rows] >= trained]
+    rows = np.flatnonzero(~level.copied & ((level.drawn < trained) | apart))
+    held = rows[level.drawn[rows] >= trained]
     if not held.size or len(rows) < FEWEST:
         return None
-    ours = found.to_training.distances.astype(float), found.to_holdout.distances[:, found.drawn[held] - trained]
+    ours = level.to_training.distances.astype(float), level.to_holdout.distances[:, level.drawn[held] - trained]
     size = min(side.shape[1] for side in ours)
     between = among[held, :trained]
-    columns = np.concatenate([np.setdiff1d(np.arange(trained), found.drawn[found.copied]), found.drawn[held]])
-    shares = len(found.different), len(held) / len(columns)
-    dealt = _dealt(among[rows], found.drawn[rows], columns, shares, rng)
+    columns = np.concatenate([np.setdiff1d(np.arange(trained), level.drawn[level.copied]), level.drawn[held]])
+    shares = len(level.different), len(held) / len(columns)
+    dealt = _dealt(among[rows], level.drawn[rows], columns, shares, rng)
     if len(dealt) < DEALS // 2:  # mostly scans of one patient, whom nobody else can be compared with
         return None
     return Means(
@@ -157,7 +157,7 @@ def _dealt(among: np.ndarray, drawn: np.ndarray, columns: np.ndarray, shares, rn
             between.min(1),
             between.min(0),
         )
-        to_training, to_holdout, back, forth = (_mean(one) for one in ends)
+        to_training, to_holdout, back, forth = (_mean(distances) for distances in ends)
         out.append(to_training / to_holdout / (back / forth))
     return np.array(out)[np.isfinite(out)]
 

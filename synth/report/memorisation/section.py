@@ -26,7 +26,16 @@ from synth.errors import printable
 from synth.quality.neighbours import FEATURE_CASES
 from synth.report.core.judge import SMALL, Check, Section, Table, Verdict, Yardstick, no_cases, not_judged, number
 from synth.report.core.material import Material
-from synth.report.core.nearest import COPY, OWN_COPY, TITLES, Found, ancestors_of, levels, own_distances, with_features
+from synth.report.core.nearest import (
+    COPY,
+    OWN_COPY,
+    TITLES,
+    Nearest,
+    ancestors_of,
+    levels,
+    own_distances,
+    with_features,
+)
 from synth.report.core.sets import Sets
 from synth.report.memorisation.plots import figures
 from synth.report.memorisation.ratio import ratio_check, ratio_table
@@ -50,29 +59,29 @@ def section_of(sets: Sets) -> Section:
     """The section; needs the probe `thumbnail`, and uses `embedding` and `slices` where they were measured."""
     held = {record.id for record in sets.holdout}
     known = sets.training is not None
-    training = tuple(sets.training if known else (one for one in sets.real if one.id not in held))
+    training = tuple(sets.training if known else (record for record in sets.real if record.id not in held))
     trained = {record.id for record in training}
     holdout = tuple(record for record in sets.holdout if record.id not in trained)
-    found = levels(sets, training, holdout) if sets.synthetic and (training or holdout) else []
-    ratios = [ratio_check(level, sets.seed) for level in found]
+    by_level = levels(sets, training, holdout) if sets.synthetic and (training or holdout) else []
+    ratios = [ratio_check(level, sets.seed) for level in by_level]
     checks = _designed(sets)
-    for level, (ratio, _) in zip(found, ratios, strict=True):
+    for level, (ratio, _) in zip(by_level, ratios, strict=True):
         checks += [_copies(level), closer_check(level), ratio]
-    means = {level.level: one for level, (_, one) in zip(found, ratios, strict=True) if one is not None}
-    few = bool(found) and len(training) + len(holdout) < FEATURE_CASES
+    means = {level.level: means for level, (_, means) in zip(by_level, ratios, strict=True) if means is not None}
+    few = bool(by_level) and len(training) + len(holdout) < FEATURE_CASES
     few = few and with_features([*sets.synthetic, *training, *holdout])
     if few:
         checks += _without_unit(len(training) + len(holdout))
-    if not found:
+    if not by_level:
         checks.append(not_judged("memorisation.cases", "Cases", "cases to compare", "there are no cases to compare."))
     return Section(
         "memorisation",
         "Memorisation",
         "Is any sample a copy of a scan that the generator was trained on, or nearer to these than a new patient is?",
         tuple(checks),
-        figures(found),
-        tables(found) + ((ratio_table(means, sets.seed),) if means else ()),
-        tuple(_notes(sets, training, holdout, found, few)),
+        figures(by_level),
+        tables(by_level) + ((ratio_table(means, sets.seed),) if means else ()),
+        tuple(_notes(sets, training, holdout, by_level, few)),
     )
 
 
@@ -86,57 +95,57 @@ def _without_unit(real: int) -> list[Check]:
     ]
 
 
-def _copies(found: Found) -> Check:
+def _copies(level: Nearest) -> Check:
     """Whether any sample is a copy of any real case, trained on or not."""
-    id, group = f"memorisation.{found.level}.copies", "Copies"
-    title = f"closest sample and real case, {TITLES[found.level]}"
-    nearest = np.min([side.nearest for _, _, side in found.sides], axis=0)
+    id, group = f"memorisation.{level.level}.copies", "Copies"
+    title = f"closest sample and real case, {TITLES[level.level]}"
+    nearest = np.min([side.nearest for _, _, side in level.sides], axis=0)
     if not np.isfinite(nearest).any():
         return not_judged(id, group, title, "every pair is alike by design.")
-    value, limit = float(nearest.min()), COPY[found.level]
+    value, limit = float(nearest.min()), COPY[level.level]
     copies = [int(i) for i in np.argsort(nearest, kind="stable") if nearest[i] <= limit]
-    yardstick = _yardstick(found.real)
-    least = f"; real patients are at least {number(found.real.min())} apart" if found.real.size else ""
-    n = {"synthetic": len(found.samples), "real": len(found.training) + len(found.holdout)}
+    yardstick = _yardstick(level.real)
+    least = f"; real patients are at least {number(level.real.min())} apart" if level.real.size else ""
+    n = {"synthetic": len(level.samples), "real": len(level.training) + len(level.holdout)}
     if not copies:
         reason = f"No sample is a copy: the closest is {number(value)} from a real case{least}."
         return Check(id, group, title, value, "distance", Verdict.PASS, reason, yardstick, None, n)
-    sample = found.samples[copies[0]].id
-    side, real = min(((side.nearest[copies[0]], cases[side.index[copies[0]]].id) for _, cases, side in found.sides))
+    sample = level.samples[copies[0]].id
+    side, real = min(((side.nearest[copies[0]], cases[side.index[copies[0]]].id) for _, cases, side in level.sides))
     reason = (
-        f"{len(copies)} of {len(found.samples)} samples {'is a copy' if len(copies) == 1 else 'are copies'} of a real "
+        f"{len(copies)} of {len(level.samples)} samples {'is a copy' if len(copies) == 1 else 'are copies'} of a real "
         f"case (closer than {number(limit)}{least}): {printable(sample)} is {number(side)} from {printable(real)}."
     )
-    cases = tuple(found.samples[i].id for i in copies)
+    cases = tuple(level.samples[i].id for i in copies)
     return Check(id, group, title, value, "distance", Verdict.FAIL, reason, yardstick, None, n, cases)
 
 
-def closer_check(found: Found) -> Check:
+def closer_check(level: Nearest) -> Check:
     """How many samples are nearer to a training case than any two patients are."""
-    id, group = f"memorisation.{found.level}.closer", "Nearer than patients are"
-    title = f"samples nearer to a training case than any two patients are, {TITLES[found.level]}"
-    if found.to_training is None:
+    id, group = f"memorisation.{level.level}.closer", "Nearer than patients are"
+    title = f"samples nearer to a training case than any two patients are, {TITLES[level.level]}"
+    if level.to_training is None:
         return not_judged(id, group, title, "none of the real cases is known to be trained on.")
-    if found.real.size < 2:
+    if level.real.size < 2:
         return not_judged(id, group, title, "fewer than 2 real cases have another patient to be compared with.")
-    nearest, kept = found.to_training.nearest, found.different
+    nearest, kept = level.to_training.nearest, level.different
     if np.isinf(nearest).all():
         return not_judged(id, group, title, "every pair is alike by design.")
-    closer = np.flatnonzero(nearest < found.real.min())
+    closer = np.flatnonzero(nearest < level.real.min())
     count, closest = len(kept), int(np.isin(kept, closer).sum())
-    allowed, hardly = (chance_closer(count, found.patients, chance) for chance in (CHANCE, HARDLY))
-    expected = 100 / (1 + found.patients)
+    allowed, hardly = (chance_closer(count, level.patients, chance) for chance in (CHANCE, HARDLY))
+    expected = 100 / (1 + level.patients)
     yardstick = Yardstick(expected, 0.0, 100 * allowed / count, "new patients, by chance")
     verdict = Verdict.PASS if closest <= allowed else Verdict.LOOK if closest <= hardly else Verdict.FAIL
     what = f"{count}{' different' * (count < len(nearest))} samples"
     reason = (
-        f"{closest} of {what}; with {found.real.size} real cases to go by, chance explains up to {allowed} of {count}."
+        f"{closest} of {what}; with {level.real.size} real cases to go by, chance explains up to {allowed} of {count}."
     )
     if allowed >= count:
-        verdict, reason = Verdict.NONE, f"{what} and {found.real.size} real cases are too few: chance explains any."
+        verdict, reason = Verdict.NONE, f"{what} and {level.real.size} real cases are too few: chance explains any."
     order = closer[np.argsort(nearest[closer], kind="stable")]
-    cases = tuple(found.samples[i].id for i in order) if verdict in (Verdict.LOOK, Verdict.FAIL) else ()
-    n = {"synthetic": count, "training": len(found.training), "real": int(found.real.size)}
+    cases = tuple(level.samples[i].id for i in order) if verdict in (Verdict.LOOK, Verdict.FAIL) else ()
+    n = {"synthetic": count, "training": len(level.training), "real": int(level.real.size)}
     return Check(id, group, title, 100 * closest / count, "%", verdict, reason, yardstick, None, n, cases)
 
 
@@ -145,7 +154,7 @@ def chance_closer(samples: int, patients: float, chance: float = CHANCE) -> int:
 
     Args:
         samples: how many, all different.
-        patients: as how many independent ones the real cases count (`Found.patients`).
+        patients: as how many independent ones the real cases count (`Nearest.patients`).
         chance: that share.
 
     >>> chance_closer(50, 7.5), chance_closer(50, 7.5, 0.01), chance_closer(4, 5.5)
@@ -213,9 +222,9 @@ def _own(sets: Sets) -> Check:
     )
 
 
-def tables(found: Sequence[Found]) -> tuple[Table, ...]:
+def tables(by_level: Sequence[Nearest]) -> tuple[Table, ...]:
     """The closest pairs over all levels, and for each level the nearest training and hold-out case of every sample."""
-    closest = [row for level in found for row in _closest(level)]
+    closest = [row for level in by_level for row in _closest(level)]
     out = [
         Table(
             "memorisation.closest",
@@ -225,7 +234,7 @@ def tables(found: Sequence[Found]) -> tuple[Table, ...]:
             "The percentile is the share of real cases that are nearer to another patient than this.",
         )
     ]
-    for level in found:
+    for level in by_level:
         columns = ("sample", *(name for side, _, _ in level.sides for name in (f"nearest {side} case", "distance")))
         rows = []
         for i, sample in enumerate(level.samples):
@@ -235,18 +244,18 @@ def tables(found: Sequence[Found]) -> tuple[Table, ...]:
             rows.append((sample.id, *cells))
         title = f"Nearest cases of every sample: {TITLES[level.level]}"
         out.append(Table(f"memorisation.nearest.{level.level}", title, columns, tuple(rows)))
-    return tuple(out) if found else ()
+    return tuple(out) if by_level else ()
 
 
-def _closest(found: Found) -> list[tuple]:
+def _closest(level: Nearest) -> list[tuple]:
     rows = []
-    for name, cases, side in found.sides:
+    for name, cases, side in level.sides:
         for i in np.flatnonzero(np.isfinite(side.nearest)):
-            share = 100 * float((found.real < side.nearest[i]).mean()) if found.real.size else None
+            share = 100 * float((level.real < side.nearest[i]).mean()) if level.real.size else None
             shift = " ".join(f"{mm:+.0f}" for mm in side.shift_mm[i])
-            where = ("yes" if side.mirrored[i] else "no", shift) if found.level != "features" else ("", "")
+            where = ("yes" if side.mirrored[i] else "no", shift) if level.level != "features" else ("", "")
             real = cases[side.index[i]].id
-            rows.append((found.level, found.samples[i].id, real, name, _value(side.nearest[i]), share, *where))
+            rows.append((level.level, level.samples[i].id, real, name, _value(side.nearest[i]), share, *where))
     return sorted(rows, key=lambda row: row[4])[:_CLOSEST]
 
 
@@ -258,7 +267,7 @@ def _value(distance: float) -> float | None:
     return round(float(distance), 4) if np.isfinite(distance) else None
 
 
-def _notes(sets: Sets, training, holdout, found: Sequence[Found], few: bool) -> list[str]:
+def _notes(sets: Sets, training, holdout, by_level: Sequence[Nearest], few: bool) -> list[str]:
     notes = [
         "A distance is 0 for a copy. Image and tissue: one minus the correlation at 6 mm of what the atlas does not "
         "predict; tumour: one minus the cosine of its labels; the best over a mirror image and shifts up to 9 mm. "
@@ -278,7 +287,7 @@ def _notes(sets: Sets, training, holdout, found: Sequence[Found], few: bool) -> 
             "training cases as new patients are. That is taken from hold-out patients, compared with training cases, "
             "and the reverse, which also corrects for unequal numbers; the interval resamples the samples."
         )
-    if any(len(level.different) < len(level.samples) for level in found):
+    if any(len(level.different) < len(level.samples) for level in by_level):
         notes.append("Samples that are copies of one another count once where chance is judged.")
     if training and holdout and min(len(training), len(holdout)) < SMALL:
         notes.append(
@@ -287,10 +296,10 @@ def _notes(sets: Sets, training, holdout, found: Sequence[Found], few: bool) -> 
         )
     if sets.paired:
         notes.append("Reconstructions are nearest to their own scan by design; that scan is left out for each.")
-    names = [level.level for level in found]
-    if found and "features" not in names and not few:
+    names = [level.level for level in by_level]
+    if by_level and "features" not in names and not few:
         notes.append("Features were not measured in this run: that level is left out.")
-    for level in found:
+    for level in by_level:
         if level.alike:
             more = f" and {len(level.alike) - _NAMED} more" if len(level.alike) > _NAMED else ""
             notes.append(

@@ -95,11 +95,11 @@ def section_of(
 
 def _collected(pairs: Mapping, between: Sequence[Mapping]) -> _Values:
     ids, similarity, painter = tuple(sorted(pairs)), [], []
-    for one in ids:
-        arrays = pairs[one]
+    for case in ids:
+        arrays = pairs[case]
         similarity.append(arrays["similarity"])
         painter.append(arrays["painter"])
-    strangers = [np.asarray(one["similarity"]) for one in between]
+    strangers = [np.asarray(arrays["similarity"]) for arrays in between]
     empty = np.empty((0, *similarity[0].shape))
     return _Values(ids, np.array(similarity), np.array(painter), np.array(strangers) if strangers else empty)
 
@@ -109,46 +109,46 @@ def _check(values: _Values, metric: str, region: str, modality: str) -> Check:
     m, r, k = MODALITIES.index(modality), REGIONS.index(region), METRICS.index(metric)
     check_id, group = f"paired.{metric}.{region}.{modality}", f"{NAMES[metric]} in {PLACES[region]}"
     title = f"{NAMES[metric]} of {modality} in {PLACES[region]}, the median pair"
-    found, stranger = values.pairs[:, m, r, k], values.strangers[:, m, r, k]
-    there, stranger = ~np.isnan(found), stranger[np.isfinite(stranger)]  # infinite: one scan under two ids
+    similarity, stranger = values.pairs[:, m, r, k], values.strangers[:, m, r, k]
+    there, stranger = ~np.isnan(similarity), stranger[np.isfinite(stranger)]  # infinite: one scan under two ids
     if not there.any():
         return not_judged(check_id, group, title, f"no case has enough of {PLACES[region]} to be measured in.")
-    ids, found = np.array(values.ids)[there], found[there]
-    gain = found - values.painter[there, m, r, _PAINTED_SSIM] if metric == "ssim" else None
+    ids, similarity = np.array(values.ids)[there], similarity[there]
+    gain = similarity - values.painter[there, m, r, _PAINTED_SSIM] if metric == "ssim" else None
     yardstick = None
     if stranger.size:
         low, middle, high = (float(v) for v in np.percentile(stranger, (5, 50, 95)))
         yardstick = Yardstick(middle, low, high, STRANGERS)
     copies = np.isinf(values.pairs[there, m, r, _PSNR])
-    verdict, reason, cases = _judged(found, ids, yardstick, gain, copies)
+    verdict, reason, cases = _judged(similarity, ids, yardstick, gain, copies)
     return Check(
         id=check_id,
         group=group,
         title=title,
-        value=finite(np.median(found)),
+        value=finite(np.median(similarity)),
         unit="dB" if metric == "psnr" else "",
         verdict=verdict,
         reason=reason,
         yardstick=yardstick,
-        interval=_interval(found),
-        n={"pairs": len(found), "different patients": len(stranger)},
+        interval=_interval(similarity),
+        n={"pairs": len(similarity), "different patients": len(stranger)},
         cases=cases,
     )
 
 
 def _judged(
-    found: np.ndarray, ids: np.ndarray, yardstick: Yardstick | None, gain: np.ndarray | None, copies: np.ndarray
+    similarity: np.ndarray, ids: np.ndarray, yardstick: Yardstick | None, gain: np.ndarray | None, copies: np.ndarray
 ) -> tuple[Verdict, str, tuple[str, ...]]:
     """Verdict, reason and the cases to look at; `gain` is over flat painting, `copies` are equal to the scan."""
-    said = f"{_told(np.median(found))} in the median pair, {_told(found.min())} in the worst"
+    said = f"{_told(np.median(similarity))} in the median pair, {_told(similarity.min())} in the worst"
     if copies.any():
         reason = f"{copies.sum()} of {len(ids)} are the real scan itself, voxel for voxel: copies, not reconstructions."
         return Verdict.LOOK, reason, _names(ids[copies])
     if yardstick is None:
         return Verdict.NONE, f"{said}; there are no two real patients to compare it with.", ()
     said += f", where different patients' scans reach {_told(yardstick.high)}"
-    astray = _names(ids[found <= yardstick.high])
-    if np.median(found) <= yardstick.high:
+    astray = _names(ids[similarity <= yardstick.high])
+    if np.median(similarity) <= yardstick.high:
         return Verdict.FAIL, f"{said}: no nearer to its own scan than another patient's scan is.", astray
     if astray:
         verdict = Verdict.FAIL if len(astray) > ASTRAY * len(ids) else Verdict.LOOK
@@ -161,14 +161,14 @@ def _judged(
 
 
 def _names(ids: np.ndarray) -> tuple[str, ...]:
-    return tuple(str(one) for one in ids)
+    return tuple(str(name) for name in ids)
 
 
-def _interval(found: np.ndarray) -> tuple[float, float] | None:
+def _interval(similarity: np.ndarray) -> tuple[float, float] | None:
     """Of the median, over resampled cases; of fewer than three pairs there is none."""
-    if len(found) < 3 or not np.isfinite(found).all():
+    if len(similarity) < 3 or not np.isfinite(similarity).all():
         return None
-    _, low, high = paired_bootstrap(found, found, lambda a, _: np.median(a, -1))
+    _, low, high = paired_bootstrap(similarity, similarity, lambda a, _: np.median(a, -1))
     return float(low), float(high)
 
 

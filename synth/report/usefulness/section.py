@@ -161,24 +161,24 @@ def _utility_checks(utility: dict | None) -> list[Check]:
 
 
 def _tstr_check(utility: dict, region: str, group: str) -> Check:
-    found = utility["tstr_ratio"][region]
+    ratio = utility["tstr_ratio"][region]
     id, title = f"usefulness.tstr.{region}", f"trained on synthetic, tested on real, {region} (over real)"
-    value = found["estimate"]
+    value = ratio["estimate"]
     if value is None:
         return not_judged(id, group, title, "training on real scans finds nothing there: no ratio.")
-    low, high = found["interval"]
+    low, high = ratio["interval"]
     verdict = Verdict.PASS if value >= TSTR_LEAST else Verdict.LOOK if high >= TSTR_LEAST else Verdict.FAIL
     reason = f"{number(value)} of the Dice that the same training on real scans gives ({TSTR_LEAST} expected)."
     return Check(id, group, title, value, "ratio", verdict, reason, _ONE, (low, high), _sizes(utility))
 
 
 def _gain_check(utility: dict, region: str, group: str) -> Check:
-    found = utility["gain"][region]
+    gain = utility["gain"][region]
     id, title = f"usefulness.gain.{region}", f"real and synthetic together, less real alone, {region}"
-    value = found["estimate"]
+    value = gain["estimate"]
     if value is None:
         return not_judged(id, group, title, "no gain could be measured there.")
-    low, high = found["interval"]
+    low, high = gain["interval"]
     verdict = Verdict.PASS if value >= 0 else Verdict.LOOK if high >= 0 else Verdict.FAIL
     real = utility["summary"]["real"][region]["mean"]
     reason = f"{value:+.3f} Dice beside {number(real)} of real scans alone (95 %: {low:+.3f} to {high:+.3f})."
@@ -202,9 +202,9 @@ def _case_table(synthetic: Sequence[Record], dice: np.ndarray) -> Table:
 def _utility_table(utility: dict) -> Table:
     rows = []
     for arm, regions in utility["summary"].items():
-        for region, one in regions.items():
-            low, high = one["interval"]
-            rows.append((arm, region, round(one["mean"], 3), f"{low:.3f} to {high:.3f}", round(one["median"], 3)))
+        for region, scores in regions.items():
+            low, high = scores["interval"]
+            rows.append((arm, region, round(scores["mean"], 3), f"{low:.3f} to {high:.3f}", round(scores["median"], 3)))
     settings = ", ".join(f"{key} {utility['settings'][key]}" for key in _TOLD if key in utility["settings"])
     columns = ("trained on", "region", "mean Dice", "95 % interval", "median")
     return Table("usefulness.utility", "synth utility", columns, tuple(rows), settings)

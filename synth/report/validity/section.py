@@ -96,10 +96,10 @@ def _set_check(problems: Sequence[str], synthetic: Sequence[dict]) -> Check:
 
 def _topic_check(topic: str, title: str, synthetic: Sequence[dict]) -> Check:
     bad = {
-        facts["id"]: found["message"]
+        facts["id"]: finding["message"]
         for facts in synthetic
-        for found in facts["findings"]
-        if found["topic"] == topic and found["severity"] == ERROR
+        for finding in facts["findings"]
+        if finding["topic"] == topic and finding["severity"] == ERROR
     }
     return _share_check(topic, title, bad, len(synthetic))
 
@@ -118,13 +118,13 @@ def _brain_check(usable: Sequence[dict]) -> Check:
 def _range_check(usable: Sequence[dict]) -> Check:
     bad = {}
     for facts in usable:
-        for name, one in facts["ranges"].items():
-            if one["covered"] < COVERED:
-                bad[facts["id"]] = f"{name} is 0 in {1 - one['covered']:.0%} of the brain."
-            elif one["distinct"] < DISTINCT:
-                bad[facts["id"]] = f"{name} has only {one['distinct']} different values."
-            elif one["saturated"] > SATURATED:
-                bad[facts["id"]] = f"{one['saturated']:.1%} of {name} stand at its highest value."
+        for name, values in facts["ranges"].items():
+            if values["covered"] < COVERED:
+                bad[facts["id"]] = f"{name} is 0 in {1 - values['covered']:.0%} of the brain."
+            elif values["distinct"] < DISTINCT:
+                bad[facts["id"]] = f"{name} has only {values['distinct']} different values."
+            elif values["saturated"] > SATURATED:
+                bad[facts["id"]] = f"{values['saturated']:.1%} of {name} stand at its highest value."
     return _share_check("ranges", "intensities fill their range: no holes, steps or cut-off peaks", bad, len(usable))
 
 
@@ -189,37 +189,37 @@ def _manifest_check(changed: Sequence[str] | None, synthetic: Sequence[dict]) ->
     return Check(id, "Set", title, 0.0, "problems", Verdict.PASS, f"checksums of all {len(synthetic)} cases agree.")
 
 
-def changed_files(records: dict[str, dict] | None, found: dict[str, dict[str, str]]) -> list[str] | None:
+def changed_files(records: dict[str, dict] | None, files: dict[str, dict[str, str]]) -> list[str] | None:
     """What is wrong with files against the manifest, in sentences; None without a manifest.
 
     Args:
         records: the manifest's, by case id.
-        found: case id -> checksum of each file, by path below the set's folder (in HDF5: of the case, by its id).
+        files: case id -> checksum of each file, by path below the set's folder (in HDF5: of the case, by its id).
     """
     if records is None:
         return None
     out = []
     for name, record in records.items():
-        if name not in found:
+        if name not in files:
             out.append(f"{printable(name)}: expected from the manifest, not found.")
             continue
         if not record.get("files"):
             out.append(f"{printable(name)}: the manifest names no file of it.")
         for path, expected in record.get("files", {}).items():
-            digest = found[name].get(path, found[name].get(path.rpartition("/")[2]))
+            digest = files[name].get(path, files[name].get(path.rpartition("/")[2]))
             if digest is None:
                 out.append(f"{printable(path)}: expected from the manifest, not found.")
             elif digest != expected:
                 out.append(f"{printable(path)}: the checksum differs from the manifest's; the file was changed.")
-    return out + [f"{printable(name)}: is not in the manifest." for name in found if name not in records]
+    return out + [f"{printable(name)}: is not in the manifest." for name in files if name not in records]
 
 
 def _findings_table(synthetic: Sequence[dict], real: Sequence[dict]) -> tuple[Table, ...]:
     rows = [
-        (facts["id"], side, found["severity"], found["message"])
+        (facts["id"], side, finding["severity"], finding["message"])
         for side, sets in (("synthetic", synthetic), ("real", real))
         for facts in sets
-        for found in facts["findings"]
+        for finding in facts["findings"]
     ]
     rows += [(facts["id"], "synthetic", "law", why + ".") for facts in synthetic for why in facts.get("law", ())]
     if not rows:
