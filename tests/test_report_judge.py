@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from synth.errors import SynthError
+from synth.report import build
 from synth.report.core.config import ReportConfig
 from synth.report.core.judge import (
     Check,
@@ -12,10 +15,15 @@ from synth.report.core.judge import (
     compare,
     distance_check,
     judge,
+    not_judged,
     small_note,
     worst,
 )
+from synth.report.core.material import Material
+from synth.report.core.measuring import Measured
+from synth.report.core.sets import Sets
 from synth.report.run import Report
+from synth.report.sources import CaseSet
 from synth.report.thresholds import read_thresholds
 
 
@@ -108,6 +116,16 @@ def test_numbers_that_json_has_no_word_for_become_none():
     check = Check("a", "g", "t", float("inf"), "", Verdict.LOOK, "because.", nowhere, (float("nan"), 1.0)).to_dict()
     assert (check["value"], check["interval"]) == (None, None)
     assert (check["yardstick"]["median"], check["yardstick"]["low"], check["yardstick"]["high"]) == (None, 0.1, None)
+
+
+def test_a_section_is_a_line_and_is_left_out_without_checks(monkeypatch):
+    checked = Section("checked", "Checked", "Is it?", (not_judged("checked.any", "g", "t", "it is a test."),))
+    sections = {"checked": lambda _: checked, "bare": lambda _: Section("bare", "Bare", "Is it?")}
+    monkeypatch.setattr(build, "SECTIONS", sections)
+    nothing = Measured((), (), {})
+    cases = CaseSet(Path("nowhere"), ())
+    material = Material(Sets((), ()), nothing, nothing, cases, cases, {}, None, None, ReportConfig(), lambda _: iter)
+    assert build.sections_of(material) == ([checked], "")
 
 
 @pytest.mark.parametrize("texts", [["great"], ["1.5"], ["-1"], ["nan"], ["taste=pass"], ["pass", "look"], [""]])
