@@ -29,6 +29,11 @@ class ModelError(SynthError):
 class OutputError(SynthError):
     """The output cannot be written: it exists, is locked, or belongs to another run."""
 
+    @classmethod
+    def unexpected(cls, place, expected: str, found: str, advice: str) -> "OutputError":
+        """The one sentence about a folder or file that cannot be written to: what it should be, is, and what to do."""
+        return cls(f"{printable(place)}: expected {expected}, found {found}; {advice}.")
+
 
 def printable(name) -> str:
     """A file name or id as one line of text that any terminal takes: odd characters are escaped."""

@@ -177,6 +177,7 @@ def delete(name):
     return lambda place: (place / name).unlink()
 
 
+RECIPE = '{"index":0}\n'
 GOOD = "generate --n 2 --out out --data layouts --edits none --seed 3 --model model --no-scores"
 AGAIN = GOOD.replace("--out out", "--out run")
 TISSUE = "layouts/Phantom_001/Phantom_001_tissue.nii.gz"
@@ -186,12 +187,12 @@ BAD_GENERATE = [
     ("no case", nothing, f"{GOOD} --n 0", 2, "0 is not in the range x>=1"),
     ("number in words", nothing, f"{GOOD} --n many", 2, "'many' is not a valid integer"),
     ("no place", nothing, "generate --n 2", 2, "Missing option '--out'"),
-    ("out is a file", put("out"), GOOD, 1, "out: is a file; give a folder for --out."),
+    ("out is a file", put("out"), GOOD, 1, "out: expected a new or empty folder, found a file; choose"),
     ("out below a file", put("out"), f"{GOOD} --out out/deep", 1, "the folder cannot be made (Not a directory)"),
-    ("folder of others", put("out/scan.nii"), GOOD, 1, "entries that synth did not write (scan.nii, ...)"),
-    ("folder of others, forced", put("out/scan.nii"), f"{GOOD} --force", 1, "choose another --out"),
-    ("others' run.json, forced", put("out/run.json", "{}"), f"{GOOD} --force", 1, "entries that synth did not write"),
-    ("earlier run", nothing, AGAIN, 1, "run: holds an earlier run; give --resume to go on with it, --force"),
+    ("folder of others", put("out/scan.nii"), GOOD, 1, "found an entry that synth did not write (scan.nii)"),
+    ("folder of others, forced", put("out/scan.nii"), f"{GOOD} --force", 1, "choose another folder"),
+    ("others' run.json, forced", put("out/run.json", "{}"), f"{GOOD} --force", 1, "did not write (run.json)"),
+    ("earlier run", nothing, AGAIN, 1, "wrote; give --resume to go on with it, --force to replace it, or"),
     ("other seed", nothing, f"{AGAIN} --seed 4 --resume", 1, "other settings: seed (was 3, now 4)"),
     ("other edits", nothing, f"{AGAIN} --edits scale --resume", 1, "other settings: edits"),
     ("damaged manifest", put("run/manifest.jsonl", "{]\n{}\n"), f"{AGAIN} --resume", 1, "manifest.jsonl, line 1"),
@@ -234,7 +235,8 @@ BAD_GENERATE = [
     ("unknown naming", nothing, f"{GOOD} --naming brats1999", 2, "is not one of 'brats2020', 'brats2023'"),
     ("negative seed", nothing, f"{GOOD} --seed -1", 2, "-1 is not in the range x>=0"),
     ("huge seed", nothing, f"{GOOD} --seed {2**63}", 1, "the seed must be a whole number from 0 to 2^63 - 1"),
-    ("recipes there", put("out/recipes.jsonl"), f"{GOOD} --dry-run", 1, "recipes.jsonl: exists; give --force"),
+    ("recipes there", put("out/recipes.jsonl", RECIPE), f"{GOOD} --dry-run", 1, "wrote; give --force to replace it"),
+    ("others' recipes", put("out/recipes.jsonl"), f"{GOOD} --dry-run --force", 1, "--dry-run` did not write"),
     ("dry run into a file", put("out"), f"{GOOD} --dry-run", 1, "out: the folder cannot be made"),
 ]
 
@@ -303,7 +305,7 @@ def test_layouts_extract_reports_bad_cases_and_goes_on(place, data):
         (nothing, "layouts extract gone out", 1, "gone"),
         (nothing, "layouts extract model out", 1, "model"),
         (put("scan.nii"), "layouts extract scan.nii out", 1, "scan.nii"),
-        (put("out"), "layouts extract data out", 1, "out/Phantom_000: cannot be written"),
+        (put("out"), "layouts extract data out", 1, "layouts to go on with, found a file"),
         (nothing, "layouts paint data", 2, "No such command 'paint'"),
     ],
     ids=["no place", "no such data", "no case", "data is a file", "out is a file", "no such command"],
@@ -339,8 +341,8 @@ def test_reconstruct_prints_a_table_or_json(place, monkeypatch):
         (nothing, "reconstruct data", 2, "Missing argument 'OUT'"),
         (nothing, "reconstruct gone out", 1, "gone"),
         (nothing, "reconstruct model out", 1, "model"),
-        (put("out/notes.txt"), "reconstruct data out", 1, "out: is not empty; give --force"),
-        (put("out"), "reconstruct data out", 1, "out: is a file; give a folder"),
+        (put("out/notes.txt"), "reconstruct data out", 1, "found an entry (notes.txt); give --force to write into it"),
+        (put("out"), "reconstruct data out", 1, "out: expected a new or empty folder, found a file"),
         (nothing, "reconstruct data out --model gone", 1, "model gone: expected a folder"),
         (nothing, "reconstruct data out --model model", 1, "Phantom_000"),
         (nothing, "reconstruct data out --seed -1", 2, "-1 is not in the range"),
@@ -378,7 +380,7 @@ def test_reconstruct_refuses_two_namings_at_once(place, data):
         ("train generator --data data", 2, "Missing option '--out'"),
         ("train generator --data gone --out out", 1, "gone"),
         ("train generator --data model --out out", 1, "model"),
-        ("train generator --data data --out layouts", 1, "found other files; choose another --out"),
+        ("train generator --data data --out layouts", 1, "synth did not write (Phantom_000, ...); choose another"),
         (
             "train generator --data data --out out --patch 40",
             1,

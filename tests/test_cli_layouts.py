@@ -193,7 +193,7 @@ def test_show_and_stats_tell(place):
     ("line", "code", "message"),
     [
         ("layouts sample --n 1 --out layouts --force", 1, "entries that synth did not write"),
-        ("layouts sample --n 1 --out bare/Phantom_000/Phantom_000_tissue.nii.gz", 1, "is a file"),
+        ("layouts sample --n 1 --out bare/Phantom_000/Phantom_000_tissue.nii.gz", 1, "found a file"),
         ("layouts sample --n 1 --data gone --out o", 1, "gone"),
         ("layouts sample --n 1 --data layouts --out o --edits foo", 1, "unknown edit 'foo'"),
         ("layouts sample --n 1 --data layouts --out o --edits gone.yaml", 1, "gone.yaml: expected a YAML"),
@@ -208,7 +208,7 @@ def test_show_and_stats_tell(place):
         ("layouts show layouts --out x.txt", 1, "ending in .png"),
         ("layouts show layouts --out /proc/x/y.png", 1, "/proc/x"),
         ("layouts stats .", 1, "expected layout folders"),
-        ("layouts stats layouts --json layouts", 1, "exists"),
+        ("layouts stats layouts --json layouts", 1, "found a folder"),
         ("layouts stats layouts --json gone/s.json", 1, "gone"),
         ("layouts stats layouts --against layouts/Phantom_000", 1, "at least 4 real tumours"),
     ],

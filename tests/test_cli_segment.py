@@ -76,8 +76,8 @@ def test_scans_without_labels_get_no_table(place):
     [
         ("segment gone new --model model", 1, "gone: expected the folder of a dataset, found nothing"),
         ("segment model new --model model", 1, "model: no BraTS case found"),
-        ("segment data out --model model", 1, "out: holds earlier segmentations; give --resume"),
-        ("segment data data --model model", 1, "data: lies in the folder of the scans"),
+        ("segment data out --model model", 1, "found a set of segmentations that `synth segment` wrote; give --resume"),
+        ("segment data data --model model", 1, "data: expected a folder apart from the scans, found that very folder"),
         ("segment data model --model model --force", 1, "model: expected a new or empty folder"),
         ("segment data new --model gone", 1, "model gone: expected a folder with card.json"),
         ("segment data new --model data", 1, "model data: expected a folder with card.json"),
@@ -85,7 +85,7 @@ def test_scans_without_labels_get_no_table(place):
         (
             "segment data out --model model --resume --mirror xyz",
             1,
-            "out: belongs to a run with other settings: mirror",
+            "out: expected a run with the same settings, found other settings: mirror",
         ),
         ("segment data new --model model --mirror y", 2, "Invalid value for '--mirror'"),
         ("segment data new --model model --overlap 1", 2, "Invalid value for '--overlap'"),
@@ -108,7 +108,7 @@ def test_other_commands_do_not_replace_segmentations(prepared, line):
     before = files(prepared / "out")
     result = invoke(prepared, line)
     assert result.exit_code == 1, result.output
-    assert "out: expected a new or empty folder" in result.output
+    assert "folder, found a set of segmentations that `synth segment` wrote; choose another" in result.output
     assert files(prepared / "out") == before
 
 

@@ -214,7 +214,7 @@ def test_dry_run_draws_the_recipes_of_the_real_run(make, undisturbed, tmp_path):
     for record in expected:
         del record["files"], record["id"]
     assert recipes == expected
-    with pytest.raises(OutputError, match=r"exists; give --force"):
+    with pytest.raises(OutputError, match=r"recipes that `synth generate --dry-run` wrote; give --force to replace"):
         write_recipes(make(), N, tmp_path / "out")
     write_recipes(make(seed=9), N, tmp_path / "out", force=True, shard=(1, 2))
     recipes = [json.loads(line) for line in path.read_text().splitlines()]
@@ -405,7 +405,7 @@ def test_force_with_an_unknown_model_removes_nothing(sources, run):
 @pytest.mark.parametrize("name", ["scan.nii.gz", "run.json"])
 def test_folders_of_others_are_never_touched(name, mode, make, tmp_path):
     (tmp_path / name).write_text('{"epochs": 3}')
-    with pytest.raises(OutputError, match="entries that synth did not write"):
+    with pytest.raises(OutputError, match=rf"an entry that synth did not write \({name}\)"):
         generate(make(), 1, tmp_path, **mode)
     assert [p.name for p in tmp_path.iterdir()] == [name]
 
@@ -426,7 +426,7 @@ def test_two_runs_into_one_folder_are_refused(make, run):
 
 def test_out_below_or_at_a_file_is_refused(make, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match=r"file: is a file; give a folder"):
+    with pytest.raises(OutputError, match=r"file: expected a new or empty folder, found a file"):
         generate(make(), 1, tmp_path / "file")
     with pytest.raises(OutputError, match="the folder cannot be made"):
         generate(make(), 1, tmp_path / "file" / "out")

@@ -86,7 +86,9 @@ def test_healthy_and_empty_layouts_are_shown(tmp_path):
 def test_what_cannot_be_written_is_refused(tmp_path):
     one = [given(head_layout())]
     (tmp_path / "there.png").write_text("mine")
-    for path, message in (("there.png", "exists; give --force"), ("x.jpg", "ending in .png"), (".", "ending in .png")):
+    show_layouts(one, tmp_path / "ours.png")
+    refusals = (("ours.png", "give --force"), ("there.png", "did not write"), ("x.jpg", "in .png"), (".", "a folder"))
+    for path, message in refusals:
         with pytest.raises(OutputError, match=message):
             show_layouts(one, tmp_path / path)
     with pytest.raises(OutputError, match="the folder cannot be made"):

@@ -1,11 +1,13 @@
 """Reconstruction: the real scan beside what is painted from its own layout in its own style."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
 import pytest
+from commands import files
 from phantoms import atlas_case, phantom_case, phantom_layout, write_case
 
 from synth.brats import MODALITIES
@@ -141,11 +143,22 @@ def test_results_are_kept_as_json(done):
 def test_a_folder_with_something_in_it_is_refused(done):
     root, _, _ = done
     before = {path: path.read_bytes() for path in (root / "out").rglob("*.nii.gz")}
-    with pytest.raises(OutputError, match="is not empty; give --force"):
+    with pytest.raises(OutputError, match="a set of reconstructions that `synth reconstruct` wrote; give --force"):
         reconstruct(root / "data", root / "out", model=root / "tiny")
-    with pytest.raises(OutputError, match="is a file; give a folder"):
+    with pytest.raises(OutputError, match="found a file; choose another folder"):
         reconstruct(root / "data", root / "out" / "reconstruct.json", model=root / "tiny")
     assert {path: path.read_bytes() for path in (root / "out").rglob("*.nii.gz")} == before
+
+
+@pytest.mark.parametrize("place", ["data", "data/deep", "."])
+def test_scans_are_never_replaced(done, place, tmp_path):
+    root, case, _ = done
+    shutil.copytree(root / "data", tmp_path / "data")
+    source, out = (tmp_path / "data" / case.id, tmp_path / "data") if place == "." else (tmp_path / "data", place)
+    before = files(tmp_path)
+    with pytest.raises(OutputError, match=r"expected a (folder apart from|new folder, found) the scans"):
+        reconstruct(source, tmp_path / out, model=root / "tiny", force=True)
+    assert files(tmp_path) == before
 
 
 def test_folders_without_cases_and_unknown_models_are_refused(done, tmp_path):

@@ -192,9 +192,9 @@ def test_another_version_is_told(place):
     [
         ("replay gone --id 0 --out out", "gone: expected the folder of a run"),
         ("replay nifti --id 7 --id x --out out --data layouts", "no sample 7, x; it has 3 samples, Synth_000000 to"),
-        ("replay nifti --id 0 --out nifti --data layouts", "is the run itself"),
-        ("replay nifti --id 0 --out model --data layouts", "is not empty; give --force"),
-        ("replay nifti --id 0 --out model/card.json --data layouts", "is a file"),
+        ("replay nifti --id 0 --out nifti --data layouts", "apart from the run, found that very folder"),
+        ("replay nifti --id 0 --out model --data layouts", "found 2 entries (card.json, ...); give --force to"),
+        ("replay nifti --id 0 --out model/card.json --data layouts", "found a file"),
         ("replay nifti --id 0 --out out", "give the cases or layouts it was made from with --data"),
         ("replay nifti --id 0 --out out --data model", "It holds no layouts"),
         ("replay nifti --id 0 --out out --data layouts", "model 'tiny' is not shipped; give its folder with --model"),

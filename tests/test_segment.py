@@ -385,14 +385,14 @@ def test_a_damaged_case_stops_the_run_after_those_before_it(place):
 def test_unusable_outputs(place):
     options = {"model": place / "model"}
     before = files(place)
-    with pytest.raises(OutputError, match="holds earlier segmentations; give --resume"):
+    with pytest.raises(OutputError, match="found a set of segmentations that `synth segment` wrote; give --resume"):
         segment(place / "data", place / "out", **options)
     for choice in ({}, {"force": True}, {"resume": True}):
-        with pytest.raises(OutputError, match=r"found 2 entries that `synth segment` did not write \(card.json"):
+        with pytest.raises(OutputError, match=r"found 2 entries that synth did not write \(card.json"):
             segment(place / "data", place / "model", **options, **choice)
-        with pytest.raises(OutputError, match="lies in the folder of the scans"):
+        with pytest.raises(OutputError, match="expected a folder apart from the scans, found one inside it"):
             segment(place / "data", place / "data/found", **options, **choice)
-    with pytest.raises(OutputError, match="is a file; give a folder"):
+    with pytest.raises(OutputError, match="expected a new or empty folder, found a file"):
         segment(place / "data", place / "run/folds.json", **options)
     assert files(place) == before
 

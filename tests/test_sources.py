@@ -199,5 +199,5 @@ def test_extracting_into_the_data_themselves_deletes_no_scan(data, extraction):
 
 def test_layouts_that_cannot_be_stored_are_told(data, extraction, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match=r"file/Phantom_000: cannot be written"):
+    with pytest.raises(OutputError, match=r"file: expected a new .* found a file; choose"):
         extract_layouts(data, tmp_path / "file")

@@ -333,12 +333,12 @@ def test_finished_runs_are_kept_and_more_may_be_asked_for(done, data, tmp_path, 
 
 def test_other_settings_data_or_folders_are_refused(done, data, tmp_path):
     out, *_ = done
-    with pytest.raises(OutputError, match=r"other steps \(2 there, 3 here\)"):
+    with pytest.raises(OutputError, match=r"found other settings: steps \(was 2, now 3\); give the same"):
         run(data, out, replace(TINY, steps=3))
     with pytest.raises(OutputError, match="files of --test"):
         run_utility(TINY, data / "real", data / "synthetic", data / "test" / "Test_3", out)
     (tmp_path / "thesis.docx").write_text("mine")
-    with pytest.raises(OutputError, match="other files"):
+    with pytest.raises(OutputError, match=r"an entry that synth did not write \(thesis.docx\)"):
         run(data, tmp_path)
     with pytest.raises(DataError, match="--cases 4"):
         run(data, tmp_path / "new", replace(TINY, cases=4))

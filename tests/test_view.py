@@ -274,7 +274,7 @@ def test_command_opens_the_page_and_does_not_overwrite(places, tmp_path, monkeyp
     assert seen == [out.as_uri()]
     again = invoke(tmp_path, command)
     assert again.exit_code == 1
-    assert "exists; give --force" in again.output
+    assert "found a page that `synth view` wrote; give --force to replace it, or choose another name." in again.output
     assert invoke(tmp_path, f"{command} --force").exit_code == 0
 
 
@@ -283,7 +283,7 @@ def test_command_opens_the_page_and_does_not_overwrite(places, tmp_path, monkeyp
     [
         ("nowhere", "found nothing"),
         (".", "holds no layouts"),
-        ("{places}/layouts --out {places}", "is a folder"),
+        ("{places}/layouts --out {places}", "expected the name of a new file, found a folder"),
         ("{places}/layouts --out {places}/no/v.html", "folder does not exist"),
     ],
 )
@@ -301,12 +301,22 @@ def test_real_case_is_small(real_data):
     assert sum(map(len, small.values())) * 4 / 3 < 3.5e6
 
 
-@pytest.mark.parametrize("name", ["scan.nii.gz", "link.html", "device.html"])
-def test_force_replaces_pages_and_nothing_else(tmp_path, name):
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("scan.nii.gz", "expected a name ending in .html"),
+        ("link.html", "found a link"),
+        ("device.html", "found something else of this name"),
+        ("thesis.html", "found a file that `synth view` did not write"),
+    ],
+)
+def test_force_replaces_pages_and_nothing_else(tmp_path, name, found):
+    (tmp_path / "thesis.html").write_text("mine")
     (tmp_path / "scan.nii.gz").write_bytes(b"a patient's")
     (tmp_path / "link.html").symlink_to(tmp_path / "scan.nii.gz")
     os.mkfifo(tmp_path / "device.html")
-    with pytest.raises(OutputError, match="HTML file of its own"):
+    with pytest.raises(OutputError, match=found):
         view([tmp_path], tmp_path / name, force=True)
     assert (tmp_path / "scan.nii.gz").read_bytes() == b"a patient's"
     assert (tmp_path / "link.html").is_symlink()
+    assert (tmp_path / "thesis.html").read_text() == "mine"

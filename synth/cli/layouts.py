@@ -189,15 +189,13 @@ def stats(layouts, against, json_file, force, quiet):
       synth layouts stats sampled
       synth layouts stats sampled --against BraTS2021_TrainingData --json stats.json
     """  # noqa: D301 (click needs the real backspace)
-    from pathlib import Path
-
     from synth.cli.progress import bar
-    from synth.errors import OutputError
+    from synth.disk.claim import STATISTICS, claim_file
     from synth.hosts.inputs import find_inputs
     from synth.quality.layout_stats import distances, layout_statistics, table_lines, write_json
 
-    if json_file and (Path(json_file).is_dir() or (Path(json_file).exists() and not force)):
-        raise OutputError(f"{json_file}: exists; give --force to replace it, or another name.")
+    if json_file:
+        claim_file(json_file, STATISTICS, force=force)
     inputs, real = find_inputs(layouts), find_inputs(against) if against else []
     found = layout_statistics(inputs, bar("measuring", "layout", quiet))
     compared = distances(found, layout_statistics(real, bar("measuring real", "layout", quiet))) if real else None

@@ -1,1 +1,1 @@
-"""Files on the disk: written whole or not at all, one writer a folder, a manifest that vouches for them."""
+"""Files on the disk: written whole or not at all, one writer a folder, a manifest that vouches for them, one claim."""

@@ -8,7 +8,7 @@ as an undisturbed one. `run.json` beside it holds the run's settings: a resumed 
 
 import json
 import os
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +72,7 @@ class Manifest:
         if known == line:
             return
         if known is not None:
-            keys = ", ".join(_differences(json.loads(known), json.loads(line)))
+            keys = ", ".join(settings_differences(json.loads(known), json.loads(line)))
             raise OutputError(
                 f"{self.path}: sample {index} came out differently from what is recorded ({keys}); the libraries or "
                 "the kind of processor changed since, so write the set anew with --force."
@@ -136,15 +136,10 @@ class Manifest:
         text = json_text(config, what=f"the settings for {path}", indent=1)
         if path.exists():
             before = read_run(self.folder)
-            differing = {k: v for k, v in _differences(before, json.loads(text)).items() if k not in free}
+            differing = {k: v for k, v in settings_differences(before, json.loads(text)).items() if k not in free}
             if differing:
-                told = ", ".join(
-                    f"{key} (was {_short(old)}, now {_short(new)})" for key, (old, new) in differing.items()
-                )
-                raise OutputError(
-                    f"{self.folder}: belongs to a run with other settings: {told}; resume with the same settings, "
-                    "choose another folder, or start over with --force."
-                )
+                advice = "give the same with --resume, choose another folder, or start over with --force"
+                raise other_settings(self.folder, differing, advice)
         elif self._lines:
             raise OutputError(f"{path}: expected the settings of the run that wrote {MANIFEST}, found no such file.")
         if not path.exists() or path.read_bytes() != text.encode():
@@ -225,30 +220,30 @@ def recorded_files(folder: str | os.PathLike) -> set[str]:
         return set()
 
 
-def remove_run(folder: str | os.PathLike, names: Callable[[Path], Iterable[str]], beside: Iterable[str] = ()) -> None:
-    """Delete an earlier run; whatever else is in its folder stays.
+def settings_differences(old: dict, new: dict, prefix: str = "") -> dict[str, tuple]:
+    """Dotted keys under which two JSON objects differ, with both values (None where absent); list items from 1."""
+    differing = {}
+    for key in sorted(old.keys() | new.keys()):
+        a, b = old.get(key), new.get(key)
+        if isinstance(a, list) and isinstance(b, list) and len(a) == len(b) and all(isinstance(v, dict) for v in a + b):
+            a, b = ({str(number): v for number, v in enumerate(values, 1)} for values in (a, b))
+        if isinstance(a, dict) and isinstance(b, dict):
+            differing.update(settings_differences(a, b, f"{prefix}{key}."))
+        elif a != b:
+            differing[prefix + key] = (a, b)
+    return differing
+
+
+def other_settings(place: str | os.PathLike, differing: Mapping[str, tuple], advice: str) -> OutputError:
+    """The refusal of a folder whose run has other settings.
 
     Args:
-        folder: the run's.
-        names: tells the files to delete, relative to the folder given to it; folders that they leave empty go too.
-        beside: further names, deleted with the manifest.
-
-    Raises:
-        OutputError: a run is still writing there.
+        place: the folder.
+        differing: what `settings_differences` gave.
+        advice: what to do.
     """
-    out = Path(folder)
-    lock = FolderLock(out)
-    try:
-        for name in names(out):
-            path = (out / name).resolve()
-            if path.is_relative_to(out.resolve()) and path.is_file():
-                path.unlink()
-                if path.parent != out.resolve() and not any(path.parent.iterdir()):
-                    path.parent.rmdir()
-        for name in (*beside, MANIFEST, RUN):  # the settings last: a removal that is interrupted can be repeated
-            (out / name).unlink(missing_ok=True)
-    finally:
-        lock.release()
+    told = ", ".join(f"{key} (was {_short(old)}, now {_short(new)})" for key, (old, new) in differing.items())
+    return OutputError.unexpected(place, "a run with the same settings", f"other settings: {told}", advice)
 
 
 def json_text(value: Any, what: str, indent: int | None = None) -> str:
@@ -306,20 +301,6 @@ def _index(record: Any, path: Path) -> int:
     if not isinstance(index, int | np.integer) or isinstance(index, bool) or index < 0:
         raise OutputError(f"{path}: a record needs a whole number `index` from 0 up, found {index!r}.")
     return int(index)
-
-
-def _differences(old: dict, new: dict, prefix: str = "") -> dict[str, tuple]:
-    """Dotted keys under which two JSON objects differ, with both values (None where absent); list items from 1."""
-    found = {}
-    for key in sorted(old.keys() | new.keys()):
-        a, b = old.get(key), new.get(key)
-        if isinstance(a, list) and isinstance(b, list) and len(a) == len(b) and all(isinstance(v, dict) for v in a + b):
-            a, b = ({str(number): v for number, v in enumerate(values, 1)} for values in (a, b))
-        if isinstance(a, dict) and isinstance(b, dict):
-            found.update(_differences(a, b, f"{prefix}{key}."))
-        elif a != b:
-            found[prefix + key] = (a, b)
-    return found
 
 
 def _short(value: Any, limit: int = 60) -> str:

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from synth.disk.files import atomic_write
+from synth.disk.claim import SETTINGS, UTILITY, claim
+from synth.disk.files import atomic_write, make_folder
 from synth.disk.lock import FolderLock
-from synth.disk.manifest import json_text
+from synth.disk.manifest import json_text, other_settings
 from synth.errors import DataError, ModelError, OutputError
 from synth.experiments.utility_result import ARMS, UtilityResult
 from synth.lineage import hash_id
@@ -31,7 +32,6 @@ from synth.trainers.segmentation.patches import FixedPool, Mix
 from synth.trainers.segmentation.training import SegmenterTraining, fit_segmenter
 from synth.trainers.settings import origin
 
-SETTINGS = "settings.json"
 SCORES = "scores.json"
 PRESETS = {
     # minutes on two CPU cores: enough to see whether a set is broken, too short to praise it
@@ -125,11 +125,11 @@ def run_utility(
     chosen = {seed: choose_cases([case.id for case in sets["train"]], config.cases, seed) for seed in config.all_seeds}
     always = set.intersection(*map(set, chosen.values()))
     notes = lineage_notes(synthetic, sets["synthetic"], sets["train"], sets["test"], generator, always)
-    _refuse_foreign(out)
-    out.mkdir(parents=True, exist_ok=True)
+    claim(out, UTILITY)
+    make_folder(out)
     lock = FolderLock(out)
     try:
-        _claim(out, config, sets)
+        _keep_settings(out, config, sets)
         for note in notes:
             tell(f"note: {note}")
         used = set().union(*chosen.values())
@@ -258,16 +258,7 @@ def _prepare(sets: dict[str, list[Annotated]], cache: Path, progress: Callable) 
     return prepared
 
 
-def _refuse_foreign(out: Path) -> None:
-    if not out.exists() or (out / SETTINGS).is_file():
-        return
-    if not out.is_dir() or any(not path.name.startswith(".") for path in out.iterdir()):
-        raise OutputError(
-            f"{out}: expected a new folder or an earlier experiment, found other files; choose another --out."
-        )
-
-
-def _claim(out: Path, config: UtilityConfig, sets: dict[str, list[Annotated]]) -> None:
+def _keep_settings(out: Path, config: UtilityConfig, sets: dict[str, list[Annotated]]) -> None:
     """Keep the settings in the folder, or compare them with those kept there."""
     wanted = {name: value for name, value in asdict(config).items() if name not in _FREE}
     for role, cases in sets.items():
@@ -275,16 +266,10 @@ def _claim(out: Path, config: UtilityConfig, sets: dict[str, list[Annotated]]) -
         wanted[f"files of --{role}"] = hashlib.sha256(text.encode()).hexdigest()[:16]
     path = out / SETTINGS
     if path.is_file():
-        try:
-            known = dict(json.loads(path.read_text()))
-        except (ValueError, TypeError) as error:
-            raise OutputError(f"{path}: cannot be read ({error}); choose another --out.") from error
-        other = [f"{k} ({known.get(k)} there, {wanted[k]} here)" for k in wanted if known.get(k) != wanted[k]]
-        if other:
-            raise OutputError(
-                f"{out}: holds an experiment with other {', '.join(other)}; give the same to go on with it, or another "
-                "--out."
-            )
+        known = json.loads(path.read_text())
+        differing = {key: (known.get(key), value) for key, value in wanted.items() if known.get(key) != value}
+        if differing:
+            raise other_settings(out, differing, "give the same to go on with it, or choose another folder")
         return
     with atomic_write(path) as handle:
         handle.write(json_text(wanted, what=str(path), indent=1).encode())

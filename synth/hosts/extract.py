@@ -9,6 +9,7 @@ from synth.case import CaseFiles
 from synth.datasets.layout_files import map_path, save_layout, style_path
 from synth.datasets.members import FilesMember, Member
 from synth.datasets.sets import open_set
+from synth.disk.claim import EXTRACT, claim
 from synth.errors import OutputError, SynthError
 from synth.layout.layout import Layout
 from synth.layout.tissue import extract_layout
@@ -54,9 +55,12 @@ def extract_layouts(
 
     Raises:
         DataError: `data` holds no case.
+        OutputError: `out` is a file, another command's folder, or cannot be written.
     """
+    cases = open_set(data, scans=True)
+    claim(out, EXTRACT)
     results = []
-    for member in progress(open_set(data, scans=True).members):
+    for member in progress(cases.members):
         folder, signature = Path(out) / member.id, member.signature(VERSION)
         if not force and _stored_signature(folder) == signature:
             results.append(Extracted(member.id, folder, kept=True))

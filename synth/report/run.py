@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 
 from synth import __version__
+from synth.disk.claim import REPORT, claim
 from synth.disk.files import atomic_write, make_folder, remove_partials
 from synth.disk.manifest import json_text
-from synth.errors import DataError, OutputError, printable
+from synth.errors import DataError, printable
 from synth.models.cards import SEGMENTER, read_card
 from synth.report.build import probes_of, sections_of
 from synth.report.core.config import ReportConfig
@@ -150,18 +151,8 @@ def report(
 
 def _claim(out: Path, cache: Path, force: bool) -> None:
     """Refuse a folder that is not ours to write to."""
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"{out}: is a file; give a folder for --out.")
-    present = sorted(path.name for path in out.iterdir() if not path.name.startswith(".")) if out.is_dir() else []
     own = cache.resolve().relative_to(out.resolve()).parts[:1] if cache.resolve().is_relative_to(out.resolve()) else ()
-    strange = [name for name in present if name not in (PAGE, NUMBERS, CACHE, *own)]
-    if strange:
-        raise OutputError(
-            f"{out}: expected a new or empty folder or an earlier report, found {printable(strange[0])}; choose "
-            "another --out."
-        )
-    if (PAGE in present or NUMBERS in present) and not force:
-        raise OutputError(f"{out}: holds a report; give --force to replace it, or another --out.")
+    claim(out, REPORT, force=force, beside=own)
 
 
 def _pooled(scans: CaseSet, held: CaseSet | None) -> CaseSet:

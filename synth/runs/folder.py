@@ -1,4 +1,4 @@
-"""The folder that a run writes to: made ours or refused, cleared, and its quarantine."""
+"""The folder that a run writes to: the names of its files, and its quarantine."""
 
 from collections.abc import Container
 from contextlib import ExitStack
@@ -7,8 +7,7 @@ from pathlib import Path
 from synth.brats import MODALITIES, NAMINGS
 from synth.case import Case
 from synth.datasets.case_files import QUARANTINE
-from synth.disk.manifest import RUN, Manifest, read_run, recorded_files, remove_run
-from synth.errors import OutputError
+from synth.disk.manifest import RUN, Manifest, read_run, recorded_files
 from synth.exporters import open_exporter
 from synth.exporters.hdf5_cases import STAGING, shard_paths
 from synth.show.contact_sheet import MAX_ROWS, ContactSheet
@@ -16,35 +15,6 @@ from synth.show.contact_sheet import MAX_ROWS, ContactSheet
 SHEET = "contact_sheet.png"
 RECIPES = "recipes.jsonl"
 COVERAGE = "coverage.json"
-
-
-def claim(out: Path, *, resume: bool, force: bool) -> None:
-    """Make sure the folder is ours: new, empty, or an earlier run's that is to be resumed or (with force) cleared.
-
-    Raises:
-        OutputError: it is not.
-    """
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"{out}: is a file; give a folder for --out.")
-    ours = _is_ours(out)
-    present = sorted(out.iterdir()) if out.is_dir() else []
-    present = [path for path in present if not path.name.startswith(".") and path.name != RECIPES]
-    if not present or (resume and ours and not force):
-        return
-    if not ours:
-        raise OutputError(
-            f"{out}: expected a new or empty folder, found {len(present)} entries that synth did not write "
-            f"({present[0].name}, ...); choose another --out."
-        )
-    if not force:
-        raise OutputError(
-            f"{out}: holds an earlier run; give --resume to go on with it, --force to replace it, or another --out."
-        )
-    if _is_ours(out / QUARANTINE):  # first: while the run's own settings are there, this can be repeated
-        remove_run(out / QUARANTINE, _names_of_run, (SHEET,))
-        if not any((out / QUARANTINE).iterdir()):
-            (out / QUARANTINE).rmdir()
-    remove_run(out, _names_of_run, (SHEET, COVERAGE))
 
 
 class Quarantine:
@@ -116,20 +86,12 @@ def scores_note(record: dict) -> str:
     return "Dice {WT:.2f} {TC:.2f} {ET:.2f}".format(**gate) if gate else ""
 
 
-def _is_ours(out: Path) -> bool:
-    """Whether the settings of a run of synth are there; `run.json` alone is a name that others use too."""
-    try:
-        return "synth" in read_run(out)
-    except OutputError:
-        return False
-
-
-def _names_of_run(out: Path) -> set[str]:
+def names_of_run(out: Path) -> set[str]:
     """Files of an earlier run, relative to `out`, with those that a kill kept out of its manifest."""
     run, names = read_run(out), recorded_files(out)
     if run["format"] == "hdf5":
-        found = [*shard_paths(out), *(out / STAGING).glob("*.h5")]
-        return {str(path.relative_to(out)) for path in found}
+        shards = [*shard_paths(out), *(out / STAGING).glob("*.h5")]
+        return {str(path.relative_to(out)) for path in shards}
     naming = NAMINGS[run["naming"]]
     for case_id in map(naming.case_pattern.format, range(run["n"])):
         names |= {f"{case_id}/{naming.stem(case_id, part)}.nii.gz" for part in (*MODALITIES, "seg")}

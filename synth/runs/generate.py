@@ -17,9 +17,11 @@ from synth import __version__
 from synth.ahead import ahead
 from synth.brats import MODALITIES, NAMINGS
 from synth.case import Case
-from synth.disk.files import atomic_write
+from synth.datasets.case_files import QUARANTINE
+from synth.disk.claim import DRY_RUN, GENERATE, claim, claim_file
+from synth.disk.files import atomic_write, make_folder
 from synth.disk.manifest import Manifest, json_text
-from synth.errors import OutputError, SynthError
+from synth.errors import SynthError
 from synth.exporters import EXPORTERS, open_exporter
 from synth.hosts.plans import read_plan
 from synth.hosts.sources import Sources
@@ -32,7 +34,7 @@ from synth.layout.sampling.recipe import LayoutRecipe
 from synth.layout.sampling.sampler import LayoutSampler
 from synth.models.cards import model_hash, read_card
 from synth.randomness import Branch, sample_rng
-from synth.runs.folder import COVERAGE, RECIPES, SHEET, Quarantine, claim, scores_note
+from synth.runs.folder import COVERAGE, RECIPES, SHEET, Quarantine, names_of_run, scores_note
 from synth.runs.gate import Gate, GateReport, painted
 from synth.show.contact_sheet import ContactSheet
 from synth.style.style import Style
@@ -233,10 +235,11 @@ def generate(
     out = Path(out)
     indices = _shard_indices(n, shard)
     # what may be refused comes before anything is removed
+    ours = claim(out, GENERATE, resume=resume, force=force)
     settings = {**generation.settings(), "n": n, "shard": list(shard), **({"gate": gate.settings()} if gate else {})}
     repeatable()
     _ = generation.painter
-    claim(out, resume=resume, force=force)
+    ours.clear(names_of_run, (SHEET, COVERAGE), parts={QUARANTINE: (SHEET,)})
     position = {k: i for i, k in enumerate(indices)}
     title = f"synth {__version__}, seed {generation.config.seed}"
     redraws = written = 0
@@ -303,12 +306,8 @@ def write_recipes(
         OutputError: the file exists and `force` is not given, or it cannot be written.
     """
     path, indices = Path(out) / RECIPES, _shard_indices(n, shard)
-    if path.exists() and not force:
-        raise OutputError(f"{path}: exists; give --force to replace it, or another --out.")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{out}: the folder cannot be made ({error.strerror}); choose another --out.") from error
+    claim_file(path, DRY_RUN, force=force)
+    make_folder(path.parent)
     with atomic_write(path) as handle:
         for _, recipe in progress(map(generation.draw, indices)):
             handle.write(json_text(recipe.to_dict(), what="recipe").encode())

@@ -7,7 +7,6 @@ entry vouches for complete files, and `n` may grow when a set is resumed.
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
@@ -16,8 +15,9 @@ from pathlib import Path
 from synth import __version__
 from synth.ahead import ahead
 from synth.datasets.layout_files import save_layout
+from synth.disk.claim import LAYOUTS, claim
 from synth.disk.files import changed_files, sha256_file
-from synth.disk.manifest import Manifest, json_text, read_entries, read_run, recorded_files, remove_run
+from synth.disk.manifest import Manifest, json_text, read_entries, recorded_files
 from synth.errors import LayoutError, OutputError, SynthError
 from synth.hosts.inputs import Input
 from synth.layout.layout import Layout
@@ -199,7 +199,7 @@ class _Pool(Sequence):
 
 def _write(out: Path, settings: dict, indices: Sequence[int], make, *, resume, force, progress) -> LayoutSet:
     begin = time.perf_counter()
-    claim(out, resume=resume, force=force)
+    claim(out, LAYOUTS, resume=resume, force=force).clear(recorded_files, (COVERAGE,))
     redraws = written = 0
     with Manifest(out, settings, free=("n",)) as manifest:
         done = manifest.verified(partial(changed_files, out))
@@ -214,34 +214,6 @@ def _write(out: Path, settings: dict, indices: Sequence[int], make, *, resume, f
         finally:
             drawn.close()
     return LayoutSet(out, written, len(indices) - written, redraws, time.perf_counter() - begin)
-
-
-def claim(out: Path, *, resume: bool, force: bool) -> None:
-    """Make sure a folder is ours to write layouts to: new, empty, or an earlier set to be resumed or replaced.
-
-    Raises:
-        OutputError: it is not.
-    """
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"{out}: is a file; give a folder to write to.")
-    present = [path for path in sorted(out.iterdir()) if not path.name.startswith(".")] if out.is_dir() else []
-    if not present:
-        return
-    kind = None
-    with suppress(OutputError):
-        kind = read_run(out).get("format")
-    if kind != FORMAT:
-        what = "a set of painted cases" if kind else f"{len(present)} entries that synth did not write"
-        raise OutputError(
-            f"{out}: expected a new or empty folder, found {what} ({present[0].name}, ...); choose another."
-        )
-    if force:
-        remove_run(out, recorded_files, (COVERAGE,))
-    elif not resume:
-        raise OutputError(
-            f"{out}: holds an earlier set of layouts; give --resume to go on with it, --force to replace it, or "
-            "another folder."
-        )
 
 
 def _described(inputs: Iterable[Input]) -> str:

@@ -11,7 +11,8 @@ import numpy as np
 
 from synth.brats import MODALITIES
 from synth.case import Case
-from synth.datasets.sets import open_set
+from synth.datasets.sets import CaseSet, open_set
+from synth.disk.claim import RECONSTRUCT, claim
 from synth.disk.files import atomic_write
 from synth.errors import OutputError, SynthError
 from synth.exporters import open_exporter
@@ -101,16 +102,14 @@ def reconstruct(
     The contact sheet has each real case above its reconstruction: it shows patients, keep it with the dataset.
 
     Raises:
-        OutputError: `out` is not empty and `force` is not given.
+        OutputError: `out` is not empty and `force` is not given, it lies among the scans, or is another command's.
         SynthError: a case cannot be read or painted, or there is no such model.
     """
     from synth.models.weights import load_generator
 
     out, cases = Path(out), open_set(data, scans=True)
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"{out}: is a file; give a folder.")
-    if out.exists() and any(out.iterdir()) and not force:
-        raise OutputError(f"{out}: is not empty; give --force to write into it, or another folder.")
+    claim(out, RECONSTRUCT, force=force, apart=("the scans", data))
+    _keep_off(cases, out)
     namings = {member.naming.name for member in cases.members}
     if len(namings) > 1:
         raise SynthError(f"{data}: holds cases named in {len(namings)} ways; reconstruct one naming at a time.")
@@ -134,6 +133,14 @@ def reconstruct(
     with atomic_write(out / RESULTS) as handle:
         handle.write((json.dumps(record, indent=1) + "\n").encode())
     return rows
+
+
+def _keep_off(cases: CaseSet, out: Path) -> None:
+    """Refuse an output whose cases would take the place of the scans: a reconstruction has its case's id."""
+    for member in cases.members:
+        place = (out / member.id).resolve()
+        if member.path.resolve().is_relative_to(place):
+            raise OutputError.unexpected(out / member.id, "a new folder", "the scans themselves", "choose another folder")
 
 
 def summary_lines(rows: list[Comparison]) -> list[str]:

@@ -14,6 +14,8 @@ from synth import __version__
 from synth.brats import NAMINGS
 from synth.datasets.case_files import QUARANTINE
 from synth.datasets.members import CASE, LAYOUT, SEGMENTATION
+from synth.disk.claim import REPLAY, claim
+from synth.disk.files import make_folder
 from synth.disk.manifest import MANIFEST, read_entries, read_run
 from synth.errors import DataError, ModelError, OutputError, SynthError
 from synth.exporters import open_exporter
@@ -68,16 +70,13 @@ def replay(
     folder, out = _folder(manifest), Path(out)
     run = read_run(folder)
     records = _chosen(folder, ids)
-    _check_out(folder, out, force)
+    claim(out, REPLAY, force=force, apart=("the run", folder))
     sources = _sources(run, records, folder, [Path(path) for path in data])
     if layout_only or run.get("format") == FORMAT:
         make = _layouts(run, sources, folder, out)
     else:
         make = _painted(run, sources, model, out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{out}: the folder cannot be made ({error.strerror}); choose another.") from error
+    make_folder(out)
     reason = partial(_reason, run, sources)
     return [compared(record, make(record), folder, out, reason) for record in progress(records)]
 
@@ -102,15 +101,6 @@ def _chosen(folder: Path, ids: Sequence[str]) -> list[dict]:
             f"{first} to {last}."
         )
     return list({known[name]["index"]: known[name] for name in ids}.values())
-
-
-def _check_out(folder: Path, out: Path, force: bool) -> None:
-    if out.resolve() == folder.resolve():
-        raise OutputError(f"{out}: is the run itself; give another folder, the two can then be compared.")
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"{out}: is a file; give a folder to write to.")
-    if out.is_dir() and any(out.iterdir()) and not force:
-        raise OutputError(f"{out}: is not empty; give --force to replace these samples in it, or another folder.")
 
 
 def _sources(run: dict, records: list[dict], folder: Path, data: list[Path]) -> Sources:

@@ -7,7 +7,7 @@ files, so that a resumed run does anew what has changed since.
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -20,9 +20,10 @@ from synth.brats import MODALITIES, NAMINGS, REGIONS, Tumour
 from synth.case import Case
 from synth.datasets.members import FilesMember, Member
 from synth.datasets.sets import CaseSet, open_set
+from synth.disk.claim import SEGMENT, claim
 from synth.disk.files import atomic_write, changed_files
-from synth.disk.manifest import Manifest, json_text, read_run, recorded_files, remove_run
-from synth.errors import OutputError, SynthError, printable
+from synth.disk.manifest import Manifest, json_text, recorded_files
+from synth.errors import SynthError
 from synth.models.cards import median_postprocess, trained_on
 from synth.models.ensembles import load_segmenter
 from synth.models.postprocess import Postprocess
@@ -116,12 +117,11 @@ def segment(
         )
     scans, out = Path(scans), Path(out)
     # what may be refused comes before anything is removed
-    _check_out(scans, out, resume=resume, force=force)
+    ours = claim(out, SEGMENT, resume=resume, force=force, apart=("the scans", scans))
     cases = _complete(open_set(scans, scans=True))
     segmenter, cards = load_segmenter(model, ensemble=ensemble, mirror=mirror, overlap=overlap)
     after = median_postprocess(cards) if postprocess else Postprocess()
-    if force and _is_ours(out):
-        remove_run(out, partial(_names_of_run, cases.members), (SCORES, SHEET))
+    ours.clear(partial(_names_of_run, cases.members), (SCORES, SHEET))
     settings = {
         "made_by": f"synth segment {__version__}",  # not "synth": it marks what `synth generate --force` may replace
         "format": FORMAT,
@@ -231,35 +231,6 @@ def _save_scores(done: Segmentations, settings: dict) -> None:
     content = {"settings": settings, "cases": done.scores, "summary": done.summary, "trained_on": done.trained_on}
     with atomic_write(path) as handle:
         handle.write(json_text(content, what=str(path), indent=1).encode())
-
-
-def _check_out(scans: Path, out: Path, *, resume: bool, force: bool) -> None:
-    """Make sure the folder is ours: new, empty, or an earlier run's that is to be resumed or replaced."""
-    if out.resolve().is_relative_to(scans.resolve()):
-        raise OutputError(
-            f"{out}: lies in the folder of the scans, where its files would count as theirs; give another folder."
-        )
-    if out.exists() and not out.is_dir():
-        raise OutputError(f"{out}: is a file; give a folder to write to.")
-    present = [path.name for path in sorted(out.iterdir()) if not path.name.startswith(".")] if out.is_dir() else []
-    if not present:
-        return
-    if not _is_ours(out):
-        raise OutputError(
-            f"{out}: expected a new or empty folder, found {len(present)} entries that `synth segment` did not write "
-            f"({printable(present[0])}, ...); choose another."
-        )
-    if not (resume or force):
-        raise OutputError(
-            f"{out}: holds earlier segmentations; give --resume to go on with them, --force to replace them, or "
-            "another folder."
-        )
-
-
-def _is_ours(out: Path) -> bool:
-    with suppress(OutputError):
-        return read_run(out).get("format") == FORMAT
-    return False
 
 
 def _names_of_run(scans: Sequence[Member], out: Path) -> Iterator[str]:

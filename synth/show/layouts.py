@@ -14,8 +14,9 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from synth.brats import Tissue
+from synth.disk.claim import PICTURE, claim_file
 from synth.disk.files import atomic_write, make_folder
-from synth.errors import DataError, OutputError
+from synth.errors import DataError
 from synth.hosts.inputs import Input
 from synth.layout.layout import Layout, bounding_box
 from synth.layout.space import spacing
@@ -80,10 +81,7 @@ def show_layouts(
     path = Path(path)
     if not inputs:
         raise DataError(f"{path}: a picture needs at least one layout, none was given.")
-    if path.suffix.lower() != ".png":
-        raise OutputError(f"{path}: expected a name ending in .png.")
-    if path.is_dir() or (path.exists() and not force):
-        raise OutputError(f"{path}: exists; give --force to replace it, or another name.")
+    claim_file(path, PICTURE, force=force)
     chosen = sorted({round(k) for k in np.linspace(0, len(inputs) - 1, min(max_rows, len(inputs)))})
     scale = scale or (2 if len(chosen) <= 6 else 1)
     rows = [_row(inputs[k], scale) for k in progress(chosen)]

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from synth.datasets.members import CASE, Member
 from synth.datasets.sets import open_set
+from synth.disk.claim import VIEW, claim_file
 from synth.disk.files import atomic_write
 from synth.errors import OutputError, printable
 from synth.hosts.inputs import Input, find_inputs
@@ -69,16 +70,11 @@ def view(
 
     Raises:
         DataError: there is nothing that can be shown at one of the places, or a case cannot be read.
-        OutputError: the file exists and `force` is not given, it is no HTML file (a scan is never replaced), or its
-            folder does not exist.
+        OutputError: the file exists and `force` is not given, it is no page that this wrote (a scan is never replaced),
+            or its folder does not exist.
     """
     out = Path(out)
-    if out.is_dir():
-        raise OutputError(f"{printable(out)}: is a folder; give the name of an HTML file.")
-    if out.suffix.lower() not in (".html", ".htm") or out.is_symlink() or (out.exists() and not out.is_file()):
-        raise OutputError(f"{printable(out)}: expected the name of an HTML file of its own, such as view.html.")
-    if out.exists() and not force:
-        raise OutputError(f"{printable(out)}: exists; give --force to replace it, or another name with --out.")
+    claim_file(out, VIEW, force=force)
     if not out.absolute().parent.is_dir():
         raise OutputError(f"{printable(out)}: its folder does not exist; make it first.")
     found = [find_shown(place) for place in places]
