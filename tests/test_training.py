@@ -183,7 +183,7 @@ def test_a_case_in_both_folders_is_refused(cases):
 
 def test_foreign_folder_is_not_trained_into(tmp_path):
     (tmp_path / "thesis.docx").write_text("mine")
-    with pytest.raises(OutputError, match="other files"):
+    with pytest.raises(OutputError, match=r"an entry that synth did not write \(thesis.docx\)"):
         keep_settings(tmp_path, GeneratorTraining())
 
 

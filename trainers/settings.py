@@ -7,7 +7,8 @@ from pathlib import Path
 
 from synth import __version__
 from synth.brats import MODALITIES, NAMINGS
-from synth.errors import ModelError, OutputError
+from synth.disk.claim import SETTINGS, TRAIN, claim
+from synth.errors import ModelError
 
 CITATIONS = (
     "Cirillo et al. 2020, Vox2Vox, arXiv:2003.13653",
@@ -17,7 +18,6 @@ CITATIONS = (
     "Baid et al. 2021, arXiv:2107.02314",
     "Rohlfing et al. 2010, SRI24, doi:10.1002/hbm.20906",
 )
-SETTINGS = "settings.json"
 _FREE = ("steps", "validate_every", "checkpoint_every", "log_every")  # how long and how often may change
 
 
@@ -31,8 +31,9 @@ def keep_settings(out: Path, config, **also) -> None:
 
     Raises:
         ModelError: the run there has other settings of what is learnt.
-        OutputError: the folder holds other files.
+        OutputError: the folder holds other files, or its settings cannot be read.
     """
+    claim(out, TRAIN)
     path, wanted = out / SETTINGS, json.loads(json.dumps({**asdict(config), **also}))
     if path.is_file():
         known = json.loads(path.read_text())
@@ -46,8 +47,6 @@ def keep_settings(out: Path, config, **also) -> None:
                 "or another --out."
             )
         return
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise OutputError(f"{out}: expected a new folder or an earlier run, found other files; choose another --out.")
     out.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(wanted, indent=1) + "\n")
 
