@@ -3,6 +3,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from synth.datasets.sets import BRATS, CaseSet
 from synth.errors import SynthError
 from synth.report import build
 from synth.report.core.config import ReportConfig
@@ -23,7 +24,6 @@ from synth.report.core.material import Material
 from synth.report.core.measuring import Measured
 from synth.report.core.sets import Sets
 from synth.report.run import Report
-from synth.report.sources import CaseSet
 from synth.report.thresholds import read_thresholds
 
 
@@ -123,7 +123,7 @@ def test_a_section_is_a_line_and_is_left_out_without_checks(monkeypatch):
     sections = {"checked": lambda _: checked, "bare": lambda _: Section("bare", "Bare", "Is it?")}
     monkeypatch.setattr(build, "SECTIONS", sections)
     nothing = Measured((), (), {})
-    cases = CaseSet(Path("nowhere"), ())
+    cases = CaseSet(Path("nowhere"), BRATS, ())
     material = Material(Sets((), ()), nothing, nothing, cases, cases, {}, None, None, ReportConfig(), lambda _: iter)
     assert build.sections_of(material) == ([checked], "")
 

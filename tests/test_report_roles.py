@@ -3,16 +3,17 @@ from pathlib import Path
 
 import pytest
 
+from synth.datasets.members import Hdf5Member
+from synth.datasets.sets import BRATS, CaseSet
 from synth.errors import DataError, ModelError
 from synth.lineage import hash_id
 from synth.models.cards import model_hash, read_card
 from synth.report.roles import read_ids, split_real
-from synth.report.sources import CaseSet, Source
 from synth.trainers.segmentation import leaks
 
 
 def a_set(*ids, path="somewhere"):
-    return CaseSet(Path(path), tuple(Source(i, None, None) for i in ids))
+    return CaseSet(Path(path), BRATS, tuple(Hdf5Member(i, Path(path), None, None) for i in ids))
 
 
 REAL = a_set("a", "b", "c", "d")

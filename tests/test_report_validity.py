@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from phantoms import phantom_case, write_case
 
+from synth.datasets.sets import open_set
 from synth.disk.files import sha256_file
 from synth.errors import DataError
 from synth.exporters import open_exporter
 from synth.report.core.facts import case_facts
 from synth.report.core.judge import Verdict
-from synth.report.sources import checksum, open_set
+from synth.report.core.measuring import joint_checksum
 from synth.report.validity.section import changed_files, section_of
 
 
@@ -130,7 +131,7 @@ def test_a_folder_and_an_hdf5_file_are_opened_alike(tmp_path):
         exporter.write(case)
     for name, count in (("nifti", 5), ("hdf5", 1)):
         opened = open_set(tmp_path / name)
-        (source,) = opened.sources
+        (source,) = opened.members
         assert (source.id, len(source.checksums())) == ("P0", count)
         found, notes = source.examine()
         assert found is None  # not on the BraTS grid
@@ -140,17 +141,17 @@ def test_a_folder_and_an_hdf5_file_are_opened_alike(tmp_path):
 
 def test_checksums_are_those_of_the_files(tmp_path):
     folder = write_case(tmp_path, phantom_case((24, 28, 20), seed=1, case_id="P0"))
-    (source,) = open_set(tmp_path).sources
+    (source,) = open_set(tmp_path).members
     path = next(folder.glob("*seg*"))
     assert source.checksums()[str(path.relative_to(tmp_path))] == sha256_file(path)
-    before = checksum(source.checksums())
+    before = joint_checksum(source)
     path.write_bytes(b"changed")
-    assert checksum(source.checksums()) != before
+    assert joint_checksum(source) != before
 
 
 def test_a_damaged_manifest_is_an_error(tmp_path):
     write_case(tmp_path, phantom_case((24, 28, 20), seed=1, case_id="P0"))
     (tmp_path / "manifest.jsonl").write_text("{}\n{}\n")
+    cases = open_set(tmp_path)  # beside real cases it is nobody's
     with pytest.raises(DataError, match=r"manifest\.jsonl"):
-        open_set(tmp_path, synthetic=True)
-    assert open_set(tmp_path).records is None  # beside real cases it is nobody's
+        _ = cases.records

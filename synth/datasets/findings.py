@@ -42,6 +42,14 @@ class Findings(list):
         super().__init__()
         self.case, self.topic = case, topic
 
+    @classmethod
+    def joined(cls, *parts: "Findings") -> "Findings":
+        """Those of several sets, in order."""
+        out = cls("")
+        for part in parts:
+            out += part
+        return out
+
     def error(self, file, message: str) -> None:
         """Note a problem that rules the case out."""
         self.append(Finding(printable(self.case), printable(file), ERROR, message, self.topic))

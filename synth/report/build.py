@@ -65,6 +65,6 @@ def _viewer(material: Material) -> str:
     jobs += [(record.id, material.scans, "real") for record in sets.real[: material.config.viewer]]
     shown = []
     for name, cases, what in material.progress("preparing the viewer")(jobs):
-        case, _ = cases.source(name).examine()
+        case, _ = cases[name].examine()
         shown.append(ViewerCase(f"{what.split(',')[0]}-{name}", f"{name} ({what})", compact(case, spacing=VIEWER_MM)))
     return viewer_fragment(shown)

@@ -4,11 +4,11 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
+from synth.datasets.sets import CaseSet
 from synth.disk.manifest import RUN, read_run
 from synth.errors import DataError, OutputError, printable
 from synth.lineage import hash_id, patient_of
 from synth.models.cards import read_card
-from synth.report.sources import CaseSet
 from synth.trainers.segmentation.leaks import ids_in, listed, painter_card
 
 

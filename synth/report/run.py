@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from synth import __version__
+from synth.datasets.findings import Findings
+from synth.datasets.sets import CaseSet, open_set
 from synth.disk.claim import REPORT, claim
 from synth.disk.files import atomic_write, make_folder, remove_partials
 from synth.disk.manifest import json_text
@@ -16,12 +18,11 @@ from synth.models.cards import SEGMENTER, read_card
 from synth.report.build import probes_of, sections_of
 from synth.report.core.config import ReportConfig
 from synth.report.core.judge import ORDER, Section, Verdict, told
-from synth.report.core.material import Material, Progress
-from synth.report.core.measuring import Measured, measure_set
+from synth.report.core.material import Material, Progress, records_of_members
+from synth.report.core.measuring import Measured, joint_checksum, measure_set
 from synth.report.core.sets import Sets
 from synth.report.page import NUMBERS, render
 from synth.report.roles import Split, split_real
-from synth.report.sources import CaseSet, checksum, open_set
 from synth.report.usefulness.utility import read_utility
 
 SCHEMA, VERSION = "synth.report", 1
@@ -119,8 +120,9 @@ def report(
     config, out = config or ReportConfig(), Path(out)
     cache = Path(cache) if cache is not None else out / CACHE
     _claim(out, cache, force)
-    painted, scans = open_set(synthetic, synthetic=True), open_set(real)
-    held = open_set(holdout) if holdout is not None else None
+    painted, scans = _opened(synthetic), _opened(real)
+    held = _opened(holdout) if holdout is not None else None
+    _ = painted.records  # a damaged manifest is told now
     worth = read_utility(utility) if utility is not None else (None, None)
     split = split_real(scans, held, train_ids, painted, config.generator)
     scans, paired = _pooled(scans, held), _is_paired(painted, config)
@@ -155,19 +157,25 @@ def _claim(out: Path, cache: Path, force: bool) -> None:
     claim(out, REPORT, force=force, beside=own)
 
 
+def _opened(path: str | Path) -> CaseSet:
+    """The cases at a path, of an id in two places the first: the other is a finding of the set."""
+    cases = open_set(path, scans=True, strict=False)
+    return replace(cases, members=tuple(cases[name] for name in dict.fromkeys(cases.ids)))
+
+
 def _pooled(scans: CaseSet, held: CaseSet | None) -> CaseSet:
     """Real and hold-out cases as one set; a case that is in both is there once."""
     if held is None:
         return scans
-    twice = {source.id: source for source in held.sources if source.id in scans.ids}
-    for source in scans.sources:
-        if source.id in twice and checksum(source.checksums()) != checksum(twice[source.id].checksums()):
+    twice = {member.id: member for member in held.members if member.id in set(scans.ids)}
+    for member in scans.members:
+        if member.id in twice and joint_checksum(member) != joint_checksum(twice[member.id]):
             raise DataError(
-                f"{printable(source.id)}: is one case in {scans.path} and another in {held.path}; give different cases "
+                f"{printable(member.id)}: is one case in {scans.path} and another in {held.path}; give different cases "
                 "different ids."
             )
-    own = [source for source in scans.sources if source.id not in twice]
-    return replace(scans, sources=(*own, *held.sources), problems=(*scans.problems, *held.problems))
+    own = [member for member in scans.members if member.id not in twice]
+    return replace(scans, members=(*own, *held.members), findings=Findings.joined(scans.findings, held.findings))
 
 
 def sampled(cases: CaseSet, config: ReportConfig, keep: Collection[str] = (), apart: Collection[str] = ()) -> CaseSet:
@@ -182,12 +190,10 @@ def sampled(cases: CaseSet, config: ReportConfig, keep: Collection[str] = (), ap
     if config.sample is None:
         return cases
     kept = set(keep)
-    for group in (cases.ids - set(apart), cases.ids & set(apart)):
+    for group in (set(cases.ids) - set(apart), set(cases.ids) & set(apart)):
         order = np.random.default_rng(config.seed).permutation(len(group))
         kept |= {sorted(group)[i] for i in order[: config.sample]}
-    sources = tuple(source for source in cases.sources if source.id in kept)
-    records = None if cases.records is None else {k: v for k, v in cases.records.items() if k in kept}
-    return replace(cases, sources=sources, records=records)
+    return replace(cases, members=tuple(member for member in cases.members if member.id in kept))
 
 
 def _is_paired(painted: CaseSet, config: ReportConfig) -> bool:
@@ -218,7 +224,7 @@ def _sets(ours: Measured, theirs: Measured, split: Split, painted: CaseSet, pair
         holdout=tuple(record for record in theirs.records if record.id in split.holdout),
         split=split.said,
         paired=pairs,
-        lineage=painted.records or {},
+        lineage=records_of_members(painted) or {},
         seed=seed,
     )
 

@@ -140,7 +140,9 @@ def _keep_off(cases: CaseSet, out: Path) -> None:
     for member in cases.members:
         place = (out / member.id).resolve()
         if member.path.resolve().is_relative_to(place):
-            raise OutputError.unexpected(out / member.id, "a new folder", "the scans themselves", "choose another folder")
+            raise OutputError.unexpected(
+                out / member.id, "a new folder", "the scans themselves", "choose another folder"
+            )
 
 
 def summary_lines(rows: list[Comparison]) -> list[str]:

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from synth.datasets.sets import CaseSet
 from synth.report.core.config import ReportConfig
 from synth.report.core.measuring import Measured
 from synth.report.core.sets import Sets
-from synth.report.sources import CaseSet
 
 Progress = Callable[[str], Callable[[Iterable], Iterable]]  # gives for a description what wraps an iterable (`tqdm`)
 
@@ -38,3 +38,9 @@ class Material:
     plot: bytes | None
     config: ReportConfig
     progress: Progress
+
+
+def records_of_members(cases: CaseSet) -> dict[str, dict] | None:
+    """What a set's manifest says of the cases that are compared; None where it has none."""
+    records = cases.records
+    return None if records is None else {name: records[name] for name in cases.ids if name in records}

@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 from synth.ahead import ahead
 from synth.datasets.findings import ERROR
+from synth.datasets.members import Member
+from synth.datasets.sets import CaseSet
 from synth.errors import SynthError
 from synth.hosts.extract import VERSION
 from synth.quality.prepared import Prepared, prepare
@@ -13,7 +16,6 @@ from synth.quality.probes import Probe
 from synth.quality.records import Record, case_folder, kept_facts, missing, store, store_facts
 from synth.report.core.facts import VERSION as FACTS_VERSION
 from synth.report.core.facts import case_facts, finding_dict, law_facts
-from synth.report.sources import CaseSet, Source, checksum
 
 _FACTS = f"case-{FACTS_VERSION}"
 _KEPT = {"findings", "digests", "law"}
@@ -37,7 +39,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class _Step:
-    source: Source
+    member: Member
     files: dict[str, str]
     folder: Path
     facts: dict
@@ -51,55 +53,61 @@ def measure_set(
     """Measure every case of a set; what was measured before, on the same bytes, is taken from the cache.
 
     Args:
-        cases: from `sources.open_set`.
+        cases: from `open_set`.
         probes: what to measure.
         cache: folder of the records. It holds slices and thumbnails of scans: keep it where these may be kept.
         progress: wraps the cases (`tqdm`).
     """
     versions = {probe.name: probe.version for probe in probes}
     records, facts, files = [], [], {}
-    for step in ahead(_steps(progress(cases.sources), probes, cache)):
+    for step in ahead(_steps(progress(cases.members), probes, cache)):
         known = step.facts
         for probe in step.todo:
             store(step.folder, probe, probe.measure(step.prepared))
         if step.prepared is not None:
             store_facts(step.folder, _FACTS, known)
         facts.append(known)
-        files[step.source.id] = step.files
+        files[step.member.id] = step.files
         if "digests" in known:
-            records.append(Record(step.source.id, step.folder, versions))
+            records.append(Record(step.member.id, step.folder, versions))
         del step  # the next case is in memory already
     return Measured(tuple(records), tuple(facts), files)
 
 
-def read_prepared(source: Source) -> Prepared:
+def joint_checksum(member: Member) -> str:
+    """One checksum of a case's files, whatever folder they are in."""
+    return _joint(member.checksums())
+
+
+def _joint(files: dict[str, str]) -> str:
+    return sha256("".join(digest for _, digest in sorted(files.items())).encode()).hexdigest()
+
+
+def read_prepared(member: Member) -> Prepared:
     """A case of a set once more, ready to be measured.
 
     Raises:
         SynthError: it cannot be used.
     """
-    case, findings = source.examine()
-    if case is None:
-        raise SynthError(str(findings.errors[0]))
-    return prepare(case)
+    return prepare(member.read())
 
 
-def _steps(sources: Iterable[Source], probes: Sequence[Probe], cache: Path) -> Iterable[_Step]:
-    for source in sources:
-        files = source.checksums()
-        folder = case_folder(cache / _PREPARED, checksum(files))
+def _steps(members: Iterable[Member], probes: Sequence[Probe], cache: Path) -> Iterable[_Step]:
+    for member in members:
+        files = member.checksums()
+        folder = case_folder(cache / _PREPARED, _joint(files))
         facts, todo = kept_facts(folder, _FACTS), missing(folder, probes)
         if facts is not None and facts.keys() >= _KEPT and not todo:
-            yield _Step(source, files, folder, {**facts, "id": source.id}, None, [])
+            yield _Step(member, files, folder, {**facts, "id": member.id}, None, [])
             continue
-        facts, prepared = _examined(source)
-        yield _Step(source, files, folder, facts, prepared, todo if prepared is not None else [])
+        facts, prepared = _examined(member)
+        yield _Step(member, files, folder, facts, prepared, todo if prepared is not None else [])
 
 
-def _examined(source: Source) -> tuple[dict, Prepared | None]:
+def _examined(member: Member) -> tuple[dict, Prepared | None]:
     """The facts of a case, and the case ready to be measured; None where it cannot be used."""
-    case, findings = source.examine()
-    facts = {"id": source.id, "findings": [finding_dict(finding) for finding in findings]}
+    case, findings = member.examine()
+    facts = {"id": member.id, "findings": [finding_dict(finding) for finding in findings]}
     if case is None:
         return facts, None
     if case.labels is None:

@@ -5,13 +5,13 @@ from hashlib import sha256
 
 import numpy as np
 
+from synth.datasets.sets import CaseSet
 from synth.lineage import patient_of
 from synth.quality.paired import VERSION, measure_between, measure_pair, strangers
 from synth.quality.probes import Probe
 from synth.quality.records import Record, missing, store
 from synth.report.core.material import Material
 from synth.report.core.measuring import read_prepared
-from synth.report.sources import CaseSet
 
 _PAIR = "pair"  # the probe
 
@@ -56,8 +56,8 @@ def _measured(scans: CaseSet, first: Record, second: Record, cases: CaseSet, kin
     probe = Probe(
         _PAIR,
         f"{VERSION}-{kind}-{key}",
-        lambda other: measure(read_prepared(scans.source(first.id)), other),
+        lambda other: measure(read_prepared(scans[first.id]), other),
     )
     if missing(second.folder, [probe]):
-        store(second.folder, probe, probe.measure(read_prepared(cases.source(second.id))))
+        store(second.folder, probe, probe.measure(read_prepared(cases[second.id])))
     return Record(second.id, second.folder, {_PAIR: probe.version})

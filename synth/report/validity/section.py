@@ -9,7 +9,7 @@ from synth.brats import MODALITIES
 from synth.datasets.findings import ERROR
 from synth.errors import printable
 from synth.report.core.judge import Check, Section, Table, Verdict, Yardstick, not_judged
-from synth.report.core.material import Material
+from synth.report.core.material import Material, records_of_members
 
 BRAIN_SHARE = (0.08, 0.30)  # of the grid; the 16 real cases fill 0.14 to 0.19
 COVERED = 0.9  # of the brain, by each modality; the 16 real cases at least 0.993
@@ -29,9 +29,9 @@ _NAMED = 5  # cases that a reason names
 
 def section(material: Material) -> Section:
     """The section, made of sets without one usable case too."""
-    painted = material.painted
-    changed = changed_files(painted.records, material.ours.files)
-    return section_of(material.ours.facts, material.theirs.facts, painted.problems, changed, material.scans.problems)
+    changed = changed_files(records_of_members(material.painted), material.ours.files)
+    painted, scans = (tuple(map(str, cases.findings)) for cases in (material.painted, material.scans))
+    return section_of(material.ours.facts, material.theirs.facts, painted, changed, scans)
 
 
 def section_of(
