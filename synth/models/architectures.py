@@ -27,7 +27,8 @@ class Architecture:
     Attributes:
         name: as cards have it.
         config: frozen dataclass of its settings; JSON-able by its `to_dict`, which the constructor takes back.
-        build: gives the Keras network of a config; or `module:function`, imported when a network is built.
+        build: gives the Keras network of a config; or `module:function`, imported when a network is built. Every layer
+            that has weights has a name: they are stored by it.
     """
 
     name: str
