@@ -111,11 +111,11 @@ class Hdf5Exporter:
                 problems.append(f"{self.out / key}: expected from the manifest, not found.")
                 continue
             try:
-                found = self._cases.load(case_id).digest
+                digest = self._cases.load(case_id).digest
             except DataError as error:
                 problems.append(str(error))
                 continue
-            if found != expected:
+            if digest != expected:
                 problems.append(f"{self.out / key}: the checksum differs from the manifest's; the case was changed.")
         return problems
 

@@ -13,8 +13,8 @@ def patient_of(case_id: str) -> str:
     >>> patient_of("Brats18_TCIA02_370_1"), patient_of("BraTS-GLI-00005-001"), patient_of("BraTS2021_00002")
     ('Brats18_TCIA02_370', 'BraTS-GLI-00005', 'BraTS2021_00002')
     """
-    found = _TIMEPOINT.match(case_id)
-    return (found[1] or found[2]) if found else case_id
+    match = _TIMEPOINT.match(case_id)
+    return (match[1] or match[2]) if match else case_id
 
 
 def ancestors(record: dict) -> frozenset[str]:

@@ -164,7 +164,7 @@ def show(layouts, out, rows, scale, force, quiet):
     from synth.hosts.inputs import find_inputs
     from synth.show.layouts import show_layouts
 
-    inputs = [one for path in layouts for one in find_inputs(path)]
+    inputs = [given for path in layouts for given in find_inputs(path)]
     drawing = bar("drawing", "layout", quiet)
     path = show_layouts(inputs, out, scale=scale, max_rows=rows, force=force, progress=drawing)
     if not quiet:
@@ -197,9 +197,9 @@ def stats(layouts, against, json_file, force, quiet):
     if json_file:
         claim_file(json_file, STATISTICS, force=force)
     inputs, real = find_inputs(layouts), find_inputs(against) if against else []
-    found = layout_statistics(inputs, bar("measuring", "layout", quiet))
-    compared = distances(found, layout_statistics(real, bar("measuring real", "layout", quiet))) if real else None
+    statistics = layout_statistics(inputs, bar("measuring", "layout", quiet))
+    compared = distances(statistics, layout_statistics(real, bar("measuring real", "layout", quiet))) if real else None
     if json_file:
-        write_json(json_file, found, compared)
-    for line in table_lines(found, compared):
+        write_json(json_file, statistics, compared)
+    for line in table_lines(statistics, compared):
         click.echo(line)

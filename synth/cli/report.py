@@ -59,7 +59,7 @@ def command(synthetic, real, out, holdout, train_ids, utility, cache, fail_under
     from synth.report.thresholds import read_thresholds
 
     bars = read_thresholds(fail_under)
-    found = report(
+    result = report(
         synthetic,
         real,
         out,
@@ -72,12 +72,12 @@ def command(synthetic, real, out, holdout, train_ids, utility, cache, fail_under
         progress=lambda what: bar(what, "case", quiet),
     )
     if as_json:
-        click.echo(json_text(found.to_dict(), what="the report", indent=1), nl=False)
+        click.echo(json_text(result.to_dict(), what="the report", indent=1), nl=False)
     else:
-        for line in found.lines():
+        for line in result.lines():
             click.echo(line)
         click.echo(f"{out}/{PAGE}")
-    missed = found.below(bars)
+    missed = result.below(bars)
     for line in missed:
         click.echo(f"below the bar: {line}.", err=True)
     if missed:

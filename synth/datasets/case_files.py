@@ -45,8 +45,8 @@ def scan_folder(folder: str | os.PathLike) -> tuple[list[CaseFiles], Findings]:
     """
     root = Path(folder)
     if not root.is_dir():
-        found = "a file" if root.exists() else "nothing"
-        raise DataError(f"{printable(root)}: expected the folder of a dataset, found {found}; check the path.")
+        present = "a file" if root.exists() else "nothing"
+        raise DataError(f"{printable(root)}: expected the folder of a dataset, found {present}; check the path.")
     findings = Findings("")
     groups = defaultdict(lambda: defaultdict(list))  # (id, folder, naming) -> modality -> paths
     others = Counter()
@@ -130,13 +130,13 @@ def _find_duplicates(groups: dict, findings: Findings) -> None:
         findings.case = case_id
         first, second = where[0], where[1]
         if first[0] == second[0]:
-            found = "with both the names of 2017-2021 and those of 2023"
+            present = "with both the names of 2017-2021 and those of 2023"
         else:
-            found = f"here and in {printable(second[0])}"
+            present = f"here and in {printable(second[0])}"
         more = f" and {len(where) - 2} more places" if len(where) > 2 else ""
         findings.error(
             first[0],
-            f"expected all files of case {printable(case_id)} in one place, found files {found}{more}; "
+            f"expected all files of case {printable(case_id)} in one place, found files {present}{more}; "
             "put them together, remove the copy, or give different cases different ids.",
         )
 
@@ -153,5 +153,5 @@ def _no_case(root: Path, others: Counter, paths: list[Path]) -> str:
     )
     paths = sorted(paths, key=_kind)  # NIfTI files first: they tell most
     counts = " and ".join(f"{n} {kind}{'s' if n > 1 else ''}" for kind, n in sorted(others.items()))
-    found = f"{counts} ({listing([str(path.relative_to(root)) for path in paths])})" if paths else "no file at all"
-    return f"{printable(root)}: no BraTS case found; looked for {wanted} in it and all folders below, found {found}."
+    present = f"{counts} ({listing([str(path.relative_to(root)) for path in paths])})" if paths else "no file at all"
+    return f"{printable(root)}: no BraTS case found; looked for {wanted} in it and all folders below, found {present}."

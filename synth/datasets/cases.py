@@ -100,14 +100,14 @@ def _check_names(files: CaseFiles, labels_required: bool, notes: Findings) -> No
     if not missing:
         return
     names = ", ".join(printable(files.naming.stem(files.id, name)) for name in missing)
-    found = ", ".join(name for name in (*MODALITIES, "seg") if name in files.paths)
+    present = ", ".join(name for name in (*MODALITIES, "seg") if name in files.paths)
     if others := unrecognised(files):
-        found += f" and {listing(others)}, which may need renaming"
+        present += f" and {listing(others)}, which may need renaming"
     elif missing == ["seg"]:
-        found += "; where no labels are needed, --no-labels allows for that"
+        present += "; where no labels are needed, --no-labels allows for that"
     notes.error(
         files.folder,
-        f"case {printable(files.id)} lacks {', '.join(missing)}: expected {names} (.nii.gz or .nii), found {found}.",
+        f"case {printable(files.id)} lacks {', '.join(missing)}: expected {names} (.nii.gz or .nii), found {present}.",
     )
 
 

@@ -40,8 +40,8 @@ def label_classes(path: Path, values: np.ndarray, naming: Naming, notes: Finding
             )
             return None
     if values.min() < 0 or values.max() > 255:
-        found, counts = np.unique(values[values != 0], return_counts=True)
-        counts = dict(zip(found.tolist(), counts.tolist(), strict=True))
+        present, counts = np.unique(values[values != 0], return_counts=True)
+        counts = dict(zip(present.tolist(), counts.tolist(), strict=True))
     else:
         values = values.astype(np.uint8, copy=False)
         counts = {value: n for value, n in enumerate(np.bincount(values.ravel(order="K")).tolist()) if n}

@@ -85,10 +85,10 @@ def geometry_problems(volume: Volume) -> list[str]:
         return ["the header's affine is not made of finite numbers; copy the header of the original scan."]
     problems = []
     in_affine = tuple(np.sqrt((volume.affine[:3, :3] ** 2).sum(0)))
-    for source, found in (("affine", in_affine), ("voxel size", volume.spacing)):
-        if not problems and not np.allclose(found, SPACING, atol=_TOLERANCE):
+    for source, present in (("affine", in_affine), ("voxel size", volume.spacing)):
+        if not problems and not np.allclose(present, SPACING, atol=_TOLERANCE):
             problems.append(
-                f"expected voxels of 1 x 1 x 1 mm, found {' x '.join(f'{v:.4g}' for v in found)} mm in the header's "
+                f"expected voxels of 1 x 1 x 1 mm, found {' x '.join(f'{v:.4g}' for v in present)} mm in the header's "
                 f"{source}; resample the case to the BraTS grid."
             )
     axes = "".join(code or "?" for code in nib.aff2axcodes(volume.affine))
@@ -171,14 +171,14 @@ def _claims(header: nib.Nifti1Header, grid: tuple[int, int, int] | None) -> tupl
     while len(shape) > 3 and shape[-1] == 1:  # some programs write one volume as a series of one
         shape = shape[:-1]
     if shape != grid if grid else len(shape) != 3 or not 1 <= min(shape) <= max(shape) <= LONGEST:
-        found = "x".join(map(str, shape))
+        present = "x".join(map(str, shape))
         size = math.prod(shape) * dtype.itemsize
         bulk = f" ({size / 1e9:.3g} GB; nothing was read)" if size > 1e9 else ""
         advice = "split it into one file per modality" if len(shape) > 3 else "register the case to the BraTS grid"
         if bulk or min(shape) < 1:
             advice = _DAMAGED
         wanted = f"{'x'.join(map(str, grid))} voxels" if grid else f"three axes of at most {LONGEST} voxels"
-        raise _UnfitError(f"expected {wanted}, the header says {found}{bulk}; {advice}.")
+        raise _UnfitError(f"expected {wanted}, the header says {present}{bulk}; {advice}.")
     start = float(header["vox_offset"]) or header.single_vox_offset
     if not header.sizeof_hdr <= start <= _LONGEST_HEADER or start != int(start):  # NaN fails too
         raise _UnfitError(f"the header says that the voxels begin at byte {start:g}, which cannot be; {_DAMAGED}.")

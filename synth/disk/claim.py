@@ -194,8 +194,8 @@ def claim(
     # "new/.." is this folder as soon as "new" has been made: what is asked is what will be written to
     out, place = Path(out), Path(os.path.realpath(out))
     if apart and place.is_relative_to(os.path.realpath(apart[1])):
-        found = "that very folder" if place == Path(os.path.realpath(apart[1])) else "one inside it"
-        raise OutputError.unexpected(out, f"a folder apart from {apart[0]}", found, "choose another folder")
+        present = "that very folder" if place == Path(os.path.realpath(apart[1])) else "one inside it"
+        raise OutputError.unexpected(out, f"a folder apart from {apart[0]}", present, "choose another folder")
     if not os.path.isdir(place):
         if os.path.lexists(place) or os.path.lexists(out):
             kind = "a link to nothing" if out.is_symlink() else "something else of this name"
@@ -265,8 +265,8 @@ def claim_file(path: str | os.PathLike, kind: FileKind, *, force: bool = False) 
     if not os.path.lexists(place):
         return
     if place.is_symlink() or not place.is_file():
-        found = "a link" if place.is_symlink() else "something else of this name"
-        raise OutputError.unexpected(path, expected, found, another)
+        present = "a link" if place.is_symlink() else "something else of this name"
+        raise OutputError.unexpected(path, expected, present, another)
     try:
         with open(place, "rb") as handle:
             head = handle.read(_HEAD)
@@ -275,8 +275,8 @@ def claim_file(path: str | os.PathLike, kind: FileKind, *, force: bool = False) 
     if head and not kind.known(head):
         raise OutputError.unexpected(path, expected, f"a file that `{kind.command}` did not write", another)
     if not force:
-        found = f"{kind.what} that `{kind.command}` wrote" if head else "an empty file"
-        raise OutputError.unexpected(path, expected, found, f"give --force to replace it, or {another}")
+        present = f"{kind.what} that `{kind.command}` wrote" if head else "an empty file"
+        raise OutputError.unexpected(path, expected, present, f"give --force to replace it, or {another}")
 
 
 def _own(out: Path, by: Owner, *, resume: bool, force: bool) -> Claim:
@@ -288,11 +288,11 @@ def _own(out: Path, by: Owner, *, resume: bool, force: bool) -> Claim:
     raise _refusal(out, by, f"{by.what} that `{by.command}` wrote", advice)
 
 
-def _refusal(out: Path, by: Owner, found: str, advice: str) -> OutputError:
+def _refusal(out: Path, by: Owner, present: str, advice: str) -> OutputError:
     expected = "a new or empty folder"
     if by.goes_on:
         expected = f"a new or empty folder or {by.what} to go on with"
-    return OutputError.unexpected(out, expected, found, advice)
+    return OutputError.unexpected(out, expected, present, advice)
 
 
 def _told(place: Path, by: Owner, strange: list[str]) -> str:

@@ -29,8 +29,8 @@ def read_settings(path: str | Path, what: str) -> dict[str, Any]:
     name = printable(path)
     try:
         if not path.is_file():
-            found = "a folder" if path.is_dir() else "nothing"
-            raise LayoutError(f"{name}: expected a YAML or JSON file with {what}, found {found}; check the path.")
+            present = "a folder" if path.is_dir() else "nothing"
+            raise LayoutError(f"{name}: expected a YAML or JSON file with {what}, found {present}; check the path.")
         with open(path, "rb") as handle:
             data = handle.read(MAX_BYTES + 1)
     except OSError as error:
@@ -43,10 +43,10 @@ def read_settings(path: str | Path, what: str) -> dict[str, Any]:
         raise LayoutError(f"{name}: expected {what} as UTF-8 text, found other bytes; is it another file?") from error
     if not text.strip():
         raise LayoutError(f"{name}: expected {what}, found an empty file.")
-    found = _from_json(text, name, what) if path.suffix.lower() == ".json" else _from_yaml(text, name, what)
-    if not isinstance(found, dict):
-        raise LayoutError(f"{name}: expected {what}, a mapping at its top, found {short(found)}.")
-    return found
+    present = _from_json(text, name, what) if path.suffix.lower() == ".json" else _from_yaml(text, name, what)
+    if not isinstance(present, dict):
+        raise LayoutError(f"{name}: expected {what}, a mapping at its top, found {short(present)}.")
+    return present
 
 
 def _from_json(text: str, name: str, what: str):

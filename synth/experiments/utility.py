@@ -175,13 +175,13 @@ def _run_all(config: UtilityConfig, chosen: dict, prepared: dict, runs: Path, te
         real = [case for case in prepared["train"] if case.id in chosen[seed]]
         # what a run depends on is in its name: the synthetic arm is one for any number of real cases
         run = runs / f"{arm}{'' if arm == 'synthetic' else f'_{len(real)}'}_seed_{seed}"
-        found = _finished(run, [case.id for case in prepared["test"]])
-        tell(f"run {number}/{len(plan)}: {ARMS[arm]}, seed {seed}{', done' if found else ''}")
-        if found is None:
-            found = _run(config, arm, seed, real, prepared["synthetic"], prepared["test"], run)
-        if found is None:
+        dice = _finished(run, [case.id for case in prepared["test"]])
+        tell(f"run {number}/{len(plan)}: {ARMS[arm]}, seed {seed}{', done' if dice else ''}")
+        if dice is None:
+            dice = _run(config, arm, seed, real, prepared["synthetic"], prepared["test"], run)
+        if dice is None:
             return None
-        scores[arm][seed] = found
+        scores[arm][seed] = dice
     return scores
 
 
@@ -215,11 +215,11 @@ def _run(config: UtilityConfig, arm: str, seed: int, real, synthetic, test, run:
             "intended use": "research on the worth of training sets only; not for segmenting patients.",
         },
     )
-    found = _score(trainer.averaged, test, config)
+    dice = _score(trainer.averaged, test, config)
     with atomic_write(run / SCORES) as handle:
-        handle.write(json_text({"arm": arm, "seed": seed, "dice": found}, what=str(run / SCORES), indent=1).encode())
+        handle.write(json_text({"arm": arm, "seed": seed, "dice": dice}, what=str(run / SCORES), indent=1).encode())
     shutil.rmtree(run / "checkpoints", ignore_errors=True)  # three times the weights, of no use any more
-    return found
+    return dice
 
 
 def _training(config: UtilityConfig, seed: int) -> SegmenterTraining:
@@ -233,11 +233,11 @@ def _training(config: UtilityConfig, seed: int) -> SegmenterTraining:
 
 def _score(network, test, config: UtilityConfig) -> dict[str, dict[str, float]]:
     """Dice per test case and region; nothing is mirrored or post-processed, that would blur the comparison."""
-    segmenter, found = Segmenter([network], config.patch, overlap=config.overlap), {}
+    segmenter, dice = Segmenter([network], config.patch, overlap=config.overlap), {}
     for case in test:
         labels = segmenter.probabilities(np.asarray(case.images, np.float32)).argmax(-1)
-        found[case.id] = region_dice(case.labels, np.where(case.coded > 0, labels, 0))
-    return found
+        dice[case.id] = region_dice(case.labels, np.where(case.coded > 0, labels, 0))
+    return dice
 
 
 def _finished(run: Path, ids: Sequence[str]) -> dict | None:
@@ -246,8 +246,8 @@ def _finished(run: Path, ids: Sequence[str]) -> dict | None:
     if not path.is_file():
         return None
     try:
-        found = json.loads(path.read_text())["dice"]
-        return {case_id: {region: float(v) for region, v in found[case_id].items()} for case_id in ids}
+        stored = json.loads(path.read_text())["dice"]
+        return {case_id: {region: float(v) for region, v in stored[case_id].items()} for case_id in ids}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise OutputError(f"{path}: not the scores of the test cases ({error!r}); delete {run} to redo it.") from error
 

@@ -146,10 +146,10 @@ class UtilityResult:
 
     def _arm(self, arm: str, region: str) -> dict:
         values = self.values(arm, region)
-        found = _measured(paired_bootstrap(values, values, mean_of_first, self.resamples))
+        measured = _measured(paired_bootstrap(values, values, mean_of_first, self.resamples))
         return {
-            "mean": found["estimate"],
-            "interval": found["interval"],
+            "mean": measured["estimate"],
+            "interval": measured["interval"],
             "median": float(np.median(values)),
             "seed_means": self._by_seed(arm, region).mean(1).tolist(),
         }
@@ -158,8 +158,8 @@ class UtilityResult:
 _SHORT = (("tstr_ratio", "TSTR", ".2f"), ("gain", "gain", "+.3f"))  # for the plot's titles
 
 
-def _measured(found: tuple[float, float, float]) -> dict:
-    estimate, low, high = (float(v) for v in found)
+def _measured(estimate: tuple[float, float, float]) -> dict:
+    estimate, low, high = (float(v) for v in estimate)
     return {"estimate": estimate, "interval": [low, high]} if np.isfinite(estimate) else _UNDEFINED
 
 

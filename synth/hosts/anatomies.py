@@ -214,7 +214,7 @@ class AtlasAnatomies(Sequence):
 
     def find(self, source_id: str) -> AtlasSource:
         """The source of that id; raises `LayoutError` for an id that is none of these."""
-        found = re.fullmatch(r"atlas-(\d{10})", source_id)
-        if not found or int(found[1]) >= self.count:
+        match = re.fullmatch(r"atlas-(\d{10})", source_id)
+        if not match or int(match[1]) >= self.count:
             raise LayoutError(f"the layout {source_id!r} is not an atlas anatomy; give the data it was made from.")
-        return AtlasSource(int(found[1]))
+        return AtlasSource(int(match[1]))

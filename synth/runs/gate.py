@@ -106,12 +106,12 @@ class Gate:
         truth = case.labels if layout is None else layout.tumour
         if truth is None:
             raise DataError(f"{case.id}: the gate needs the layout or the labels that the scan was painted from.")
-        box, found = self._segmenter.labels_in_box(case)
+        box, labels = self._segmenter.labels_in_box(case)
         voxel_ml = case.voxel_ml
-        found = self._postprocess.apply(found, voxel_ml)
+        labels = self._postprocess.apply(labels, voxel_ml)
         truth = truth[box]  # of a brain's tumour nothing lies outside of the brain's box
-        dice = {name: round(value, _DIGITS) for name, value in region_dice(truth, found).items()}
-        layout_ml, found_ml = _volumes(truth, voxel_ml), _volumes(found, voxel_ml)
+        dice = {name: round(value, _DIGITS) for name, value in region_dice(truth, labels).items()}
+        layout_ml, found_ml = _volumes(truth, voxel_ml), _volumes(labels, voxel_ml)
         below = tuple(
             name
             for name, least in self.thresholds.items()
@@ -142,7 +142,7 @@ class GateReport:
     def of(cls, gate: Gate, kept: Sequence[dict], quarantined: Sequence[dict]) -> "GateReport":
         """The report on the records of a run."""
         records = sorted([*kept, *quarantined], key=lambda record: record["index"])
-        refused = [(record["id"], one) for record in records for one in record["gate"].get("refused", ())]
+        refused = [(record["id"], dice) for record in records for dice in record["gate"].get("refused", ())]
         scores = {name: [record["gate"][name] for record in kept] for name in REGIONS}
         ids = tuple(record["id"] for record in quarantined)
         return cls(gate.settings()["segmenter"]["name"], gate.thresholds, scores, tuple(refused), ids)
@@ -193,8 +193,8 @@ def painted(generation, gate: Gate | None, indices: Iterable[int]) -> Iterator[t
                 refused.append({"attempt": recipe.attempt, **verdict.refusal()})
             again = _drawn_again(generation, recipe, gate.redraws, refused) if verdict.below else None
             if again is None:
-                found = {**verdict.dice, "refused": refused} if refused else verdict.dice
-                yield case, {"gate": found}, not verdict.below
+                scores = {**verdict.dice, "refused": refused} if refused else verdict.dice
+                yield case, {"gate": scores}, not verdict.below
                 break
             layout, recipe = again
 

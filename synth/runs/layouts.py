@@ -149,10 +149,10 @@ def edit_layouts(
     }
 
     def make(index: int) -> tuple[Layout, dict, Style | None]:
-        one, copy = inputs[index // STRIDE], index % STRIDE
-        layout, recipe = sampler.draw(index, host=one.id)
-        named = layout.named(f"{one.id}_{copy:03d}")
-        return named, {**recipe.to_dict(), "id": named.id}, one.style()
+        given, copy = inputs[index // STRIDE], index % STRIDE
+        layout, recipe = sampler.draw(index, host=given.id)
+        named = layout.named(f"{given.id}_{copy:03d}")
+        return named, {**recipe.to_dict(), "id": named.id}, given.style()
 
     indices = [i * STRIDE + copy for i in range(len(inputs)) for copy in range(copies)]
     return _write(Path(out), settings, indices, make, resume=resume, force=force, progress=progress)
@@ -177,10 +177,12 @@ class _Pool(Sequence):
 
     def __init__(self, inputs: Sequence[Input], donors: Sequence[Input]):
         self._known: dict[str, Input] = {}
-        for one in (*inputs, *donors):
-            known = self._known.setdefault(one.id, one)
-            if known is not one and known.path != one.path:
-                raise LayoutError(f"two layouts have the id {one.id!r}, in {known.path} and {one.path}; rename one.")
+        for given in (*inputs, *donors):
+            known = self._known.setdefault(given.id, given)
+            if known is not given and known.path != given.path:
+                raise LayoutError(
+                    f"two layouts have the id {given.id!r}, in {known.path} and {given.path}; rename one."
+                )
         # a sampler looks for donors where there are at least two layouts: a single donor stands there twice
         self._drawn = list(donors or inputs) * (2 if len(donors) == 1 else 1)
 
@@ -218,5 +220,5 @@ def _write(out: Path, settings: dict, indices: Sequence[int], make, *, resume, f
 
 def _described(inputs: Iterable[Input]) -> str:
     """Count and checksum of ids: no names of patients, no paths."""
-    ids = sorted(one.id for one in inputs)
+    ids = sorted(given.id for given in inputs)
     return f"{len(ids)} layouts {sha256(json_text(ids, what='the ids').encode()).hexdigest()[:16]}"

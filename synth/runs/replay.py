@@ -118,22 +118,24 @@ def _sources(run: dict, records: list[dict], folder: Path, data: list[Path]) -> 
             "was made from with --data."
         )
     wanted = {name for record in records for name in (record["host"], record["donor"]) if name is not None}
-    found: dict[str, Input] = {}
+    known: dict[str, Input] = {}
     for path in data or [kept]:
-        found |= {one.id: one for one in find_inputs(path) if one.id in wanted and one.id not in found}
-        if found.keys() >= wanted:
+        known |= {given.id: given for given in find_inputs(path) if given.id in wanted and given.id not in known}
+        if known.keys() >= wanted:
             break
-    missing = sorted(wanted - found.keys())
+    missing = sorted(wanted - known.keys())
     if missing:
         where = ", ".join(str(path) for path in data or [kept])
         raise DataError(f"{where}: the recorded sample needs {', '.join(missing)}, which is not there; give its data.")
-    return Sources([_usable(one) for one in found.values()], None, shipped_style_prior, _name(data or [kept]))
+    return Sources([_usable(given) for given in known.values()], None, shipped_style_prior, _name(data or [kept]))
 
 
-def _usable(one: Input) -> Input:
-    if one.kind == SEGMENTATION:
-        raise DataError(f"{one.path}: {one.id} is a {one.kind} without tissue; give the whole case or its layout.")
-    return extracted(one) if one.kind == CASE else one
+def _usable(given: Input) -> Input:
+    if given.kind == SEGMENTATION:
+        raise DataError(
+            f"{given.path}: {given.id} is a {given.kind} without tissue; give the whole case or its layout."
+        )
+    return extracted(given) if given.kind == CASE else given
 
 
 def _name(paths: list[Path]) -> str:
@@ -148,7 +150,7 @@ def _name(paths: list[Path]) -> str:
 def _layouts(run: dict, sources: Sources, folder: Path, out: Path):
     """A function that writes a record's layout; returns what can be compared, by recorded name."""
     sampler = LayoutSampler(sources.hosts, "none", int(run["seed"]))
-    styles = {} if run.get("sources") == EMBEDDED else {one.id: one for one in sources.hosts}
+    styles = {} if run.get("sources") == EMBEDDED else {given.id: given for given in sources.hosts}
 
     def make(record: dict) -> dict[str, str]:
         layout = sampler.replay(LayoutRecipe.from_dict(record)).named(record["id"])
@@ -190,17 +192,17 @@ def _painted(run: dict, sources: Sources, model: str | Path | None, out: Path):
 def _check_model(run: dict, model: str | Path | None) -> None:
     recorded = run["model"]
     try:
-        found = model_hash(read_card(model or recorded["name"]))
+        present = model_hash(read_card(model or recorded["name"]))
     except ModelError as error:
         if model is not None:
             raise
         raise ModelError(
             f"the run's model {recorded['name']!r} is not shipped; give its folder with --model."
         ) from error
-    if found != recorded["hash"]:
+    if present != recorded["hash"]:
         raise ModelError(
             f"the run was painted by the model {recorded['name']!r} with hash {recorded['hash']}, this one has "
-            f"{found}; give the run's own model with --model, or --layout-only."
+            f"{present}; give the run's own model with --model, or --layout-only."
         )
 
 

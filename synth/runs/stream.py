@@ -291,8 +291,8 @@ class _Volume:
         rng = sample_rng(self.seed, self.index, Branch.PATCHES, self.given)
         self.given += 1
         wanted = self.labels > 0 if rng.random() < self.cut.tumour_share and self.labels.any() else None
-        found = np.flatnonzero(self.images[..., 0] if wanted is None else wanted)
-        centre = np.unravel_index(found[rng.integers(len(found))], self.labels.shape)
+        places = np.flatnonzero(self.images[..., 0] if wanted is None else wanted)
+        centre = np.unravel_index(places[rng.integers(len(places))], self.labels.shape)
         offset = [part.start for part in self.box]
         corner = []
         for middle, start, edge, size in zip(centre, offset, self.cut.patch, self.grid, strict=True):

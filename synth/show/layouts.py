@@ -93,11 +93,11 @@ def show_layouts(
     return path
 
 
-def _row(one: Input, scale: int) -> _Row:
-    layout = one.load()
+def _row(given: Input, scale: int) -> _Row:
+    layout = given.load()
     mm = _upright_mm(layout.affine)
-    classes, behind = upright(layout.classes, layout.affine), one.backdrop() if not one.complete else None
-    if one.complete:
+    classes, behind = upright(layout.classes, layout.affine), given.backdrop() if not given.complete else None
+    if given.complete:
         grey, brain = None, classes > 0
     elif behind is not None:
         grey = upright(behind, layout.affine)
@@ -116,7 +116,7 @@ def _row(one: Input, scale: int) -> _Row:
         tiles.append(_tile(picture, plane, mm, corner, scale))
         ticks.append(_tick(plane, at, mm, shape, corner))
     notes = tuple(f"{name} {at[axis]}" for name, axis in zip(PLANES, (2, 1, 0), strict=True))
-    return _Row(tuple(tiles), tuple(ticks), one.id, (", ".join(notes), *_notes(one, behind)), _table(layout, one))
+    return _Row(tuple(tiles), tuple(ticks), given.id, (", ".join(notes), *_notes(given, behind)), _table(layout, given))
 
 
 def _upright_mm(affine: np.ndarray) -> tuple[float, float, float]:
@@ -191,25 +191,25 @@ def _tick(plane: int, at, mm, shape, corner) -> tuple[float, float]:
     return (x - corner[0]) / TILES[plane][0], (y - corner[1]) / TILES[plane][1]
 
 
-def _notes(one: Input, behind) -> tuple[str, ...]:
-    if one.complete:
+def _notes(given: Input, behind) -> tuple[str, ...]:
+    if given.complete:
         return ()
     return ("tumour on the scan, faint",) if behind is not None else ("tumour alone; the brain is the atlas's",)
 
 
-def _table(layout: Layout, one: Input) -> tuple[tuple[str, str, str], ...]:
+def _table(layout: Layout, given: Input) -> tuple[tuple[str, str, str], ...]:
     """Lines of name, ml and share: tissue of the brain, tumour classes of the whole tumour."""
     volumes = layout.volumes_ml()
     whole = volumes["WT"]
     brain = sum(volumes[name] for name in TISSUES) + whole
-    rows = [(name, volumes[name], volumes[name] / brain if brain else 0.0) for name in TISSUES if one.complete]
+    rows = [(name, volumes[name], volumes[name] / brain if brain else 0.0) for name in TISSUES if given.complete]
     lines = [(name, f"{ml:.1f}", f"{share:.0%}") for name, ml, share in rows]
-    if one.complete:
+    if given.complete:
         lines.append(("brain", f"{brain:.1f}", ""))
     if not whole:
         return (*lines, ("no tumour", "", ""))
     lines += [(name, f"{volumes[name]:.1f}", f"{volumes[name] / whole:.0%}") for name in COLOURS]
-    return (*lines, ("tumour", f"{whole:.1f}", f"{whole / brain:.1%} of brain" if one.complete else ""))
+    return (*lines, ("tumour", f"{whole:.1f}", f"{whole / brain:.1%} of brain" if given.complete else ""))
 
 
 def _compose(rows: list[_Row], scale: int, count: str) -> Image.Image:

@@ -77,16 +77,16 @@ def view(
     claim_file(out, VIEW, force=force)
     if not out.absolute().parent.is_dir():
         raise OutputError(f"{printable(out)}: its folder does not exist; make it first.")
-    found = [find_shown(place) for place in places]
-    chosen = _in_turn(found, limit)
+    by_place = [find_shown(place) for place in places]
+    chosen = _in_turn(by_place, limit)
     cases = []
-    for number, one in enumerate(progress(chosen)):
-        cases.append(ViewerCase(f"{number}", printable(one.id), one.volumes()))
+    for number, shown in enumerate(progress(chosen)):
+        cases.append(ViewerCase(f"{number}", printable(shown.id), shown.volumes()))
     title = cases[0].title if len(cases) == 1 else f"{len(cases)} cases"
     page = viewer_html(cases, f"{title} · synth view")
     with atomic_write(out) as handle:
         handle.write(page.encode())
-    return View(out, tuple(one.id for one in chosen), sum(map(len, found)) - len(chosen))
+    return View(out, tuple(shown.id for shown in chosen), sum(map(len, by_place)) - len(chosen))
 
 
 def find_shown(place: str | Path) -> list[Shown]:
@@ -109,11 +109,11 @@ def _layout(given: Input) -> dict[str, bytes]:
     return compact_layout(given.load())
 
 
-def _in_turn(found: Sequence[Sequence[Shown]], limit: int) -> list[Shown]:
+def _in_turn(by_place: Sequence[Sequence[Shown]], limit: int) -> list[Shown]:
     """The first of every place, then the second, until `limit`; kept together by place."""
-    counts = [0] * len(found)
-    while sum(counts) < limit and any(n < len(part) for n, part in zip(counts, found, strict=True)):
-        for k, part in enumerate(found):
+    counts = [0] * len(by_place)
+    while sum(counts) < limit and any(n < len(part) for n, part in zip(counts, by_place, strict=True)):
+        for k, part in enumerate(by_place):
             if counts[k] < len(part) and sum(counts) < limit:
                 counts[k] += 1
-    return [one for n, part in zip(counts, found, strict=True) for one in part[:n]]
+    return [shown for n, part in zip(counts, by_place, strict=True) for shown in part[:n]]
