@@ -15,6 +15,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from synth.brats import TISSUES
 from synth.quality.distances import NEIGHBOURS, Space, manifolds, squared_distances
 from synth.quality.records import Record, all_have, stack
 from synth.report.core.feature_space import drawn, scaled, share_check
@@ -41,7 +42,8 @@ _COVERED = {  # what is covered: (probe, array, transformation)
     "volume": ("anatomy", "volume_ml", lambda v: np.log10(v + 1)),  # six volumes over three orders of magnitude
     "composition": ("anatomy", "composition", None),
     "place": ("anatomy", "centroid_mm", None),
-    "style": ("intensity", "mean", lambda v: v[:, :, :3].reshape(len(v), -1)),  # of the tissues: all cases have them
+    # of the tissues, which all cases have
+    "style": ("intensity", "mean", lambda v: v[:, :, : len(TISSUES)].reshape(len(v), -1)),
 }
 _TITLES = {
     "volume": "volumes of brain and tumour",
