@@ -13,8 +13,8 @@ from pathlib import Path
 
 from synth.models.configs import CONDITIONINGS, GeneratorConfig
 from synth.runs.reconstruct import RESULTS, Comparison, reconstruct, summary_lines
-from synth.trainers.loop import TrainConfig
-from synth.trainers.painting.patches import PatchConfig
+from synth.trainers.config import TrainConfig
+from synth.trainers.cutting import PatchConfig
 from synth.trainers.painting.training import GeneratorTraining, train_generator
 
 

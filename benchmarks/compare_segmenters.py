@@ -16,7 +16,7 @@ import numpy as np
 
 from synth.models.sliding_window import Segmenter
 from synth.quality.segmentation_metrics import measure, summary, table
-from synth.trainers.painting.patches import PatchConfig
+from synth.trainers.cutting import PatchConfig
 from synth.trainers.segmentation.annotated import find_annotated, prepare
 from synth.trainers.segmentation.patches import FixedPool, Mix
 from synth.trainers.segmentation.training import SegmenterTraining, fit_segmenter
@@ -48,11 +48,11 @@ def main():
         seconds = step_seconds(mix, given.out / f"{arch}_timed", config)
         steps = max(int(60 * given.minutes / seconds), 1)
         begin = time.perf_counter()
-        trainer = fit_segmenter(mix, [], given.out / arch, replace(config, train=replace(train, steps=steps)))
-        if trainer is None:
+        step = fit_segmenter(mix, [], given.out / arch, replace(config, train=replace(train, steps=steps)))
+        if step is None:
             return
         minutes = (time.perf_counter() - begin) / 60
-        segmenter = Segmenter([trainer.averaged], given.patch)
+        segmenter = Segmenter([step.averaged], given.patch)
         rows = []
         for case in held_out:
             found = segmenter.probabilities(np.asarray(case.images, np.float32)).argmax(-1).astype(np.uint8)

@@ -21,8 +21,9 @@ from keras import layers
 
 from synth.case import Case
 from synth.models.networks.segmenter import build_patchgan, build_segmenter
-from synth.trainers.loop import AdversarialTrainer
-from synth.trainers.painting.patches import PatchConfig
+from synth.trainers.adversarial import AdversarialStep
+from synth.trainers.cutting import PatchConfig
+from synth.trainers.loop import TrainingLoop
 from synth.trainers.segmentation.patches import FixedPool, Mix, labelled_dataset, store_labelled
 from synth.trainers.segmentation.task import SegmentationTask
 from synth.trainers.segmentation.training import SegmenterTraining
@@ -70,16 +71,16 @@ def plain_step(width: int):
 
     @tf.function
     def step(images, truth):
-        with tf.GradientTape() as one, tf.GradientTape() as two:
-            found = generator(images, training=True)
-            real, fake = judge([images, truth], training=True), judge([images, found], training=True)
+        with tf.GradientTape() as generator_tape, tf.GradientTape() as judge_tape:
+            made = generator(images, training=True)
+            real, fake = judge([images, truth], training=True), judge([images, made], training=True)
             weights = 1 / tf.square(tf.reduce_sum(truth, (0, 1, 2, 3)) + 1)
-            both = tf.reduce_sum(weights * tf.reduce_sum(truth * found, (0, 1, 2, 3)))
-            sizes = tf.reduce_sum(weights * tf.reduce_sum(truth + found, (0, 1, 2, 3)))
+            both = tf.reduce_sum(weights * tf.reduce_sum(truth * made, (0, 1, 2, 3)))
+            sizes = tf.reduce_sum(weights * tf.reduce_sum(truth + made, (0, 1, 2, 3)))
             total = 5 * (1 - 2 * both / sizes) + tf.reduce_mean((fake - 1) ** 2)
             judged = 0.5 * (tf.reduce_mean((real - 1) ** 2) + tf.reduce_mean(fake**2))
         for optimizer, tape, loss, model in zip(
-            optimizers, (one, two), (total, judged), (generator, judge), strict=True
+            optimizers, (generator_tape, judge_tape), (total, judged), (generator, judge), strict=True
         ):
             gradients = tape.gradient(loss, model.trainable_variables)
             optimizer.apply_gradients(zip(gradients, model.trainable_variables, strict=True))
@@ -106,19 +107,19 @@ def main():
     config = SegmenterTraining.of("vox2vox", width=given.width)
     config = replace(config, train=replace(config.train, batch=1, steps=1000), patch=PatchConfig(given.patch))
     with tempfile.TemporaryDirectory() as folder:
-        trainer = AdversarialTrainer(
+        step = AdversarialStep(
             lambda: (build_segmenter(config.segmenter), build_patchgan(given.width)),
             SegmentationTask(config.loss),
             config.train,
-            Path(folder) / "run",
         )
+        loop = TrainingLoop(step, config.train, Path(folder) / "run")
         mix = Mix((FixedPool([store_labelled(made_case(k), Path(folder) / str(k)) for k in range(3)]),), (1.0,))
         batches = iter(
             labelled_dataset(mix, start=0, stop=1000, batch=1, seed=0, patch=config.patch, augment=config.augment)
         )
         batch = next(batches)
         truth = tf.one_hot(batch["labels"], 4)
-        plain, ours = plain_step(given.width), trainer._step_function
+        plain, ours = plain_step(given.width), loop.advance
         float(plain(batch["images"], truth)), float(ours(batch)["generator"])  # compiled
         seconds = {"plain": [], "ours": [], "waiting": [], "with input": []}
         for _ in range(given.steps):

@@ -28,7 +28,7 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def cases(tmp_path_factory):
-    """Two phantoms prepared for training, as `trainers.data.prepare_cases` leaves real ones."""
+    """Two phantoms prepared for training, as `prepare_cases` leaves real ones."""
     from phantoms import phantom_case, phantom_layout
 
     from synth.trainers.painting.patches import load_case, store_case

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from synth.trainers.augment import Augmentation, AugmentConfig, draw_augmentation, warp_patch
-from synth.trainers.painting.patches import PatchConfig, draw_patch
+from synth.trainers.cutting import PatchConfig
+from synth.trainers.painting.patches import draw_patch
 
 SHAPE = (48, 56, 40)  # of the fixture `cases`
 

@@ -25,10 +25,14 @@ from synth.quality.segmentation_metrics import region_dice
 from synth.runs.generate import GenerateConfig, Generation
 from synth.trainers import losses
 from synth.trainers.augment import SegmentationAugment
-from synth.trainers.loop import AdversarialTrainer, TrainConfig, _CsvLog
-from synth.trainers.painting.patches import PatchConfig, crop
+from synth.trainers.config import TrainConfig
+from synth.trainers.csv_log import CsvLog
+from synth.trainers.cutting import PatchConfig, crop
+from synth.trainers.loop import TrainingLoop
 from synth.trainers.segmentation.annotated import Annotated
+from synth.trainers.segmentation.cross_validation import cross_validate, thresholds_of
 from synth.trainers.segmentation.fresh import FreshPool
+from synth.trainers.segmentation.mix import TrainingMix
 from synth.trainers.segmentation.patches import (
     FixedPool,
     Mix,
@@ -38,14 +42,8 @@ from synth.trainers.segmentation.patches import (
     store_labelled,
 )
 from synth.trainers.segmentation.task import SegmentationLoss, SegmentationTask
-from synth.trainers.segmentation.training import (
-    SegmenterTraining,
-    TrainingMix,
-    cross_validate,
-    fit_segmenter,
-    thresholds_of,
-    train_segmenter,
-)
+from synth.trainers.segmentation.training import SegmenterTraining, fit_segmenter, train_segmenter
+from synth.trainers.supervised import SupervisedStep
 
 SHAPE = (48, 56, 40)
 PLAIN = SegmentationAugment(share=0.0)
@@ -137,7 +135,7 @@ def test_logged_dice_is_of_all_voxels_of_all_patches():
     means = []
     for i in range(2):
         batch = {"labels": labels[i : i + 1], "images": None}
-        means.append(task.generator_loss(batch, {"probabilities": found[i : i + 1]}, [], [], 0.0)[1])
+        means.append(task.supervised_loss(batch, {"probabilities": found[i : i + 1]})[1])
     mean = {k: float(np.mean([m[k] for m in means])) for k in means[0]}
     told = task.summary(mean)
     assert told["dice_wt"] == pytest.approx(2 * 64 / (64 + 128))
@@ -306,8 +304,8 @@ def test_deep_supervision_trains_the_lower_outputs(tmp_path, mix):
     config = replace(tiny(steps=1), segmenter=SegmenterConfig("unet3d", 4, 0.0, deep_supervision=True))
     keras.utils.set_random_seed(0)
     before = {v.path: np.array(v) for v in build_segmenter(config.segmenter).trainable_variables}
-    trainer = fit_segmenter(mix, [], tmp_path, config)
-    after = {v.path: np.array(v) for v in trainer.generator.trainable_variables}
+    step = fit_segmenter(mix, [], tmp_path, config)
+    after = {v.path: np.array(v) for v in step.generator.trainable_variables}
     for name in ("half_logits/kernel", "quarter_logits/kernel", "logits/kernel"):
         assert not np.array_equal(after[name], before[name])
 
@@ -319,12 +317,11 @@ def test_accumulated_parts_make_the_step_of_the_whole_batch(tmp_path, mix):
         keras.utils.set_random_seed(1)
         config = TrainConfig(steps=2, batch=4, accumulate=parts, log_every=1, learning_rate=1e-3)
         task = SegmentationTask(SegmentationLoss(weight=0.0, adversarial=0.0, cross_entropy=1.0))
-        networks = lambda: (build_segmenter(SegmenterConfig("unet3d", 4, 0.0)), None)  # noqa: E731
-        trainer = AdversarialTrainer(networks, task, config, tmp_path / str(parts))
-        trainer.train(lambda start: labelled_dataset(
+        step = SupervisedStep(lambda: build_segmenter(SegmenterConfig("unet3d", 4, 0.0)), task, config)
+        TrainingLoop(step, config, tmp_path / str(parts), quiet=True).train(lambda start: labelled_dataset(
             mix, start=start, stop=2, batch=4, seed=0, patch=PatchConfig(16), augment=PLAIN
         ))  # fmt: skip
-        weights.append(np.concatenate([np.ravel(w) for w in trainer.generator.get_weights()]))
+        weights.append(np.concatenate([np.ravel(w) for w in step.generator.get_weights()]))
     logged = rows(tmp_path / "1"), rows(tmp_path / "2")
     for a, b in zip(*logged, strict=True):
         assert a["cross_entropy"] == pytest.approx(b["cross_entropy"], rel=1e-3)
@@ -458,7 +455,7 @@ def test_a_torn_line_of_losses_is_dropped(tmp_path, mix):
     fit_segmenter(mix, [], tmp_path, tiny(steps=2))
     with (tmp_path / "losses.csv").open("a") as handle:
         handle.write("3,0.5")  # the power goes
-    log = _CsvLog(tmp_path / "losses.csv", 9)
+    log = CsvLog(tmp_path / "losses.csv", 9)
     log.close()
     assert [step for step, _ in log.rows] == [1, 2]
 

@@ -15,9 +15,12 @@ from synth.models.configs import GeneratorConfig
 from synth.models.inference import LayoutPainter
 from synth.models.networks.discriminator import build_discriminator
 from synth.models.networks.generator import build_generator
+from synth.trainers.adversarial import AdversarialStep
 from synth.trainers.augment import AugmentConfig
-from synth.trainers.loop import AdversarialTrainer, TrainConfig
-from synth.trainers.painting.patches import PatchConfig, patch_dataset, prepare_cases
+from synth.trainers.config import TrainConfig
+from synth.trainers.cutting import PatchConfig
+from synth.trainers.loop import TrainingLoop
+from synth.trainers.painting.patches import patch_dataset, prepare_cases
 from synth.trainers.painting.task import PaintingTask
 from synth.trainers.painting.training import (
     GeneratorTraining,
@@ -31,13 +34,13 @@ from synth.trainers.settings import keep_settings
 QUIET = AugmentConfig(warp=0.0)
 
 
-def trainer_for(run, steps, batch=1, **changes):
+def loop_for(run, steps, batch=1, **changes):
     import keras
 
     keras.utils.set_random_seed(1)
     config = TrainConfig(steps=steps, batch=batch, log_every=1, validate_every=1000, checkpoint_every=1000, **changes)
     networks = lambda: (build_generator(GeneratorConfig(width=8, bottleneck=1)), build_discriminator(4, 4, width=8))  # noqa: E731
-    return AdversarialTrainer(networks, PaintingTask(), config, run)
+    return TrainingLoop(AdversarialStep(networks, PaintingTask(), config), config, run, quiet=True)
 
 
 def batches(cases, stop, batch=1):
@@ -53,7 +56,7 @@ def losses_of(run):
 
 
 def test_loss_falls_on_phantoms(cases, tmp_path):
-    assert trainer_for(tmp_path, 40, learning_rate=1e-3).train(batches(cases, 40))
+    assert loop_for(tmp_path, 40, learning_rate=1e-3).train(batches(cases, 40))
     rows = losses_of(tmp_path)
     # a phantom is what the painter paints, but for its grain: that is what there is to learn
     for name, share in (("generator", 0.9), ("texture", 0.9), ("structure", 1.0)):
@@ -66,8 +69,8 @@ def test_loss_falls_on_real_cases(real_data, tmp_path):
     for case in sorted((real_data / "brats" / "train").iterdir())[:2]:
         (folder / case.name).symlink_to(case)
     prepared = prepare_cases(folder, tmp_path / "cache", quiet=True)
-    trainer = trainer_for(tmp_path / "run", 40, learning_rate=1e-3)
-    trainer.train(lambda start: patch_dataset(
+    loop = loop_for(tmp_path / "run", 40, learning_rate=1e-3)
+    loop.train(lambda start: patch_dataset(
         prepared, start=start, stop=40, batch=1, seed=0, patch=PatchConfig(48), augment=AugmentConfig()
     ))  # fmt: skip
     rows = losses_of(tmp_path / "run")
@@ -76,21 +79,21 @@ def test_loss_falls_on_real_cases(real_data, tmp_path):
 
 
 def test_resumed_run_equals_an_undisturbed_one(cases, tmp_path):
-    trainer_for(tmp_path / "whole", 6).train(batches(cases, 6))
+    loop_for(tmp_path / "whole", 6).train(batches(cases, 6))
 
-    first = trainer_for(tmp_path / "parts", 6)
-    original = first._step_function
+    first = loop_for(tmp_path / "parts", 6)
+    original = first.advance
 
     def stop_after_three(batch):
         out = original(batch)
-        if int(first.step) == 3:
+        if int(first.number) == 3:
             os.kill(os.getpid(), signal.SIGINT)  # Ctrl-C
         return out
 
-    first._step_function = stop_after_three
+    first.advance = stop_after_three
     assert first.train(batches(cases, 6)) is False
-    second = trainer_for(tmp_path / "parts", 6)
-    for weights in second.generator.weights:  # what is resumed must come from the checkpoint
+    second = loop_for(tmp_path / "parts", 6)
+    for weights in second.step.generator.weights:  # what is resumed must come from the checkpoint
         weights.assign(weights * 0)
     assert second.train(batches(cases, 6))
 
@@ -101,25 +104,21 @@ def test_resumed_run_equals_an_undisturbed_one(cases, tmp_path):
 
 
 def test_checkpoint_of_other_networks_is_refused(cases, tmp_path):
-    trainer_for(tmp_path, 1).train(batches(cases, 1))
+    loop_for(tmp_path, 1).train(batches(cases, 1))
     config = TrainConfig(steps=2)
-    other = AdversarialTrainer(
-        lambda: (build_generator(GeneratorConfig(width=16, bottleneck=1)), build_discriminator(4, 4, width=8)),
-        PaintingTask(),
-        config,
-        tmp_path,
-    )
+    networks = lambda: (build_generator(GeneratorConfig(width=16, bottleneck=1)), build_discriminator(4, 4, width=8))  # noqa: E731
+    other = AdversarialStep(networks, PaintingTask(), config)
     with pytest.raises(ModelError, match="does not fit"):
-        other.resume()
+        TrainingLoop(other, config, tmp_path).resume()
 
 
 def test_validation_scores_previews_and_keeps_the_best(cases, tmp_path):
-    trainer = trainer_for(tmp_path, 2)
-    validation = GeneratorValidation(cases[:1], LayoutPainter(trainer.averaged), tmp_path)
+    loop = loop_for(tmp_path, 2)
+    validation = GeneratorValidation(cases[:1], LayoutPainter(loop.step.averaged), tmp_path)
     numbers = validation(0)
     assert numbers["score"] == pytest.approx(validation_score(numbers))
     assert (tmp_path / "previews" / "step_000000.png").stat().st_size > 1000
-    trainer.train(batches(cases, 2), validation)
+    loop.train(batches(cases, 2), validation)
     assert (tmp_path / "best.weights.h5").is_file()
     assert json.loads((tmp_path / "best.json").read_text())["step"] == 2
     assert list((tmp_path / "tensorboard").iterdir())
@@ -209,23 +208,25 @@ def test_two_devices_learn_what_one_does(tmp_path, cases):
         from synth.models.networks.generator import build_generator
         from synth.models.configs import GeneratorConfig
         from synth.trainers.augment import AugmentConfig
-        from synth.trainers.painting.patches import PatchConfig, load_case, patch_dataset
+        from synth.trainers.painting.patches import load_case, patch_dataset
+        from synth.trainers.cutting import PatchConfig
         from synth.trainers.painting.task import PaintingTask
-        from synth.trainers.loop import AdversarialTrainer, TrainConfig, choose_strategy
+        from synth.trainers.loop import TrainingLoop
+        from synth.trainers.config import TrainConfig, choose_strategy
         cases = [load_case(Path(p)) for p in {[str(c.folder) for c in cases]!r}]
-        found = []
+        weights = []
         for devices in (None, ["CPU:0", "CPU:1"]):
             keras.utils.set_random_seed(1)
-            trainer = AdversarialTrainer(
+            config = TrainConfig(steps=2, batch=2, log_every=1)
+            step = AdversarialStep(
                 lambda: (build_generator(GeneratorConfig(width=8, bottleneck=1)), build_discriminator(4, 4, width=8)),
-                PaintingTask(), TrainConfig(steps=2, batch=2, log_every=1),
-                Path({str(tmp_path)!r}) / str(devices), choose_strategy(devices),
+                PaintingTask(), config, choose_strategy(devices),
             )
-            trainer.train(lambda start: patch_dataset(
+            TrainingLoop(step, config, Path({str(tmp_path)!r}) / str(devices)).train(lambda start: patch_dataset(
                 cases, start=start, stop=2, batch=2, seed=0, patch=PatchConfig(32), augment=AugmentConfig(warp=0)))
-            found.append([np.asarray(w) for w in trainer.generator.trainable_variables])
-        assert trainer.strategy.num_replicas_in_sync == 2
-        moved = max(np.abs(a - b).max() for a, b in zip(*found))
+            weights.append([np.asarray(w) for w in step.generator.trainable_variables])
+        assert step.strategy.num_replicas_in_sync == 2
+        moved = max(np.abs(a - b).max() for a, b in zip(*weights))
         print("largest difference", moved)
         """
     )

@@ -15,6 +15,7 @@ from synth.experiments.utility_result import ARMS, UtilityResult
 from synth.lineage import hash_id
 from synth.models.cards import model_hash, read_card
 from synth.models.configs import GeneratorConfig
+from synth.models.networks.segmenter import build_segmenter
 from synth.models.weights import load_segmenter_network
 from synth.trainers.segmentation import training as segmenter_training
 from synth.trainers.segmentation.annotated import Annotated, find_annotated
@@ -218,21 +219,19 @@ class Watch:
     def __init__(self, stop_at=None):
         self.mixes, self.starts, self.stop_at = {}, {}, stop_at
 
-    def fit(self, mix, held_out, out, config):
+    def fit(self, mix, held_out, out, config, *, quiet):
         if len(self.mixes) == self.stop_at:
             return None
         assert not held_out  # nothing picks weights
         self.mixes[out.name] = mix
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(
-                segmenter_training, "AdversarialTrainer", partial(self.trainer, segmenter_training.AdversarialTrainer)
-            )
-            return FIT(mix, held_out, out, config)
+            patch.setattr(segmenter_training, "build_segmenter", partial(self.build, out.name))
+            return FIT(mix, held_out, out, config, quiet=quiet)
 
-    def trainer(self, build, networks, task, config, run, *rest):
-        built = build(networks, task, config, run, *rest)
-        self.starts[run.name] = built.generator.get_weights()
-        return built
+    def build(self, run, config):
+        network = build_segmenter(config)
+        self.starts[run] = network.get_weights()
+        return network
 
 
 FIT = segmenter_training.fit_segmenter

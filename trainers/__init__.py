@@ -1,3 +1,3 @@
-"""Training: data, augmentation, losses, the adversarial trainer, and the run that makes weights and a card."""
+"""Training: data, augmentation, losses, the steps and the loop around them, the runs that make models."""
 
 import synth.models.runtime  # noqa: F401

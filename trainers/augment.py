@@ -10,9 +10,12 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from synth.brats import MODALITIES
 from synth.errors import ModelError
 from synth.layout.warp import Warp, random_field
 from synth.shading import SHADING_TERMS, shading_field
+
+_MODALITIES = len(MODALITIES)
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ def draw_augmentation(config: AugmentConfig, rng: np.random.Generator) -> Augmen
     """Draw the numbers; always the same count of draws, so that one setting does not shift the others."""
     flip, warp = rng.random(2)
     degrees = rng.uniform(-config.degrees, config.degrees, 3)
-    use, gamma = rng.random(4), np.exp(rng.uniform(*np.log(config.gamma_range), 4))
+    use, gamma = rng.random(_MODALITIES), np.exp(rng.uniform(*np.log(config.gamma_range), _MODALITIES))
     return Augmentation(
         flip=bool(flip < config.flip),
         warp=bool(warp < config.warp),
@@ -85,23 +88,23 @@ class SegmentationAugment:
     def draw(self, rng: np.random.Generator) -> "DrawnAugmentation":
         """What is done to one sample; always the same count of draws."""
         on = rng.random(len(self.kinds)) < 0.5
-        one, augmented = rng.integers(max(len(self.kinds), 1)), rng.random() < self.share
+        last, augmented = rng.integers(max(len(self.kinds), 1)), rng.random() < self.share
         if self.kinds and not on.any():
-            on[one] = True
+            on[last] = True
         used = {kind for kind, chosen in zip(self.kinds, on, strict=True) if chosen and augmented}
         axes = rng.random(3) < 0.5
         degrees = rng.uniform(-self.degrees, self.degrees, 3)
-        gamma = np.exp(rng.uniform(*np.log(self.gamma_range), 4))
-        changed = rng.random(4) < self.contrast
-        gain, offset = rng.uniform(*self.gain_range, 4), rng.uniform(-self.offset, self.offset, 4)
-        noise, seed = rng.uniform(0, self.noise, 4), int(rng.integers(2**31))
-        shaded = rng.random(4) < self.shading
+        gamma = np.exp(rng.uniform(*np.log(self.gamma_range), _MODALITIES))
+        changed = rng.random(_MODALITIES) < self.contrast
+        gain, offset = rng.uniform(*self.gain_range, _MODALITIES), rng.uniform(-self.offset, self.offset, _MODALITIES)
+        noise, seed = rng.uniform(0, self.noise, _MODALITIES), int(rng.integers(2**31))
+        shaded = rng.random(_MODALITIES) < self.shading
         return DrawnAugmentation(
             self,
             flip=tuple(np.flatnonzero(axes).tolist()) if "flip" in used else (),
             degrees=tuple(degrees.tolist()) if "rotation" in used else (0.0, 0.0, 0.0),
             elastic="elastic" in used,
-            gamma=tuple(gamma.tolist()) if "gamma" in used else (1.0,) * 4,
+            gamma=tuple(gamma.tolist()) if "gamma" in used else (1.0,) * _MODALITIES,
             gain=tuple(np.where(changed, gain, 1.0).tolist()),
             offset=tuple(np.where(changed, offset, 0.0).tolist()),
             noise=tuple(np.where(changed, noise, 0.0).tolist()),
@@ -135,7 +138,7 @@ class DrawnAugmentation:
         if self.warps:
             strength = self.config.elastic_mm if self.elastic else 0.0
             how = AugmentConfig(elastic_mm=strength, elastic_step_mm=self.config.elastic_step_mm)
-            moved = Augmentation(False, True, self.degrees, self.seed, (1.0,) * 4)
+            moved = Augmentation(False, True, self.degrees, self.seed, (1.0,) * _MODALITIES)
             images, coded, _ = warp_patch(images, coded, moved, how, size)
         if self.flip:
             images, coded = np.flip(images, self.flip), np.flip(coded, self.flip)

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from synth.brats import REGIONS
+from synth.brats import REGIONS, Tissue
 
 
 def least_squares(scores, target: float, where=None):
@@ -23,7 +23,7 @@ def least_squares(scores, target: float, where=None):
 def voxel_weights(classes, tumour_weight: float):
     """(B, X, Y, Z, 1): 1 in healthy brain, `tumour_weight` in the tumour, 0 outside."""
     brain = tf.cast(classes > 0, tf.float32)
-    tumour = tf.cast(classes > 3, tf.float32)
+    tumour = tf.cast(classes > int(Tissue.WM), tf.float32)
     return (brain + (tumour_weight - 1.0) * tumour)[..., None]
 
 
@@ -72,7 +72,8 @@ def texture_mismatch(real, fake, classes):
     x, y, xx, yy = tf.split(tf.nn.avg_pool3d(stacked, 3, 1, "SAME"), 4, -1)
     log_real = 0.5 * tf.math.log(tf.maximum(xx - x * x, 0.0) + 1e-6)
     log_fake = 0.5 * tf.math.log(tf.maximum(yy - y * y, 0.0) + 1e-6)
-    regions = tf.stack([classes == 2, classes == 3, classes > 3], -1)
+    white = int(Tissue.WM)
+    regions = tf.stack([classes == int(Tissue.GM), classes == white, classes > white], -1)
     pure = -tf.nn.max_pool3d(-tf.cast(regions, tf.float32), 3, 1, "SAME")  # erosion: the whole window is inside
     weight = tf.einsum("bxyzr->br", pure)
     difference = tf.einsum("bxyzr,bxyzm->brm", pure, log_fake - log_real) / (weight[..., None] + 1.0)

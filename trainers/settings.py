@@ -4,11 +4,13 @@ import json
 import subprocess
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from synth import __version__
 from synth.brats import MODALITIES, NAMINGS
 from synth.disk.claim import SETTINGS, TRAIN, claim
-from synth.errors import ModelError
+from synth.disk.files import atomic_write, make_folder
+from synth.errors import ModelError, OutputError, printable
 
 CITATIONS = (
     "Cirillo et al. 2020, Vox2Vox, arXiv:2003.13653",
@@ -21,7 +23,7 @@ CITATIONS = (
 _FREE = ("steps", "validate_every", "checkpoint_every", "log_every")  # how long and how often may change
 
 
-def keep_settings(out: Path, config, **also) -> None:
+def keep_settings(out: Path, config: Any, **also: Any) -> None:
     """Write a run's settings into its folder, or make sure that they are those it was begun with.
 
     Args:
@@ -31,27 +33,43 @@ def keep_settings(out: Path, config, **also) -> None:
 
     Raises:
         ModelError: the run there has other settings of what is learnt.
-        OutputError: the folder holds other files, or its settings cannot be read.
+        OutputError: the folder holds other files, or settings that cannot be read.
     """
     claim(out, TRAIN)
     path, wanted = out / SETTINGS, json.loads(json.dumps({**asdict(config), **also}))
     if path.is_file():
-        known = json.loads(path.read_text())
+        known = _read(path)
         for part in (known, wanted):
             for free in _FREE:
                 part["train"].pop(free, None)
         if known != wanted:
-            keys = sorted(k for k in wanted if known.get(k) != wanted[k])
+            keys = sorted(k for k in known.keys() | wanted.keys() if known.get(k) != wanted.get(k))
             raise ModelError(
                 f"{out}: holds a run with other settings of {', '.join(keys)}; give the same ones to go on with it, "
                 "or another --out."
             )
         return
-    out.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(wanted, indent=1) + "\n")
+    make_folder(out)
+    with atomic_write(path) as handle:
+        handle.write((json.dumps(wanted, indent=1) + "\n").encode())
 
 
-def origin() -> dict:
+def _read(path: Path) -> dict[str, Any]:
+    """The settings that a run was begun with."""
+    try:
+        known = json.loads(path.read_bytes())
+        reason = None if isinstance(known, dict) and isinstance(known.get("train"), dict) else "nothing of a training"
+    except (OSError, ValueError, RecursionError) as error:
+        reason = error
+    if reason is not None:
+        raise OutputError(
+            f"{path}: expected the settings of a training run, found something else ({printable(reason)}); choose "
+            f"another --out, or delete {path.parent} to train anew."
+        )
+    return known
+
+
+def origin() -> dict[str, Any]:
     """The entries of every card: versions, conventions, sources."""
     return {
         "synth": __version__,
@@ -67,7 +85,7 @@ def origin() -> dict:
 
 def _git_version() -> str | None:
     try:
-        found = subprocess.run(
+        done = subprocess.run(
             ["git", "rev-parse", "--short=12", "HEAD"],
             cwd=Path(__file__).parent,
             capture_output=True,
@@ -76,4 +94,4 @@ def _git_version() -> str | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return found.stdout.strip() or None
+    return done.stdout.strip() or None

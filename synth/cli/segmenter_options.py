@@ -27,7 +27,8 @@ def training_of(
     """Settings, mix of cases and validation cases; the library's defaults stand where nothing was said."""
     from synth.cli.options import chosen_sources
     from synth.trainers.segmentation.annotated import find_annotated
-    from synth.trainers.segmentation.training import SegmenterTraining, TrainingMix, sources_of_training
+    from synth.trainers.segmentation.mix import TrainingMix, sources_of_training
+    from synth.trainers.segmentation.training import SegmenterTraining
 
     config = SegmenterTraining.of(arch, **_given(width=width), deep_supervision=deep_supervision)
     config = replace(

@@ -2,6 +2,8 @@
 
 import click
 
+_QUIET = click.option("--quiet", "-q", is_flag=True, help="No progress, neither of preparing nor of training.")
+
 
 @click.group(name="train")
 def command():
@@ -27,7 +29,8 @@ def command():
 @click.option("--validate-every", type=click.IntRange(min=1), help="Steps between validations.")
 @click.option("--seed", type=click.IntRange(min=0))
 @click.option("--name", help="The model's name, for its card. [default: the folder's]")
-def generator(data, val, out, init, name, patch, width, conditioning, **options):
+@_QUIET
+def generator(data, val, out, init, name, patch, width, conditioning, quiet, **options):
     """Train the generator that `synth generate` paints with.
 
     RUN gets checkpoints, losses.csv, TensorBoard logs, a preview PNG at every validation, and at the end model/ with
@@ -40,8 +43,8 @@ def generator(data, val, out, init, name, patch, width, conditioning, **options)
       synth train generator --data train --val val --out run --steps 2000 --init default
     """  # noqa: D301 (click needs the real backspace)
     from synth.models.configs import GeneratorConfig
-    from synth.trainers.loop import TrainConfig
-    from synth.trainers.painting.patches import PatchConfig
+    from synth.trainers.config import TrainConfig
+    from synth.trainers.cutting import PatchConfig
     from synth.trainers.painting.training import GeneratorTraining, train_generator
 
     def given(**values):  # the library's defaults stand where nothing was said
@@ -52,7 +55,7 @@ def generator(data, val, out, init, name, patch, width, conditioning, **options)
         train=TrainConfig(**given(**options)),
         patch=PatchConfig(**given(size=patch)),
     )
-    folder = train_generator(data, val, out, config, init=init, name=name or "")
+    folder = train_generator(data, val, out, config, init=init, name=name or "", quiet=quiet)
     if folder is None:
         click.echo(f"stopped and saved; the same command goes on from there ({out}).")
     else:
@@ -86,7 +89,7 @@ def generator(data, val, out, init, name, patch, width, conditioning, **options)
 @click.option("--validate-every", type=click.IntRange(min=1), help="Steps of an epoch: between validations.")
 @click.option("--seed", type=click.IntRange(min=0))
 @click.option("--name", help="The model's name, for its card. [default: the folder's]")
-@click.option("--quiet", "-q", is_flag=True, help="No progress bar while preparing.")
+@_QUIET
 def segmenter(out, **options):
     """Train the segmenter that `synth segment` uses: Vox2Vox as published and calibrated, or a 3D U-Net.
 
@@ -104,7 +107,8 @@ def segmenter(out, **options):
     """  # noqa: D301 (click needs the real backspace)
     from synth.cli.progress import bar
     from synth.cli.segmenter_options import training_of
-    from synth.trainers.segmentation.training import cross_validate, thresholds_of, train_segmenter
+    from synth.trainers.segmentation.cross_validation import cross_validate, thresholds_of
+    from synth.trainers.segmentation.training import train_segmenter
 
     folds, only, thresholds = options.pop("folds"), options.pop("fold"), options.pop("thresholds")
     quiet, name = options.pop("quiet"), options.pop("name") or ""
@@ -116,6 +120,7 @@ def segmenter(out, **options):
     config, mix, val = training_of(quiet=quiet, out=out, **options)
     common = {
         "name": name,
+        "quiet": quiet,
         "progress": bar("preparing", "case", quiet),
         "tell": lambda note: click.echo(f"note: {note}"),
     }

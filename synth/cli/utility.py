@@ -60,6 +60,7 @@ def command(ctx, train, synthetic, test, out, preset, quick, generator, cache, a
         out,
         generator=generator,
         cache=cache,
+        quiet=quiet,
         progress=bar("preparing", "case", quiet),
         tell=lambda line: click.echo(line, err=True) if not quiet else None,
     )

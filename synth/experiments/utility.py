@@ -93,6 +93,7 @@ def run_utility(
     *,
     generator: str | Path | None = None,
     cache: str | Path | None = None,
+    quiet: bool = False,
     progress: Callable[[Iterable], Iterable] = iter,
     tell: Callable[[str], None] = lambda line: None,
 ) -> UtilityResult | None:
@@ -110,6 +111,7 @@ def run_utility(
         out: new folder, or that of an interrupted experiment with the same settings and data.
         generator: folder of the model that painted the synthetic set, where that does not ship with synth.
         cache: where prepared cases are kept, to share them between experiments; None is `out/cache`. It holds voxels.
+        quiet: show no progress of training.
         progress: wraps the cases while they are prepared (`tqdm`).
         tell: called with a line before each run.
 
@@ -135,7 +137,7 @@ def run_utility(
         used = set().union(*chosen.values())
         sets["train"] = [case for case in sets["train"] if case.id in used]
         prepared = _prepare(sets, Path(cache or out / "cache"), progress)
-        scores = _run_all(config, chosen, prepared, out / "runs", tell)
+        scores = _run_all(config, chosen, prepared, out / "runs", tell, quiet)
         if scores is None:
             return None
         result = UtilityResult(
@@ -167,7 +169,9 @@ def choose_cases(ids: Sequence[str], count: int | None, seed: int) -> tuple[str,
     return tuple(ids[i] for i in sorted(order[:count]))
 
 
-def _run_all(config: UtilityConfig, chosen: dict, prepared: dict, runs: Path, tell: Callable) -> dict | None:
+def _run_all(
+    config: UtilityConfig, chosen: dict, prepared: dict, runs: Path, tell: Callable, quiet: bool
+) -> dict | None:
     """Dice of every arm and seed: arm -> seed -> case -> region; None if a training was stopped."""
     plan = [(seed, arm) for seed in config.all_seeds for arm in ARMS]  # all arms of a seed first: comparable early
     scores = {arm: {} for arm in ARMS}
@@ -178,14 +182,14 @@ def _run_all(config: UtilityConfig, chosen: dict, prepared: dict, runs: Path, te
         dice = _finished(run, [case.id for case in prepared["test"]])
         tell(f"run {number}/{len(plan)}: {ARMS[arm]}, seed {seed}{', done' if dice else ''}")
         if dice is None:
-            dice = _run(config, arm, seed, real, prepared["synthetic"], prepared["test"], run)
+            dice = _run(config, arm, seed, real, prepared["synthetic"], prepared["test"], run, quiet)
         if dice is None:
             return None
         scores[arm][seed] = dice
     return scores
 
 
-def _run(config: UtilityConfig, arm: str, seed: int, real, synthetic, test, run: Path) -> dict | None:
+def _run(config: UtilityConfig, arm: str, seed: int, real, synthetic, test, run: Path, quiet: bool) -> dict | None:
     """Train one arm with one seed and score it."""
     import keras  # here: whoever imports it before synth.models hears TensorFlow's greetings
 
@@ -194,12 +198,12 @@ def _run(config: UtilityConfig, arm: str, seed: int, real, synthetic, test, run:
     pools = [cases for cases, wanted in ((real, "synthetic"), (synthetic, "real")) if arm != wanted]
     mix = Mix(tuple(map(FixedPool, pools)), (1.0,) * len(pools))
     settings = _training(config, seed)
-    trainer = fit_segmenter(mix, (), run, settings)
-    if trainer is None:
+    step = fit_segmenter(mix, (), run, settings, quiet=quiet)
+    if step is None:
         return None
     save_segmenter(
         run / "model",
-        trainer.averaged,
+        step.averaged,
         {
             "name": run.name,
             "kind": "segmenter: t1, t1ce, t2, flair -> labels",
@@ -215,7 +219,7 @@ def _run(config: UtilityConfig, arm: str, seed: int, real, synthetic, test, run:
             "intended use": "research on the worth of training sets only; not for segmenting patients.",
         },
     )
-    dice = _score(trainer.averaged, test, config)
+    dice = _score(step.averaged, test, config)
     with atomic_write(run / SCORES) as handle:
         handle.write(json_text({"arm": arm, "seed": seed, "dice": dice}, what=str(run / SCORES), indent=1).encode())
     shutil.rmtree(run / "checkpoints", ignore_errors=True)  # three times the weights, of no use any more

@@ -19,7 +19,7 @@ class LayoutPainter:
         generator: network from `build_generator`; None paints without one (the painter: classes in their style's
             colours, shading, blur and noise).
         texture_gain: factor on the style's texture level, one or one per modality, found on training cases when the
-            weights were made (`trainers.validation.calibrate_texture`).
+            weights were made (`trainers.painting.validation.calibrate_texture`).
     """
 
     def __init__(self, generator=None, texture_gain=1.0):

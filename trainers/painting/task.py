@@ -1,5 +1,6 @@
-"""The painting direction: layout in a style to four modalities, as a task for the adversarial trainer."""
+"""The painting direction: layout in a style to four modalities, as a task for `adversarial.AdversarialStep`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -7,6 +8,7 @@ import tensorflow as tf
 from synth.brats import CLASSES
 from synth.models.painter import paint
 from synth.trainers import losses
+from synth.trainers.step import Batch, Parts, Views
 
 TABLES = ("mean", "shading", "offset", "texture", "kernel")
 
@@ -29,32 +31,39 @@ class PaintingTask:
     def __init__(self, loss: PaintingLoss | None = None):
         self.loss = loss or PaintingLoss()
 
-    def inputs(self, batch) -> dict:
-        """The generator's inputs for a batch of `data.patch_dataset`."""
+    def inputs(self, batch: Batch) -> dict[str, tf.Tensor]:
+        """The generator's inputs for a batch of `patches.patch_dataset`."""
         tables = {name: batch[name] for name in TABLES}
         return paint(batch["classes"], batch["coordinates"], tables, batch["noise_seed"][0])
 
-    def judged_under(self, inputs, batch):
+    def judged_under(self, inputs: Mapping[str, tf.Tensor], batch: Batch) -> tf.Tensor:
         """What the discriminator sees beside the image: the painted layout."""
         return inputs["condition"][..., len(CLASSES) :]
 
-    def real(self, batch):
+    def real(self, batch: Batch) -> tf.Tensor:
         """The image the generator should have made."""
         return batch["images"]
 
-    def fake(self, outputs):
+    def fake(self, outputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """The image it made."""
         return outputs["image"]
 
-    def judged_where(self, batch):
+    def judged_where(self, batch: Batch) -> tf.Tensor:
         """Where real and fake can differ: the brain, (B, X, Y, Z, 1)."""
         return tf.cast(batch["classes"] > 0, tf.float32)[..., None]
 
-    def generator_loss(self, batch, outputs, real_views, fake_views, trust) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+    def generator_loss(
+        self,
+        batch: Batch,
+        outputs: Mapping[str, tf.Tensor],
+        real_views: Views,
+        fake_views: Views,
+        trust: tf.Tensor | float,
+    ) -> tuple[tf.Tensor, Parts]:
         """Total loss and its parts.
 
         Args:
-            batch: of `data.patch_dataset`.
+            batch: of `patches.patch_dataset`.
             outputs: the generator's.
             real_views: what the discriminator makes of the real image, [features..., scores].
             fake_views: the same of the fake one.

@@ -4,9 +4,11 @@ import hashlib
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from synth.brats import MODALITIES
 from synth.datasets.cases import find_cases
@@ -18,9 +20,12 @@ from synth.models.configs import GeneratorConfig
 from synth.models.inference import LayoutPainter
 from synth.models.networks.discriminator import build_discriminator
 from synth.models.weights import load_generator, save_generator
+from synth.trainers.adversarial import AdversarialStep
 from synth.trainers.augment import AugmentConfig
-from synth.trainers.loop import AdversarialTrainer, TrainConfig, choose_strategy
-from synth.trainers.painting.patches import PatchConfig, TrainingCase, patch_dataset, prepare_cases
+from synth.trainers.config import TrainConfig, choose_strategy
+from synth.trainers.cutting import PatchConfig
+from synth.trainers.loop import BEST_RECORD, TrainingLoop
+from synth.trainers.painting.patches import TrainingCase, patch_dataset, prepare_cases
 from synth.trainers.painting.task import PaintingLoss, PaintingTask
 from synth.trainers.painting.validation import GeneratorValidation, calibrate_texture
 from synth.trainers.settings import keep_settings, origin
@@ -59,7 +64,7 @@ def train_generator(
         init: a model to begin from (a shipped one's name or a folder), to fine-tune it; its network must be the same.
         name: of the model, for its card; None takes the folder's.
         devices: TensorFlow device names for MirroredStrategy; None takes all GPUs.
-        quiet: no progress bars while preparing.
+        quiet: no progress, of preparing or of training.
 
     Returns:
         The model's folder, or None if the run was stopped before its end (start it again to go on).
@@ -75,16 +80,13 @@ def train_generator(
     held_out = prepare_cases(val, out / "cache" / "val", quiet=quiet) if val is not None else []
     _refuse_overlap(train, held_out)
     keras.utils.set_random_seed(config.train.seed)
-    trainer = AdversarialTrainer(
-        lambda: _build_networks(config, init),
-        PaintingTask(config.loss),
-        config.train,
-        out,
-        choose_strategy(devices),
+    step = AdversarialStep(
+        lambda: _build_networks(config, init), PaintingTask(config.loss), config.train, choose_strategy(devices)
     )
-    validation = GeneratorValidation(held_out, LayoutPainter(trainer.averaged), out) if held_out else None
+    loop = TrainingLoop(step, config.train, out, quiet=quiet)
+    validation = GeneratorValidation(held_out, LayoutPainter(step.averaged), out) if held_out else None
 
-    def batches(start: int):
+    def batches(start: int) -> tf.data.Dataset:
         return patch_dataset(
             train,
             start=start,
@@ -95,10 +97,10 @@ def train_generator(
             augment=config.augment,
         )
 
-    if not trainer.train(batches, validation):
+    if not loop.train(batches, validation):
         return None
-    trainer.keep_best()
-    gain = calibrate_texture(LayoutPainter(trainer.averaged), train)
+    loop.keep_best()
+    gain = calibrate_texture(LayoutPainter(step.averaged), train)
     card = _card(name or out.name, config, train, held_out, out)
     if init is not None:
         parent = read_card(init)
@@ -107,10 +109,10 @@ def train_generator(
             "hash": model_hash(parent),
             "training": parent.get("training"),
         }
-    return save_generator(out / "model", trainer.averaged, {**card, "texture_gain": gain})
+    return save_generator(out / "model", step.averaged, {**card, "texture_gain": gain})
 
 
-def _build_networks(config: GeneratorTraining, init: str | Path | None):
+def _build_networks(config: GeneratorTraining, init: str | Path | None) -> tuple[keras.Model, keras.Model]:
     generator = build_network(config.generator)
     if init is not None:
         if read_card(init)["generator"] != generator_entry(config.generator):
@@ -119,7 +121,7 @@ def _build_networks(config: GeneratorTraining, init: str | Path | None):
                 f"{generator_entry(config.generator)}; give the same width, bottleneck and conditioning."
             )
         generator.set_weights(load_generator(init)[0].generator.get_weights())
-    return generator, build_discriminator(4, len(MODALITIES), config.discriminator_width, detail=True)
+    return generator, build_discriminator(len(MODALITIES), len(MODALITIES), config.discriminator_width, detail=True)
 
 
 def _refuse_overlap(train: list[TrainingCase], val: list[TrainingCase]) -> None:
@@ -138,8 +140,10 @@ def _fingerprint(case: TrainingCase) -> str:
     return hashlib.sha256(np.ascontiguousarray(case.classes).tobytes()).hexdigest()
 
 
-def _card(name: str, config: GeneratorTraining, train, val, out: Path) -> dict:
-    best = out / "best.json"
+def _card(
+    name: str, config: GeneratorTraining, train: list[TrainingCase], val: list[TrainingCase], out: Path
+) -> dict[str, Any]:
+    best = out / BEST_RECORD
     return {
         **origin(),
         "name": name,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from synth.brats import AFFINE, MODALITIES, Tumour
+from synth.brats import AFFINE, MODALITIES, Tissue, Tumour
 from synth.case import Case
 from synth.layout.layout import Layout
 from synth.models.inference import LayoutPainter
@@ -84,16 +84,18 @@ def calibrate_texture(painter: LayoutPainter, cases: list[TrainingCase], max_cas
     for case in cases[:max_cases]:
         item = _prepare(case)
         healthy = healthy_tissue(item.classes)
-        real = np.array([texture_level(item.real[..., m], healthy) for m in range(4)])
+        real = np.array([texture_level(item.real[..., m], healthy) for m in range(len(MODALITIES))])
         rows = []
         for gain in _GAINS:
             painter.texture_gain = gain
             image = painter(item.layout, item.case.style, (0, 1))
-            rows.append([texture_level(image[..., m], healthy) for m in range(4)] / np.maximum(real, 1e-6))
+            rows.append(
+                [texture_level(image[..., m], healthy) for m in range(len(MODALITIES))] / np.maximum(real, 1e-6)
+            )
         ratios.append(rows)
     mean = np.mean(ratios, 0)
-    found = [float(np.interp(TEXTURE_TARGET, mean[:, m], _GAINS)) for m in range(4)]
-    painter.texture_gain = [round(value, 3) for value in found]
+    gains = [float(np.interp(TEXTURE_TARGET, mean[:, m], _GAINS)) for m in range(len(MODALITIES))]
+    painter.texture_gain = [round(gain, 3) for gain in gains]
     return painter.texture_gain
 
 
@@ -102,8 +104,8 @@ def _prepare(case: TrainingCase) -> _Prepared:
     box = tuple(slice(*edge) for edge in case.box)
     tissue, tumour = np.zeros(case.shape, np.uint8), np.zeros(case.shape, np.uint8)
     # what lies under the tumour is not painted: any tissue will do here
-    tissue[box] = np.where(classes > 3, 3, classes)
-    tumour[box] = np.where(classes > 3, classes - 3, Tumour.NONE)
+    tissue[box] = np.minimum(classes, Tissue.WM)
+    tumour[box] = _tumour(classes)
     layout = Layout(tissue, tumour, AFFINE, case.id)
     inner = layout.bounding_box()
     cut = tuple(slice(i.start - b.start, i.stop - b.start) for i, b in zip(inner, box, strict=True))
@@ -111,8 +113,13 @@ def _prepare(case: TrainingCase) -> _Prepared:
     return _Prepared(layout, real, np.asarray(classes[cut]), case)
 
 
+def _tumour(classes: np.ndarray) -> np.ndarray:
+    """`Tumour` of `Layout.classes`, where it follows the tissue."""
+    return np.where(classes > Tissue.WM, classes - np.uint8(Tissue.WM), Tumour.NONE).astype(np.uint8)
+
+
 def _as_case(item: _Prepared, image: np.ndarray, name: str) -> Case:
-    labels = np.where(item.classes > 3, item.classes - 3, 0).astype(np.uint8)
+    labels = _tumour(item.classes)
     brain = (item.classes > 0)[..., None]
     scaled = np.where(brain, np.clip(image * 1000 + 300, 1, 32767), 0).astype(np.int16)
     return Case(f"{item.case.id} {name}", scaled, labels, AFFINE)

@@ -6,7 +6,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from synth.runs.generate import Generation
-from synth.trainers.segmentation.patches import RECORD, LabelledCase, load_labelled, store_labelled
+from synth.trainers.prepared import once
+from synth.trainers.segmentation.patches import LabelledCase, load_labelled, store_labelled
 
 _BEHIND = 2  # samples kept beyond the pool: patches of earlier steps may still be being cut
 
@@ -50,9 +51,7 @@ class FreshPool:
 
     def _paint(self, index: int) -> LabelledCase:
         folder = self._place(index)
-        if (folder / RECORD).is_file():
-            return load_labelled(folder)
-        return store_labelled(next(self.generation.cases([index])), folder)
+        return once(folder, None, load_labelled, lambda: store_labelled(next(self.generation.cases([index])), folder))
 
     def _place(self, index: int) -> Path:
         return self.folder / f"{index:08d}"

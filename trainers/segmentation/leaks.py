@@ -151,10 +151,10 @@ def seen_by_generator(
     """What a generator with this card knows of test cases, and of real cases that are there but not used."""
     trained, picked = ids_in(card, "training"), ids_in(card, "validation")
     notes = []
-    found = [case.id for case in test if hash_id(case.id) in trained]
-    if found:
+    known = [case.id for case in test if hash_id(case.id) in trained]
+    if known:
         notes.append(
-            f"the generator {name} was trained on {len(found)} of {len(test)} test cases{_brackets(found, named)}: the "
+            f"the generator {name} was trained on {len(known)} of {len(test)} test cases{_brackets(known, named)}: the "
             "synthetic arms have seen them, and their scores are too good."
         )
     chosen = [case.id for case in test if hash_id(case.id) in picked - trained]
@@ -186,4 +186,4 @@ def _brackets(ids: Sequence[str], named: bool) -> str:
 def listed(ids: Sequence[str]) -> str:
     """The first few ids, and how many more there are."""
     more = f" and {len(ids) - _NAMES} more" if len(ids) > _NAMES else ""
-    return ", ".join(printable(one) for one in ids[:_NAMES]) + more
+    return ", ".join(printable(case_id) for case_id in ids[:_NAMES]) + more

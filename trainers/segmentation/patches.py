@@ -1,28 +1,30 @@
 """Annotated scans prepared for a segmenter, and the patches it is trained on, drawn by step number.
 
-As in `data`: each case's brain box lies uncompressed on the disk and is memory-mapped, and slot j of step k draws
+As for painting: each case's brain box lies uncompressed on the disk and is memory-mapped, and slot j of step k draws
 everything from `randomness.step_rng`, so that a resumed run sees the same patches.
 """
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
 
+from synth.brats import MODALITIES
 from synth.case import Case, zscored
-from synth.disk.files import atomic_folder
 from synth.errors import DataError
 from synth.layout.layout import bounding_box
 from synth.randomness import step_rng
 from synth.trainers.augment import SegmentationAugment
-from synth.trainers.painting.patches import PatchConfig, crop, patch_centre, patch_start
+from synth.trainers.batches import batches_by_step
+from synth.trainers.cutting import PatchConfig, crop, patch_centre, patch_start
+from synth.trainers.prepared import IMAGES, once, read_array, read_record, store
 
-RECORD = "case.json"
+CODES = "coded"
 HEALTHY = 1  # in `LabelledCase.coded`; the tumour's classes follow
 
 
@@ -36,12 +38,12 @@ class LabelledCase:
     @property
     def images(self) -> np.ndarray:
         """(x, y, z, 4) float16, memory-mapped: z-scored in the brain, 0 outside."""
-        return np.load(self.folder / "images.npy", mmap_mode="r", allow_pickle=False)
+        return read_array(self.folder, IMAGES)
 
     @property
     def coded(self) -> np.ndarray:
         """(x, y, z) uint8, memory-mapped: 0 outside the brain, else 1 + `Tumour`."""
-        return np.load(self.folder / "coded.npy", mmap_mode="r", allow_pickle=False)
+        return read_array(self.folder, CODES)
 
     @property
     def labels(self) -> np.ndarray:
@@ -65,16 +67,19 @@ def store_labelled(case: Case, folder: Path, record: dict | None = None) -> Labe
         raise DataError(f"{case.id}: training needs a scan with labels; add its segmentation or leave the case out.")
     box = bounding_box(brain)
     images = zscored(case.images[box], brain[box])
-    with atomic_folder(folder) as place:
-        np.save(place / "images.npy", np.ascontiguousarray(images, np.float16))
-        np.save(place / "coded.npy", np.where(brain[box], case.labels[box] + HEALTHY, 0).astype(np.uint8))
-        (place / RECORD).write_text(json.dumps({**(record or {}), "id": case.id}))
+    coded = np.where(brain[box], case.labels[box] + HEALTHY, 0).astype(np.uint8)
+    arrays = {IMAGES: np.ascontiguousarray(images, np.float16), CODES: coded}
+    store(folder, arrays, {**(record or {}), "id": case.id})
     return LabelledCase(case.id, folder)
 
 
 def load_labelled(folder: Path) -> LabelledCase:
-    """A case written by `store_labelled`."""
-    return LabelledCase(json.loads((folder / RECORD).read_text())["id"], folder)
+    """A case written by `store_labelled`.
+
+    Raises:
+        DataError: it is damaged, or another kind of case.
+    """
+    return LabelledCase(read_record(folder, CODES)["id"], folder)
 
 
 class Pool(Protocol):
@@ -120,10 +125,9 @@ def draw_labelled_patch(
     images, coded = case.images, case.coded
     drawn = augment.draw(rng)
     centre = patch_centre(coded, HEALTHY, patch.tumour_share, rng)
-    size = patch.size
-    edge = size + 2 * (size // 8) if drawn.warps else size
+    edge = patch.edge(drawn.warps)
     images, coded = crop(images, coded, patch_start(centre, edge, coded.shape), edge)
-    images, coded = drawn.apply(images, coded, size)
+    images, coded = drawn.apply(images, coded, patch.size)
     images = images * (coded > 0)[..., None]
     return {
         "images": np.ascontiguousarray(images, np.float32),
@@ -136,27 +140,18 @@ def labelled_dataset(
 ) -> tf.data.Dataset:
     """Batches of steps `start` to `stop`, drawn ahead of the training step."""
     size = (patch.size,) * 3
-
-    def load(index):
-        def draw(i):
-            drawn = draw_labelled_patch(mix, int(i) // batch, int(i) % batch, seed, patch, augment)
-            return drawn["images"], drawn["labels"]
-
-        images, labels = tf.numpy_function(draw, [index], [tf.float32, tf.uint8])
-        return {"images": tf.ensure_shape(images, (*size, 4)), "labels": tf.ensure_shape(labels, size)}
-
-    indices = tf.data.Dataset.range(start * batch, stop * batch)
-    patches = indices.map(load, num_parallel_calls=2, deterministic=True).batch(batch, drop_remainder=True)
-    options = tf.data.Options()
-    # a pool may wait for a sample to be painted: not in the threads that the painter needs
-    options.threading.private_threadpool_size = 3
-    return patches.prefetch(2).with_options(options)
+    specs = {
+        "images": tf.TensorSpec((*size, len(MODALITIES)), tf.float32),
+        "labels": tf.TensorSpec(size, tf.uint8),
+    }
+    draw = partial(draw_labelled_patch, mix, seed=seed, patch=patch, augment=augment)
+    return batches_by_step(draw, specs, start=start, stop=stop, batch=batch)
 
 
 def prepare_labelled(
     cases: Iterable, cache: Path, read: Callable, progress: Callable[[Iterable], Iterable] = iter
 ) -> list[LabelledCase]:
-    """Prepare cases once below `cache`; later calls reuse what is there and unchanged.
+    """Prepare cases once below `cache`; later calls reuse what is there, whole and unchanged.
 
     Args:
         cases: whatever `read` takes; each with `id` and `signature`.
@@ -165,11 +160,12 @@ def prepare_labelled(
         progress: wraps the cases (`tqdm`).
     """
     out = []
-    for one in progress(cases):
+    for item in progress(cases):
         # sets have ids in common: what lies under another signature may be in use by another training
-        folder = Path(cache) / f"{one.id}-{hashlib.sha256(one.signature.encode()).hexdigest()[:12]}"
-        if (folder / RECORD).is_file():
-            out.append(load_labelled(folder))
-        else:
-            out.append(store_labelled(read(one), folder, {"signature": one.signature}))
+        folder = Path(cache) / f"{item.id}-{hashlib.sha256(item.signature.encode()).hexdigest()[:12]}"
+        out.append(once(folder, item.signature, load_labelled, partial(_prepare, item, read, folder)))
     return out
+
+
+def _prepare(item, read: Callable, folder: Path) -> LabelledCase:
+    return store_labelled(read(item), folder, {"signature": item.signature})

@@ -1,5 +1,6 @@
-"""The segmentation direction: four modalities to labels, as a task for the trainer, with a discriminator or without."""
+"""The segmentation direction: four modalities to labels, as a task for a step with a discriminator or without."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import tensorflow as tf
@@ -8,6 +9,7 @@ from synth.brats import REGIONS
 from synth.errors import ModelError
 from synth.models.configs import LABELS
 from synth.trainers import losses
+from synth.trainers.step import Batch, Parts, Views
 
 OVERLAPS = ("tversky", "generalised_dice")
 TARGETS = ("labels", "regions")
@@ -51,49 +53,59 @@ class SegmentationTask:
     def __init__(self, loss: SegmentationLoss | None = None):
         self.loss = loss or SegmentationLoss()
 
-    def inputs(self, batch) -> dict:
+    def inputs(self, batch: Batch) -> dict[str, tf.Tensor]:
         """The segmenter's inputs for a batch of `patches.labelled_dataset`."""
         return {"images": batch["images"]}
 
-    def judged_under(self, inputs, batch):
+    def judged_under(self, inputs: Mapping[str, tf.Tensor], batch: Batch) -> tf.Tensor:
         """What the discriminator sees beside the labels: the scan."""
         return batch["images"]
 
-    def real(self, batch):
+    def real(self, batch: Batch) -> tf.Tensor:
         """The labels as probabilities, (B, X, Y, Z, 4)."""
         return tf.one_hot(batch["labels"], LABELS)
 
-    def fake(self, outputs):
+    def fake(self, outputs: Mapping[str, tf.Tensor]) -> tf.Tensor:
         """The probabilities the segmenter gave."""
         return tf.cast(outputs["probabilities"], tf.float32)
 
-    def judged_where(self, batch):
+    def judged_where(self, batch: Batch) -> None:
         """Everywhere, as in the paper."""
         return None
 
-    def generator_loss(self, batch, outputs, real_views, fake_views, trust) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """Total loss and its parts, with the counts that `summary` makes Dice of.
+    def generator_loss(
+        self,
+        batch: Batch,
+        outputs: Mapping[str, tf.Tensor],
+        real_views: Views,
+        fake_views: Views,
+        trust: tf.Tensor | float,
+    ) -> tuple[tf.Tensor, Parts]:
+        """Total loss and its parts against a discriminator, with the counts that `summary` makes Dice of.
 
         Args:
             batch: of `patches.labelled_dataset`.
             outputs: the segmenter's.
             real_views: unused; the discriminator's on the real labels.
-            fake_views: the discriminator's on these, or nothing.
+            fake_views: the discriminator's on these.
             trust: 0 to 1, how far the discriminator has been trained.
         """
+        total, parts = self.supervised_loss(batch, outputs)
+        parts["adversarial"] = losses.least_squares(fake_views[-1], 1.0)
+        return total + self.loss.adversarial * trust * parts["adversarial"], parts
+
+    def supervised_loss(self, batch: Batch, outputs: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, Parts]:
+        """Total loss without a discriminator and its parts, with the counts that `summary` makes Dice of."""
         truth, probabilities = self.real(batch), self.fake(outputs)
         total, parts = self.supervised(truth, probabilities)
         for name, (factor, weight) in _LOWER.items():
             if name in outputs:
                 smaller = tf.nn.avg_pool3d(truth, factor, factor, "SAME")
                 total += weight * self.supervised(smaller, tf.cast(outputs[name], tf.float32))[0]
-        if fake_views:
-            parts["adversarial"] = losses.least_squares(fake_views[-1], 1.0)
-            total += self.loss.adversarial * trust * parts["adversarial"]
         return total, {**parts, **_counts(batch["labels"], probabilities)}
 
-    def supervised(self, truth, probabilities) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """The loss without its adversary, and its parts."""
+    def supervised(self, truth: tf.Tensor, probabilities: tf.Tensor) -> tuple[tf.Tensor, Parts]:
+        """The loss of probabilities (B, X, Y, Z, 4) against one-hot labels, and its parts."""
         w = self.loss
         both = (truth, probabilities)
         if w.targets == "regions":
@@ -119,11 +131,11 @@ class SegmentationTask:
         return out
 
 
-def _counts(labels, probabilities) -> dict[str, tf.Tensor]:
+def _counts(labels: tf.Tensor, probabilities: tf.Tensor) -> Parts:
     """Per region, voxels in truth and prediction both, and in either summed; means over steps make a Dice."""
     truth = losses.region_probabilities(tf.one_hot(labels, LABELS))
-    found = losses.region_probabilities(tf.one_hot(tf.argmax(probabilities, -1), LABELS))
-    both, sizes = tf.reduce_sum(truth * found, (0, 1, 2, 3)), tf.reduce_sum(truth + found, (0, 1, 2, 3))
+    marked = losses.region_probabilities(tf.one_hot(tf.argmax(probabilities, -1), LABELS))
+    both, sizes = tf.reduce_sum(truth * marked, (0, 1, 2, 3)), tf.reduce_sum(truth + marked, (0, 1, 2, 3))
     out = {}
     for i, name in enumerate(map(str.lower, REGIONS)):
         out[f"count_both_{name}"], out[f"count_sizes_{name}"] = both[i], sizes[i]

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 
+import keras
 import numpy as np
 import tensorflow as tf
 
-from synth.brats import REGIONS
+from synth.brats import REGIONS, Tumour
+from synth.models.configs import DIVISOR, LABELS
 from synth.models.sliding_window import Segmenter
 from synth.quality.segmentation_metrics import region_dice
 from synth.trainers.segmentation.patches import LabelledCase
@@ -18,7 +20,14 @@ class SegmentationValidation:
     "score" is the mean Dice of the regions.
     """
 
-    def __init__(self, cases: Sequence[LabelledCase], network, discriminator, task: SegmentationTask, window: int):
+    def __init__(
+        self,
+        cases: Sequence[LabelledCase],
+        network: keras.Model,
+        discriminator: keras.Model | None,
+        task: SegmentationTask,
+        window: int,
+    ):
         self.cases, self.task, self.discriminator = list(cases), task, discriminator
         self.segmenter = Segmenter([network], window, overlap=0.25)
 
@@ -32,11 +41,11 @@ class SegmentationValidation:
         coded = np.asarray(case.coded)
         images = np.asarray(case.images, np.float32)
         probabilities = self.segmenter.probabilities(images)
-        probabilities[coded == 0] = (1, 0, 0, 0)
+        probabilities[coded == 0] = np.eye(LABELS)[Tumour.NONE]
         truth = tf.one_hot(case.labels[None], probabilities.shape[-1])
         total, parts = self.task.supervised(truth, tf.constant(probabilities[None]))
         if self.discriminator is not None:
-            real, fake = (self._judged(images, np.asarray(one)) for one in (truth[0], probabilities))
+            real, fake = (self._judged(images, np.asarray(labels)) for labels in (truth[0], probabilities))
             parts["adversarial"] = float(np.mean((fake - 1) ** 2))
             parts["discriminator"] = 0.5 * float(np.mean((real - 1) ** 2) + np.mean(fake**2))
             total += self.task.loss.adversarial * parts["adversarial"]
@@ -44,8 +53,8 @@ class SegmentationValidation:
         return {"loss": float(total), **{k: float(v) for k, v in parts.items()}, **dices}
 
     def _judged(self, images: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-        """The discriminator's scores of a whole brain, its box filled up to multiples of 16."""
-        rest = [(0, -n % 16) for n in images.shape[:3]]
+        """The discriminator's scores of a whole brain, its box filled up to multiples of `DIVISOR`."""
+        rest = [(0, -n % DIVISOR) for n in images.shape[:3]]
         views = self.discriminator(
             {
                 "condition": np.pad(images, [*rest, (0, 0)])[None],

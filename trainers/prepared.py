@@ -1,0 +1,102 @@
+"""Cases prepared once and kept as arrays on the disk: whole or not at all, made anew when they are damaged.
+
+Each case is a folder with one `.npy` file an array, uncompressed, to be memory-mapped, and `case.json`, its record.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from synth.brats import MODALITIES
+from synth.disk.files import atomic_folder
+from synth.errors import DataError, SynthError, printable
+
+RECORD = "case.json"
+IMAGES = "images"
+Kept = TypeVar("Kept")
+
+
+def store(folder: Path, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> None:
+    """Write the arrays and the record of a case; `folder` holds all of them or is what it was before.
+
+    Raises:
+        OutputError: the folder cannot be written.
+    """
+    with atomic_folder(folder) as place:
+        for name, array in arrays.items():
+            np.save(place / f"{name}.npy", array)
+        (place / RECORD).write_text(json.dumps(record))
+
+
+def read_array(folder: Path, name: str) -> np.ndarray:
+    """An array of a prepared case, memory-mapped.
+
+    Raises:
+        DataError: the file is missing, torn, or something else.
+    """
+    path = folder / f"{name}.npy"
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise damaged(path, error) from error
+    if not isinstance(array, np.ndarray):
+        raise damaged(path, "no array")
+    return array
+
+
+def read_record(folder: Path, codes: str) -> dict[str, Any]:
+    """The record of a prepared case whose arrays are there, whole, and fit each other.
+
+    Args:
+        folder: of the case.
+        codes: name of the array (x, y, z) uint8 that lies beside `images` (x, y, z, 4) float16.
+
+    Raises:
+        DataError: the record or an array is missing, torn, or something else.
+    """
+    record = _record(folder)
+    images, coded = read_array(folder, IMAGES), read_array(folder, codes)
+    if (coded.ndim, coded.dtype, images.dtype) != (3, np.uint8, np.float16):
+        raise damaged(folder, f"{IMAGES} of {images.dtype} and {codes} of {coded.dtype}")
+    if images.shape != (*coded.shape, len(MODALITIES)):
+        raise damaged(folder, f"{IMAGES} of shape {images.shape} and {codes} of {coded.shape}")
+    return record
+
+
+def once(folder: Path, signature: str | None, load: Callable[[Path], Kept], make: Callable[[], Kept]) -> Kept:
+    """The case that lies in `folder`; made where there is none, and anew where it is damaged or of other files.
+
+    Args:
+        folder: of the case.
+        signature: of the files it is prepared from; None where nothing else can lie there.
+        load: reads what `store` wrote; raises `SynthError` on what is damaged.
+        make: stores the case there.
+    """
+    try:
+        if signature is None or _record(folder).get("signature") == signature:
+            return load(folder)
+    except SynthError:
+        pass  # whatever it was
+    return make()
+
+
+def damaged(path: Path, reason: object) -> DataError:
+    """The error of a prepared case that is not what `store` wrote."""
+    return DataError(
+        f"{printable(path)}: not what a prepared case has ({printable(reason)}); delete its folder and start again: "
+        "it is prepared anew."
+    )
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    path = folder / RECORD
+    try:
+        record = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise damaged(path, error) from error
+    if not isinstance(record, dict) or not isinstance(record.get("id"), str):
+        raise damaged(path, "no record of a case")
+    return record
