@@ -56,6 +56,7 @@ def test_a_mix_is_trained_and_goes_on_to_segment(place):
     assert "note: the generator that painted set (elsewhere, 0) is not at hand" in result.stdout
     card = json.loads((place / "run/model/card.json").read_text())
     assert (card["name"], card["window"]) == ("tiny", 32)
+    assert "s a step" not in result.output  # --quiet
     assert card["training"]["shares"] == [0.5, 0.5, 0.0]
     assert invoke(place, "segment val found --model run/model --quiet").exit_code == 0
     assert "weights and card" in invoke(place, line).stdout  # done already: nothing is trained again
@@ -70,6 +71,14 @@ def test_folds_make_an_ensemble(place):
     assert taken.exit_code == 0, taken.output
     chosen = json.loads((place / "cv/folds.json").read_text())["postprocess"]
     assert json.loads((place / "run/model/card.json").read_text())["postprocess"] == chosen
+
+
+@pytest.mark.parametrize(("option", "quiet"), [("", False), ("--quiet", True), ("-q", True)])
+def test_a_generator_is_trained_quietly_where_asked(place, monkeypatch, option, quiet):
+    told = []
+    monkeypatch.setattr("synth.trainers.painting.training.train_generator", lambda *_, **given: told.append(given))
+    assert invoke(place, f"train generator --data data --out run {option}").exit_code == 0
+    assert [given["quiet"] for given in told] == [quiet]
 
 
 def test_options_reach_the_settings(place, monkeypatch):

@@ -124,14 +124,6 @@ def test_a_cycle_of_four_networks_trains_and_resumes_through_the_same_loop(tmp_p
             np.testing.assert_allclose(a, b, atol=1e-5)
 
 
-def test_parts_of_a_batch_make_its_step(tmp_path):
-    loops = [cycle_loop(tmp_path / str(parts), 3, accumulate=parts) for parts in (1, 2)]
-    for loop in loops:
-        loop.train(numbers_from(3))
-    for a, b in zip(*(rows(loop.run) for loop in loops), strict=True):
-        assert a == pytest.approx(b, rel=1e-4)
-
-
 def test_all_networks_get_the_weights_that_validation_picked(tmp_path):
     loop, kept = cycle_loop(tmp_path, 3, validate_every=1), {}
 
@@ -232,6 +224,18 @@ def test_on_a_terminal_there_is_a_bar(monkeypatch):
 @pytest.mark.parametrize("terminal", [True, False])
 def test_quiet_shows_nothing(monkeypatch, terminal):
     assert shown(monkeypatch, terminal, quiet=True) == ""
+
+
+def test_a_log_that_nobody_reads_stops_no_training(monkeypatch):
+    class Broken(Terminal):
+        def write(self, text):
+            raise BrokenPipeError
+
+    monkeypatch.setattr(sys, "stderr", Broken(terminal=False))
+    progress = StepProgress(0, 2)
+    progress.tell(1, {})
+    progress.tell(2, {})
+    progress.close()
 
 
 def test_without_standard_error_training_goes_on(monkeypatch):

@@ -38,7 +38,10 @@ class StepProgress:
             seconds = (now - self._begun) / max(step - self._told, 1)
             self._told, self._begun = step, now
             told = ", ".join(f"{name} {value}" for name, value in shown.items())
-            print(f"step {step}/{self._total}, {seconds:.2f} s a step: {told}", file=sys.stderr, flush=True)
+            try:
+                print(f"step {step}/{self._total}, {seconds:.2f} s a step: {told}", file=sys.stderr, flush=True)
+            except OSError:  # nobody reads the log any more (`| head`): no reason to stop learning
+                self._lines = False
 
     def close(self) -> None:
         """Leave the bar as it is."""
