@@ -144,7 +144,7 @@ def test_whole_run_writes_weights_and_card(monkeypatch, tmp_path, cases):
     from synth.trainers.painting import training as module
 
     monkeypatch.setattr(module, "prepare_cases", lambda data, cache, quiet: [cases[int(str(data))]])
-    monkeypatch.setattr(module, "find_cases", lambda folder: None)
+    monkeypatch.setattr(module, "open_set", lambda folder, scans: None)
     config = GeneratorTraining(
         generator=GeneratorConfig(width=8, bottleneck=1),
         discriminator_width=8,

@@ -5,9 +5,8 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from synth.case import CaseFiles
 from synth.datasets.layout_files import map_path, save_layout, style_path
-from synth.datasets.members import FilesMember, Member
+from synth.datasets.members import Member
 from synth.datasets.sets import open_set
 from synth.disk.claim import EXTRACT, claim
 from synth.errors import OutputError, SynthError
@@ -98,8 +97,3 @@ def _stored_signature(folder: Path) -> str | None:
 def _files(folder: Path) -> list[Path]:
     """What `save_layout` writes into a layout's folder."""
     return [map_path(folder, "tissue"), map_path(folder, "tumour"), style_path(folder)]
-
-
-def source_signature(files: CaseFiles) -> str:
-    """Changes whenever a file of the case, or the way layouts are made, does."""
-    return FilesMember(files, files.folder).signature(VERSION)

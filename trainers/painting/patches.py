@@ -16,10 +16,10 @@ from tqdm import tqdm
 
 from synth.brats import CLASSES, Tissue
 from synth.case import Case
-from synth.datasets.case_files import CaseFiles
-from synth.datasets.cases import find_cases, read_case
+from synth.datasets.members import Member
+from synth.datasets.sets import open_set
 from synth.errors import SynthError
-from synth.hosts.extract import source_signature
+from synth.hosts.extract import VERSION
 from synth.layout.layout import Layout
 from synth.layout.tissue import extract_layout
 from synth.models.painter import box_coordinates, style_tensors
@@ -59,7 +59,7 @@ def prepare_cases(data: str | Path, cache: str | Path, *, quiet: bool = False) -
     """Prepare every case of a dataset folder once; later calls reuse what is there, whole and unchanged.
 
     Args:
-        data: folder of annotated cases (`synth check` says whether it is fit).
+        data: annotated cases (`open_set`; `synth check` says whether they are fit).
         cache: where the arrays go. They hold patients' voxels: keep it where the dataset may be kept.
         quiet: no progress bar.
 
@@ -67,14 +67,15 @@ def prepare_cases(data: str | Path, cache: str | Path, *, quiet: bool = False) -
         DataError: a case cannot be read.
     """
     out = []
-    for files in tqdm(find_cases(data), desc="layouts and styles", unit="case", disable=quiet or None):
-        folder, signature = Path(cache) / files.id, source_signature(files)
-        out.append(once(folder, signature, load_case, partial(_prepare, files, folder, signature)))
+    members = open_set(data, scans=True).members
+    for member in tqdm(members, desc="layouts and styles", unit="case", disable=quiet or None):
+        folder, signature = Path(cache) / member.id, member.signature(VERSION)
+        out.append(once(folder, signature, load_case, partial(_prepare, member, folder, signature)))
     return out
 
 
-def _prepare(files: CaseFiles, folder: Path, signature: str) -> TrainingCase:
-    case = read_case(files)
+def _prepare(member: Member, folder: Path, signature: str) -> TrainingCase:
+    case = member.read()
     return store_case(case, extract_layout(case), folder, signature)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from synth.brats import MODALITIES
-from synth.datasets.cases import find_cases
+from synth.datasets.sets import open_set
 from synth.errors import ModelError
 from synth.lineage import hash_id
 from synth.models.architectures import build_network, generator_entry
@@ -74,7 +74,7 @@ def train_generator(
     """
     config, out = config or GeneratorTraining(), Path(out)
     for folder in (data, val) if val is not None else (data,):
-        find_cases(folder)  # refuse a mistyped folder before the run's own is begun
+        open_set(folder, scans=True)  # refuse a mistyped folder before the run's own is begun
     keep_settings(out, config)
     train = prepare_cases(data, out / "cache" / "train", quiet=quiet)
     held_out = prepare_cases(val, out / "cache" / "val", quiet=quiet) if val is not None else []
