@@ -19,7 +19,7 @@ class AdversarialStep:
 
     Args:
         build_networks: makes (generator, discriminator); called under the strategy and the precision policy.
-        task: what they see and minimise (`painting.PaintingTask`, `segmentation.SegmentationTask`).
+        task: what they see and minimise (`painting.task.PaintingTask`, `segmentation.task.SegmentationTask`).
         config: how long and how.
         strategy: from `choose_strategy`.
 

@@ -56,7 +56,7 @@ class Input:
 
     @property
     def kind(self) -> str:
-        """What it was made from: `sets.CASE`, `SEGMENTATION` or `LAYOUT`."""
+        """What it was made from: `members.CASE`, `SEGMENTATION` or `LAYOUT`."""
         return self.member.kind
 
     def load(self) -> Layout:

@@ -15,7 +15,7 @@ FOLDS = "folds.json"  # a run with folds writes it when all are trained and thei
 def load_segmenter(
     model: str | Path | None = None, *, ensemble: bool = False, mirror: str = "none", overlap: float = 0.5
 ) -> tuple["Segmenter", list[dict]]:
-    """A `models.segmenting.Segmenter` of one model or of all folds of a training run, and the cards.
+    """A `models.sliding_window.Segmenter` of one model or of all folds of a training run, and the cards.
 
     Raises:
         ModelError: no such model, folds missing or of different windows, or damaged weights.

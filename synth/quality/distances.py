@@ -1,7 +1,7 @@
 """Distances between two sets of cases in a feature space, for the handful of cases that a lab has.
 
 Rows are cases, columns features. Features are first brought to one scale (`Space`), since a network's channels have
-units of their own. All estimates depend on how many cases there are: compare sets of equal size (`report.judge`).
+units of their own. All estimates depend on how many cases there are: compare sets of equal size (`report.core.judge`).
 """
 
 from dataclasses import dataclass

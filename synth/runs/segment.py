@@ -47,7 +47,7 @@ class Segmentations:
         written: cases segmented now.
         kept: cases that an earlier run had segmented.
         seconds: for all of it.
-        scores: id -> region -> metric -> value (`quality.segmentation.measure`) of cases that came with labels.
+        scores: id -> region -> metric -> value (`quality.segmentation_metrics.measure`) of cases that came with labels.
         summary: region -> metric -> mean and median over these cases; empty without any.
         trained_on: ids among them that the model was trained on: their scores say nothing about new scans.
     """

@@ -19,7 +19,7 @@ from synth.report.core.facts import case_facts, finding_dict, law_facts
 
 _FACTS = f"case-{FACTS_VERSION}"
 _KEPT = {"findings", "digests", "law"}
-_PREPARED = f"prepared-{VERSION}"  # what all measurements rest on; raised in `layout.extract`
+_PREPARED = f"prepared-{VERSION}"  # what all measurements rest on; raised in `hosts.extract`
 
 
 @dataclass(frozen=True)
