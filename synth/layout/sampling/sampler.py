@@ -32,8 +32,9 @@ class LayoutSampler:
     however many workers, sample k is the same.
 
     Args:
-        hosts: sources of brains, and of donors' tumours. A sequence may be made lazily (`hosts.anatomies.AtlasAnatomies`);
-            it then has `find(id)`, and says with `healthy` that none of its brains has a tumour.
+        hosts: sources of brains, and of donors' tumours. A sequence may be made lazily
+            (`hosts.anatomies.AtlasAnatomies`); it then has `find(id)`, and says with `healthy` that none of its brains
+            has a tumour.
         edits: a policy or what names one (`edits.presets.policy_of`): a preset, a file, edit specs that are all
             applied in the order given; "none" or nothing leaves the host as it is; None is "standard".
         seed: of the run.
