@@ -223,7 +223,7 @@ BAD_GENERATE = [
     ("data is a file", put("scan.nii"), f"{GOOD} --data scan.nii", 1, "scan.nii"),
     ("layout without style", delete(STYLE), GOOD, 1, "Phantom_001_style.json: expected the style of this layout"),
     ("damaged style", put(STYLE, "{"), f"{GOOD} --n 8", 1, "Phantom_001_style.json: expected the style of this layout"),
-    ("damaged layout", cut(TISSUE), f"{GOOD} --n 8", 1, "Phantom_001_tissue.nii.gz: cannot be read as NIfTI"),
+    ("damaged layout", cut(TISSUE), f"{GOOD} --n 8", 1, "Phantom_001_tissue.nii.gz: the compressed data are damaged"),
     (
         "half a layout",
         delete(TISSUE.replace("tissue", "tumour")),

@@ -228,7 +228,7 @@ def test_a_damaged_layout_is_named(place):
     for line in ("layouts show layouts --out x.png", "layouts stats layouts", EDIT):
         result = invoke(place, line)
         assert result.exit_code == 1
-        assert "Phantom_002_tumour.nii.gz: cannot be read" in result.output
+        assert "Phantom_002_tumour.nii.gz: the name says .nii.gz, but the file is not gzip" in result.output
     assert not (place / "x.png").exists()
 
 
