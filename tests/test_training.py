@@ -207,6 +207,7 @@ def test_two_devices_learn_what_one_does(tmp_path, cases):
         from synth.models.networks.discriminator import build_discriminator
         from synth.models.networks.generator import build_generator
         from synth.models.configs import GeneratorConfig
+        from synth.trainers.adversarial import AdversarialStep
         from synth.trainers.augment import AugmentConfig
         from synth.trainers.painting.patches import load_case, patch_dataset
         from synth.trainers.cutting import PatchConfig

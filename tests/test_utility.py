@@ -313,7 +313,7 @@ def test_finished_runs_are_kept_and_more_may_be_asked_for(done, data, tmp_path, 
 
     trained, chosen = [], {}
 
-    def train(config, arm, seed, real, synthetic, test, folder):
+    def train(config, arm, seed, real, synthetic, test, folder, quiet):
         trained.append(folder.name)
         chosen[arm, seed] = tuple(case.id for case in real)
         return result.scores[arm][0]

@@ -8,10 +8,8 @@ import tensorflow as tf
 
 from synth.trainers import losses
 from synth.trainers.config import TrainConfig, choose_strategy, set_precision
-from synth.trainers.step import AdversarialTask, Batch, Parts
+from synth.trainers.step import BEST, AdversarialTask, Batch, Parts
 from synth.trainers.updates import adam, dropout_states, follow, in_parts, mean_of
-
-BEST = "best"
 
 
 class AdversarialStep:

@@ -8,7 +8,6 @@ import json
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -113,11 +112,6 @@ class TrainingLoop:
             best = self.run / f"{name}{WEIGHTS}"
             if best.is_file():
                 network.load_weights(best)
-
-    @property
-    def settings(self) -> dict[str, Any]:
-        """The configuration, JSON-able."""
-        return asdict(self.config)
 
     def _steps(self, batches, validate, log: CsvLog, board, progress: StepProgress) -> bool:
         config, sums, count = self.config, {}, 0

@@ -14,6 +14,7 @@ import tensorflow as tf
 Batch = Mapping[str, tf.Tensor]
 Parts = dict[str, tf.Tensor]  # parts of a loss by name, scalars
 Views = Sequence[tf.Tensor]  # of a discriminator: [features..., scores]
+BEST = "best"  # what a step with one network to keep calls it in `kept`
 
 
 class Step(Protocol):

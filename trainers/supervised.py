@@ -7,10 +7,8 @@ import keras
 import tensorflow as tf
 
 from synth.trainers.config import TrainConfig, choose_strategy, set_precision
-from synth.trainers.step import Batch, Parts, SupervisedTask
+from synth.trainers.step import BEST, Batch, Parts, SupervisedTask
 from synth.trainers.updates import adam, dropout_states, follow, in_parts, mean_of
-
-BEST = "best"
 
 
 class SupervisedStep:
