@@ -32,7 +32,9 @@ def test_wheel_holds_the_tree_and_nothing_beside_synth(wheel):
     expected = {str(p.relative_to(ROOT)) for p in (ROOT / "synth").rglob("*.py")}
     for top in ("trainers", "exporters"):
         expected |= {f"synth/{p.relative_to(ROOT)}" for p in (ROOT / top).rglob("*.py")}
-    for folder in ("synth/models/weights", "synth/layout/priors/weights", "synth/report/assets", "synth/show/assets"):
+    expected.add("synth/py.typed")
+    data = ("models/weights", "layout/priors/weights", "style/weights", "report/assets", "show/assets")
+    for folder in (f"synth/{name}" for name in data):
         expected |= {str(p.relative_to(ROOT)) for p in (ROOT / folder).rglob("*") if p.is_file()}
     assert found == expected
     assert not [name for name in wheel.namelist() if name.endswith((".nii", ".nii.gz"))]
