@@ -316,12 +316,14 @@ def test_the_standard_library_stands_in_for_zlib_ng(tmp_path, case, monkeypatch)
 def test_real_cases_are_clean_and_read_fast(real_data):
     cases = find_cases(real_data / "brats")
     assert len(cases) >= 16
-    seconds = []
+    seconds, told = [], []
     for files in cases:
         start = time.process_time()
         case = read_case(files)
         seconds.append(time.process_time() - start)
         assert case.images.dtype == np.int16
-        assert case.meta["warnings"] == []
+        told += case.meta["warnings"]
         assert 1000 < np.count_nonzero(case.brain) / 1000 < 2000
+    assert len(told) <= 1  # one of the 28 has 14 labelled voxels outside its brain
+    assert all("outside the brain" in warning for warning in told)
     assert np.median(seconds) < 0.5  # of CPU: a shared machine may take its time; 0.15 s measured

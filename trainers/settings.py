@@ -10,7 +10,7 @@ from synth import __version__
 from synth.brats import MODALITIES, NAMINGS
 from synth.disk.claim import SETTINGS, TRAIN, claim
 from synth.disk.files import atomic_write, make_folder
-from synth.errors import ModelError, OutputError, printable
+from synth.errors import ModelError
 
 CITATIONS = (
     "Cirillo et al. 2020, Vox2Vox, arXiv:2003.13653",
@@ -38,7 +38,7 @@ def keep_settings(out: Path, config: Any, **also: Any) -> None:
     claim(out, TRAIN)
     path, wanted = out / SETTINGS, json.loads(json.dumps({**asdict(config), **also}))
     if path.is_file():
-        known = _read(path)
+        known = json.loads(path.read_bytes())  # the claim has read it: it is whole, and a training's
         for part in (known, wanted):
             for free in _FREE:
                 part["train"].pop(free, None)
@@ -52,21 +52,6 @@ def keep_settings(out: Path, config: Any, **also: Any) -> None:
     make_folder(out)
     with atomic_write(path) as handle:
         handle.write((json.dumps(wanted, indent=1) + "\n").encode())
-
-
-def _read(path: Path) -> dict[str, Any]:
-    """The settings that a run was begun with."""
-    try:
-        known = json.loads(path.read_bytes())
-        reason = None if isinstance(known, dict) and isinstance(known.get("train"), dict) else "nothing of a training"
-    except (OSError, ValueError, RecursionError) as error:
-        reason = error
-    if reason is not None:
-        raise OutputError(
-            f"{path}: expected the settings of a training run, found something else ({printable(reason)}); choose "
-            f"another --out, or delete {path.parent} to train anew."
-        )
-    return known
 
 
 def origin() -> dict[str, Any]:
