@@ -58,7 +58,7 @@ def shard_paths(folder: Path) -> list[Path]:
 
 
 class Hdf5Cases(Sequence):
-    """Cases in HDF5 files, sorted by id: `len`, `ids`, `read`, `read_patch`.
+    """Cases in HDF5 files, sorted by id: `len`, `ids`, `shape`, `read`, `read_patch`.
 
     Safe to share between threads, to pickle, and to use after a fork: each process opens the files for itself.
     """
@@ -112,6 +112,15 @@ class Hdf5Cases(Sequence):
         packed = self.load(self._sorted()[index], slices)
         box = as_box(slices, packed.arrays["images"].shape)
         return packed.array("images", box), packed.labels(box)
+
+    def shape(self, index: int) -> tuple[int, int, int]:
+        """The grid of case number `index` in voxels; next to nothing is read.
+
+        Raises:
+            DataError: the case is damaged.
+        """
+        x, y, z, _ = self.load(self._sorted()[index], (slice(0, 1),) * 3).arrays["images"].shape
+        return x, y, z
 
     def load(self, case_id: str, slices: Box | None = None) -> PackedCase:
         """The encoded blocks of a case, all or those that meet `slices`; decode them outside the lock.

@@ -3,12 +3,16 @@
 Label layouts (tissue and tumour) are edited and painted into the four BraTS modalities. What most scripts need is here,
 imported when it is first asked for (`import synth` itself costs nothing):
 
-- read: `open_set`, `Case`, `CaseSet`, `find_inputs`, `Layout`, `load_layout`, `Style`
-- make: `generate`, `Generation`, `GenerateConfig`, `embedded_sources`, `data_sources`, `replay`
+- read: `open_set`, `open_hdf5`, `Case`, `CaseSet`, `find_inputs`, `Layout`, `load_layout`, `Style`
+- make: `generate`, `Generation`, `GenerateConfig`, `Gate`, `embedded_sources`, `data_sources`, `replay`
 - train on data that never repeat: `layouts`, `dataset`
-- edit: `Edit`, `edit_from_dict`, `EditPolicy`, `save_layout`, `show_layouts`
+- layouts: `sample_layouts`, `edit_layouts`, `Edit`, `edit_from_dict`, `EditPolicy`, `policy_of`, `save_layout`,
+  `show_layouts`
 - networks: `load_generator`, `load_segmenter`, `segment`, `reconstruct`
+- judge: `write_report`, `ReportConfig`
 - extend: `register_edit`, `register_exporter`, `register_generator`
+
+Every error that is raised on purpose is a `SynthError`.
 """
 
 from importlib import import_module
@@ -20,15 +24,22 @@ if TYPE_CHECKING:
     from synth.datasets.sets import CaseSet, open_set
     from synth.errors import SynthError
     from synth.exporters import register as register_exporter
+    from synth.exporters.hdf5_cases import open_cases as open_hdf5
     from synth.hosts.inputs import find_inputs
     from synth.hosts.sources import data_sources, embedded_sources
     from synth.layout.edits.edit import Edit, edit_from_dict
     from synth.layout.edits.edit import register as register_edit
+    from synth.layout.edits.policy import EditPolicy
+    from synth.layout.edits.presets import policy_of
     from synth.layout.layout import Layout
     from synth.models.architectures import register_generator
     from synth.models.ensembles import load_segmenter
     from synth.models.weights import load_generator
+    from synth.report.core.config import ReportConfig
+    from synth.report.run import report as write_report
+    from synth.runs.gate import Gate
     from synth.runs.generate import GenerateConfig, Generation, generate
+    from synth.runs.layouts import edit_layouts, sample_layouts
     from synth.runs.reconstruct import reconstruct
     from synth.runs.replay import replay
     from synth.runs.segment import segment
@@ -42,14 +53,18 @@ _HOMES = {  # public name -> module, or module:name where it has another name th
     "Case": "case",
     "CaseSet": "datasets.sets",
     "Edit": "layout.edits.edit",
+    "EditPolicy": "layout.edits.policy",
+    "Gate": "runs.gate",
     "GenerateConfig": "runs.generate",
     "Generation": "runs.generate",
     "Layout": "layout.layout",
+    "ReportConfig": "report.core.config",
     "Style": "style.style",
     "SynthError": "errors",
     "data_sources": "hosts.sources",
     "dataset": "runs.stream",
     "edit_from_dict": "layout.edits.edit",
+    "edit_layouts": "runs.layouts",
     "embedded_sources": "hosts.sources",
     "find_inputs": "hosts.inputs",
     "generate": "runs.generate",
@@ -57,29 +72,37 @@ _HOMES = {  # public name -> module, or module:name where it has another name th
     "load_generator": "models.weights",
     "load_layout": "datasets.layout_files",
     "load_segmenter": "models.ensembles",
+    "open_hdf5": "exporters.hdf5_cases:open_cases",
     "open_set": "datasets.sets",
+    "policy_of": "layout.edits.presets",
     "reconstruct": "runs.reconstruct",
     "register_edit": "layout.edits.edit:register",
     "register_exporter": "exporters:register",
     "register_generator": "models.architectures",
     "replay": "runs.replay",
+    "sample_layouts": "runs.layouts",
     "save_layout": "datasets.layout_files",
     "segment": "runs.segment",
     "show_layouts": "show.layouts",
+    "write_report": "report.run:report",
 }
 __all__ = [
     "Case",
     "CaseSet",
     "Edit",
+    "EditPolicy",
+    "Gate",
     "GenerateConfig",
     "Generation",
     "Layout",
+    "ReportConfig",
     "Style",
     "SynthError",
     "__version__",
     "data_sources",
     "dataset",
     "edit_from_dict",
+    "edit_layouts",
     "embedded_sources",
     "find_inputs",
     "generate",
@@ -87,15 +110,19 @@ __all__ = [
     "load_generator",
     "load_layout",
     "load_segmenter",
+    "open_hdf5",
     "open_set",
+    "policy_of",
     "reconstruct",
     "register_edit",
     "register_exporter",
     "register_generator",
     "replay",
+    "sample_layouts",
     "save_layout",
     "segment",
     "show_layouts",
+    "write_report",
 ]
 
 
