@@ -57,6 +57,7 @@ setup(
             "setuptools>=77",
             "wheel",
             "ruff==0.17.*",
+            "mypy==2.4.*",
         ],
         "benchmarks": ["scikit-image>=0.22", "SimpleITK>=2.3", "isal>=1.9", "deflate>=0.9"],
     },

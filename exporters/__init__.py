@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from inspect import signature
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from synth.case import Case, CaseFiles
 from synth.errors import OutputError
@@ -38,6 +38,12 @@ class Exporter(Protocol):
 
     def close(self) -> None:
         """Complete the output and let go of it."""
+
+    def __enter__(self) -> "Exporter":
+        """Return the exporter itself."""
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool | None:
+        """Close; after an exception what is staged may stay for the run that resumes."""
 
 
 def register(exporter: type[Exporter]) -> type[Exporter]:
@@ -80,7 +86,7 @@ def finders() -> list[tuple[str, Callable[[Path], Sequence[CaseFiles] | None]]]:
     return [(name, cls.find) for name, cls in classes.items() if hasattr(cls, "find")]
 
 
-def open_exporter(name: str, out: str | os.PathLike, **options) -> Exporter:
+def open_exporter(name: str, out: str | os.PathLike, **options: Any) -> Exporter:
     """The exporter of this name, ready to write below `out`.
 
     Args:
@@ -96,4 +102,5 @@ def open_exporter(name: str, out: str | os.PathLike, **options) -> Exporter:
     for option in options:
         if option not in known:
             raise OutputError(f"the format {name} has no option {option!r}: expected {', '.join(known)}.")
-    return cls(out, **options)
+    make: Callable[..., Exporter] = cls
+    return make(out, **options)

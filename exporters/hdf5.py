@@ -130,11 +130,11 @@ class Hdf5Exporter:
         if self._staging.exists():
             shutil.rmtree(self._staging, ignore_errors=True)
 
-    def __enter__(self):
+    def __enter__(self) -> "Hdf5Exporter":
         """Return the exporter itself."""
         return self
 
-    def __exit__(self, kind, *exc):
+    def __exit__(self, kind: type[BaseException] | None, *exc: object) -> None:
         """Close; after an exception leave the staged cases as they are, for the run that resumes."""
         if kind is None:
             self.close()

@@ -5,6 +5,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
+from typing import overload
 
 import h5py
 import numpy as np
@@ -57,13 +58,13 @@ def shard_paths(folder: Path) -> list[Path]:
     return sorted(path for pattern in SHARDS for path in folder.glob(pattern))
 
 
-class Hdf5Cases(Sequence):
+class Hdf5Cases(Sequence[Case]):
     """Cases in HDF5 files, sorted by id: `len`, `ids`, `shape`, `read`, `read_patch`.
 
     Safe to share between threads, to pickle, and to use after a fork: each process opens the files for itself.
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.shards: dict[Path, list[str]] = {}
         self.staged: dict[str, Path] = {}  # a staged case stands before one of the same id in a shard
         self.sizes: dict[str, int] = {}
@@ -84,8 +85,16 @@ class Hdf5Cases(Sequence):
         """Whether there is a case of this id."""
         return case_id in self._paths or case_id in self.staged
 
-    def __getitem__(self, index: int) -> Case:
-        """As `read`."""
+    @overload
+    def __getitem__(self, index: int) -> Case: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Case]: ...
+
+    def __getitem__(self, index: int | slice) -> Case | list[Case]:
+        """As `read`; of a slice all its cases, in memory."""
+        if isinstance(index, slice):
+            return [self.read(place) for place in range(len(self))[index]]
         return self.read(index)
 
     def read(self, index: int) -> Case:
@@ -195,7 +204,8 @@ class Hdf5Cases(Sequence):
 
     def _fresh_handles(self) -> None:
         """Forget handles of another process without closing them: they are its own."""
-        self._lock, self._files, self._pid = threading.Lock(), OrderedDict(), os.getpid()
+        self._lock, self._pid = threading.Lock(), os.getpid()
+        self._files: OrderedDict[Path, h5py.File] = OrderedDict()
 
     def _file(self, path: Path) -> h5py.File:
         """The open file, most recently used last; the longest unused one is closed. Call with the lock held."""

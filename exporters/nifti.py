@@ -87,11 +87,11 @@ class NiftiExporter:
         """Stop the threads; every case returned by `write` is on the disk already."""
         self._pool.shutdown()
 
-    def __enter__(self):
+    def __enter__(self) -> "NiftiExporter":
         """Return the exporter itself."""
         return self
 
-    def __exit__(self, *exc):
+    def __exit__(self, *exc: object) -> None:
         """Close."""
         self.close()
 

@@ -2,10 +2,13 @@
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
+from typing import TypeVar
+
+Item = TypeVar("Item")
 
 
-def ahead(items: Iterable, depth: int = 1) -> Iterator:
+def ahead(items: Iterable[Item], depth: int = 1) -> Generator[Item, None, None]:
     """Run an iterator in a thread, at most `depth` finished items ahead; its errors are raised here.
 
     Closing this generator (or dropping it) ends the thread, once the item it is at is made.

@@ -36,7 +36,7 @@ class Case:
         tumour = ", ".join(f"{label.name} {counts[label]:.1f}" for label in Tumour if label)
         return f"Case({self.id!r}, {grid}, {self.images.dtype}, {tumour} ml)"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check shapes, values and agreement once; raise `DataError` naming the case."""
         if self.images.ndim != 4 or self.images.shape[-1] != len(MODALITIES):
             raise DataError(f"{self.id}: images must be (X, Y, Z, {len(MODALITIES)}), found {self.images.shape}.")

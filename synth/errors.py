@@ -1,5 +1,7 @@
 """Every error that synth raises on purpose, so that callers can catch one family."""
 
+from os import PathLike
+
 
 class SynthError(Exception):
     """Bad input or an impossible request, told in one sentence a user can act on."""
@@ -12,7 +14,7 @@ class DataError(SynthError):
 class FileError(DataError):
     """One input file is not what it has to be; the file and the reason are kept apart for reports."""
 
-    def __init__(self, file, reason: str):
+    def __init__(self, file: str | PathLike, reason: str):
         super().__init__(f"{printable(file)}: {reason}")
         self.file = file
         self.reason = reason
@@ -30,11 +32,11 @@ class OutputError(SynthError):
     """The output cannot be written: it exists, is locked, or belongs to another run."""
 
     @classmethod
-    def unexpected(cls, place, expected: str, found: str, advice: str) -> "OutputError":
+    def unexpected(cls, place: str | PathLike, expected: str, found: str, advice: str) -> "OutputError":
         """The one sentence about a folder or file that cannot be written to: what it should be, is, and what to do."""
         return cls(f"{printable(place)}: expected {expected}, found {found}; {advice}.")
 
 
-def printable(name) -> str:
+def printable(name: object) -> str:
     """A file name or id as one line of text that any terminal takes: odd characters are escaped."""
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in str(name))

@@ -66,6 +66,9 @@ def test_segmentations_and_layouts_are_members_too(tmp_path, case):
         next(iter(layouts))
     with pytest.raises(DataError, match="expected scans, found 1 layouts"):
         open_set(tmp_path / "layouts", scans=True)
+    (tmp_path / "layouts/Head/Head_tissue.nii.gz").unlink()
+    with pytest.raises(DataError, match="expected a folder of cases"):
+        open_set(tmp_path / "layouts/Head/Head_tumour.nii.gz")
 
 
 def test_layouts_among_the_scans_they_come_from_hide_no_scan(tmp_path, case):

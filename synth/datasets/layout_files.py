@@ -3,6 +3,7 @@
 import json
 import os
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 
 import nibabel as nib
@@ -16,7 +17,7 @@ from synth.exporters.nifti import write_nifti
 from synth.layout.layout import Layout
 from synth.style.style import Style
 
-MAPS = {"tissue": Tissue, "tumour": Tumour}
+MAPS: dict[str, type[IntEnum]] = {"tissue": Tissue, "tumour": Tumour}
 _AXES = "".join(nib.aff2axcodes(AFFINE))
 
 
@@ -69,11 +70,8 @@ def load_layout(folder: str | os.PathLike) -> Layout:
             f"{map_path(folder, 'tumour')}: its grid or affine differs from that of {map_path(folder, 'tissue').name}; "
             "both maps of a layout lie in one place: make the layout again."
         )
-    return Layout(
-        *(_classes(volumes[name].array, map_path(folder, name), MAPS[name]) for name in MAPS),
-        tissue.affine,
-        folder.name,
-    )
+    maps = {name: _classes(volumes[name].array, map_path(folder, name), MAPS[name]) for name in MAPS}
+    return Layout(maps["tissue"], maps["tumour"], tissue.affine, folder.name)
 
 
 def load_style(folder: str | Path) -> Style:
@@ -134,7 +132,7 @@ def _read_map(path: Path, layout_id: str) -> Volume:
     return volume
 
 
-def _classes(values: np.ndarray, path: Path, classes: type) -> np.ndarray:
+def _classes(values: np.ndarray, path: Path, classes: type[IntEnum]) -> np.ndarray:
     """The map as uint8, refused where a value is no class."""
     limit = int(max(classes))
     kept = values.astype(np.uint8) if np.isfinite(values).all() else None

@@ -165,15 +165,16 @@ def open_set(path: str | Path, *, scans: bool = False, strict: bool = True) -> C
 
 def _file(path: Path, scans: bool) -> CaseSet:
     if path.suffix == ".h5":
-        return _hdf5(path)
+        return _hdf5_set(path)
     if scans:
         raise DataError(f"{printable(path)}: expected the folder of a dataset, found a file; check the path.")
     for naming in NAMINGS.values():
         if (parsed := naming.parse(path.name)) and parsed[1] == "seg":
             return CaseSet(path, BRATS, (FilesMember(_bare(path, parsed[0], naming), path.parent),))
     folder = path.parent.resolve()
-    if path.name in {map_path(folder, name).name for name in ("tissue", "tumour")}:
-        return _layouts(folder)
+    is_map = path.name in {map_path(folder, name).name for name in ("tissue", "tumour")}
+    if is_map and (layout := _layouts(folder)) is not None:
+        return layout
     raise DataError(
         f"{printable(path)}: expected a folder of cases, a segmentation named ID_seg.nii.gz (labels 0, 1, 2, 4) or "
         "ID-seg.nii.gz (labels 0 to 3), or an .h5 set of synth, found another file; rename it, the name tells what the "
@@ -186,8 +187,10 @@ def _bare(path: Path, case_id: str, naming: Naming) -> CaseFiles:
 
 
 def _hdf5(path: Path) -> CaseSet | None:
-    if not is_hdf5(path):
-        return None
+    return _hdf5_set(path) if is_hdf5(path) else None
+
+
+def _hdf5_set(path: Path) -> CaseSet:
     cases = open_cases(path)
     # of a single file the manifest lies beside it; it is read when lineage is asked for
     records = cache(partial(records_of, path if path.is_dir() else path.parent))

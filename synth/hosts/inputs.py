@@ -124,7 +124,7 @@ def only_layouts(path: str | Path) -> list[Input]:
 
 def extracted(case: Input) -> Input:
     """A case as an input whose tissue is found (in about 3 s) when it is loaded."""
-    styles = []  # small, and wanted after the layout: the layout itself is not kept
+    styles: list[Style] = []  # small, and wanted after the layout: the layout itself is not kept
 
     def read() -> Layout:
         layout, style = extract_case(case.member)
@@ -153,6 +153,8 @@ def _read_labels(member: FilesMember) -> Layout:
 
 def _from_case(member: Member) -> Layout:
     case = member.read("required")
+    if case.labels is None:  # a member that breaks its promise
+        raise DataError(f"{printable(case.id)}: has no labels; add them or leave the case out.")
     return on_stand_in(case.labels, case.affine, case.id)
 
 

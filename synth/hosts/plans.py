@@ -1,15 +1,14 @@
 """Plans as commands take them: those that match a dataset read it here, whatever form it has."""
 
-from collections.abc import Mapping
 from pathlib import Path
 
 from synth.hosts.inputs import find_inputs
 from synth.layout.facts import TumourFacts, describe
 from synth.layout.plans.plan import Plan
-from synth.layout.plans.plan_file import plan_of
+from synth.layout.plans.plan_file import AnyPlan, plan_of
 
 
-def read_plan(plan: Plan | Mapping | str | Path) -> Plan:
+def read_plan(plan: AnyPlan) -> Plan:
     """A plan, its dict, a preset's name, or the path of a plan file; a dataset it is to match is measured now.
 
     Raises:

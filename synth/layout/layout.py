@@ -27,7 +27,7 @@ class Layout:
     affine: np.ndarray
     id: str = ""
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check shapes, types and values once; raise `LayoutError` if the layout is not lawful."""
         for name, limit in (("tissue", max(Tissue)), ("tumour", max(Tumour))):
             array = getattr(self, name)
@@ -57,7 +57,8 @@ class Layout:
     @property
     def shape(self) -> tuple[int, int, int]:
         """Grid size in voxels."""
-        return self.tissue.shape
+        x, y, z = self.tissue.shape
+        return x, y, z
 
     @property
     def classes(self) -> np.ndarray:
@@ -103,10 +104,11 @@ def bounding_box(mask: np.ndarray, margin: int = 0) -> tuple[slice, slice, slice
     Raises:
         LayoutError: the mask is empty.
     """
-    box = []
+    box: list[slice] = []
     for axis in range(3):
         hit = np.flatnonzero(mask.any(axis=tuple(a for a in range(3) if a != axis)))
         if not hit.size:
             raise LayoutError("the mask is empty: there is nothing to put a box around.")
         box.append(slice(max(int(hit[0]) - margin, 0), min(int(hit[-1]) + 1 + margin, mask.shape[axis])))
-    return tuple(box)
+    x, y, z = box
+    return x, y, z

@@ -56,7 +56,7 @@ def register_generator(name: str, config: type, build: "str | Callable[[Any], ke
         >>> register_generator("blurred", BlurredConfig, build_blurred)  # doctest: +SKIP
         >>> train_generator(data, val, run, GeneratorTraining(generator=BlurredConfig(width=8)))  # doctest: +SKIP
     """
-    frozen = is_dataclass(config) and config.__dataclass_params__.frozen
+    frozen = is_dataclass(config) and vars(config)["__dataclass_params__"].frozen
     if not frozen or not callable(getattr(config, "to_dict", None)) or not (isinstance(build, str) or callable(build)):
         raise ModelError(
             f"generator {name!r}: expected a frozen dataclass with to_dict and a function that builds the network, "

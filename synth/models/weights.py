@@ -20,12 +20,12 @@ from synth.models.inference import LayoutPainter
 from synth.models.networks.segmenter import build_segmenter
 
 
-def save_generator(folder: str | Path, generator, card: dict) -> Path:
+def save_generator(folder: str | Path, generator: keras.Model, card: dict) -> Path:
     """Write weights (float16) and card into `folder`; the card gets the weights' checksum. Returns the folder."""
     return _save(folder, GENERATOR, generator, card)
 
 
-def save_segmenter(folder: str | Path, segmenter, card: dict) -> Path:
+def save_segmenter(folder: str | Path, segmenter: keras.Model, card: dict) -> Path:
     """As `save_generator`, for a network from `build_segmenter`."""
     return _save(folder, SEGMENTER, segmenter, card)
 
@@ -49,7 +49,7 @@ def load_segmenter_network(model: str | Path = DEFAULT_MODEL) -> tuple[keras.Mod
     return _load(model, SEGMENTER, build_segmenter)
 
 
-def _save(folder: str | Path, kind: Kind, network, card: dict) -> Path:
+def _save(folder: str | Path, kind: Kind, network: keras.Model, card: dict) -> Path:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_write(folder / kind.weights) as handle, h5py.File(handle, "w") as file:
@@ -78,7 +78,7 @@ def _load(model: str | Path, kind: Kind, build: Callable) -> tuple[keras.Model, 
     return network, card
 
 
-def _fill(network, path: Path) -> None:
+def _fill(network: keras.Model, path: Path) -> None:
     try:
         with h5py.File(path, "r") as file:
             for variable in network.weights:

@@ -123,7 +123,7 @@ def report(
     painted, scans = _opened(synthetic), _opened(real)
     held = _opened(holdout) if holdout is not None else None
     _ = painted.records  # a damaged manifest is told now
-    worth = read_utility(utility) if utility is not None else (None, None)
+    worth: tuple[dict | None, bytes | None] = read_utility(utility) if utility is not None else (None, None)
     split = split_real(scans, held, train_ids, painted, config.generator)
     scans, paired = _pooled(scans, held), _is_paired(painted, config)
     painted = sampled(painted, config)

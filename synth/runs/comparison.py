@@ -73,7 +73,7 @@ def compared(
     return Replayed(record["id"], len(written), differing, told, tuple(map(_last, repacked)))
 
 
-def recorded_or_own(recorded: str, kept: Path, made: bytes) -> str:
+def recorded_or_own(recorded: str, kept: Path, made: bytes | bytearray) -> str:
     """The recorded SHA-256 where the file that has it holds these bytes; else that of the file they make."""
     own = sha256(gzip_bytes(made)).hexdigest()
     return recorded if own != recorded and _intact(kept, recorded) and _unpacked(kept) == made else own

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +23,9 @@ from synth.models.cards import segmenter_hash
 from synth.models.ensembles import load_segmenter
 from synth.models.postprocess import Postprocess
 from synth.quality.segmentation_metrics import region_dice
+
+if TYPE_CHECKING:
+    from synth.runs.generate import Generation, SampleRecipe
 
 REDRAWS = 4
 OVERLAP, MIRROR = 0.25, "none"  # of the windows: coarser than `synth segment`, for a third of its time
@@ -170,11 +174,11 @@ class GateReport:
         return out
 
 
-def painted(generation, gate: Gate | None, indices: Iterable[int]) -> Iterator[tuple[Case, dict, bool]]:
+def painted(generation: "Generation", gate: Gate | None, indices: Iterable[int]) -> Iterator[tuple[Case, dict, bool]]:
     """The samples of a run as the gate leaves them; layouts are drawn ahead.
 
     Args:
-        generation: a `generate.Generation`.
+        generation: makes them.
         gate: None: every sample passes, unseen.
         indices: of the samples.
 
@@ -199,7 +203,9 @@ def painted(generation, gate: Gate | None, indices: Iterable[int]) -> Iterator[t
             layout, recipe = again
 
 
-def _drawn_again(generation, recipe, redraws: int, refused: list[dict]):
+def _drawn_again(
+    generation: "Generation", recipe: "SampleRecipe", redraws: int, refused: list[dict]
+) -> "tuple[Layout, SampleRecipe] | None":
     """The next attempt at a refused sample; None if there is no more. What cannot be drawn counts as refused."""
     for attempt in range(recipe.attempt + 1, redraws + 1):
         try:

@@ -6,10 +6,11 @@ resumed by giving the same settings.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -22,13 +23,12 @@ from synth.disk.claim import DRY_RUN, GENERATE, claim, claim_file
 from synth.disk.files import atomic_write, make_folder
 from synth.disk.manifest import Manifest, json_text
 from synth.errors import SynthError
-from synth.exporters import EXPORTERS, open_exporter
+from synth.exporters import EXPORTERS, Exporter, open_exporter
 from synth.hosts.plans import read_plan
 from synth.hosts.sources import Sources
-from synth.layout.edits.policy import EditPolicy
-from synth.layout.edits.presets import is_preset, policy_of
+from synth.layout.edits.presets import AnyPolicy, is_preset, policy_of
 from synth.layout.layout import Layout
-from synth.layout.plans.plan import Plan
+from synth.layout.plans.plan_file import AnyPlan
 from synth.layout.sampling.coverage import Coverage, coverage, survey
 from synth.layout.sampling.recipe import LayoutRecipe
 from synth.layout.sampling.sampler import LayoutSampler
@@ -39,6 +39,9 @@ from synth.runs.gate import Gate, GateReport, painted
 from synth.show.contact_sheet import ContactSheet
 from synth.style.style import Style
 
+if TYPE_CHECKING:
+    from synth.models.inference import LayoutPainter
+
 
 @dataclass(frozen=True)
 class GenerateConfig:
@@ -47,13 +50,11 @@ class GenerateConfig:
     seed: int = 0
     format: str = "nifti"
     naming: str = "brats2020"
-    edits: EditPolicy | str | Path | tuple[str, ...] | None = (
-        None  # what names a policy (`policy_of`); None: "standard"
-    )
+    edits: AnyPolicy | None = None  # what names a policy (`policy_of`); None: "standard"
     style: str | None = None  # None: "own" where hosts have a scan, else "sampled"
-    plan: Plan | str | Path | None = None  # what names a plan; None: as it comes
+    plan: AnyPlan | None = None  # what names a plan; None: as it comes
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Raise `SynthError` on values that make no run."""
         if self.naming not in NAMINGS:
             raise SynthError(f"naming must be one of {', '.join(NAMINGS)}, found {self.naming!r}.")
@@ -127,7 +128,7 @@ class Generation:
         self.sampler = LayoutSampler(sources.hosts, self.config.edits, self.config.seed, self.config.plan)
         self.style_kind = self.config.style or ("sampled" if sources.own_style is None else "own")
         sources.style(self.style_kind, sources.hosts[0].id, np.random.default_rng(0))  # refuse before the work begins
-        self._painter = None
+        self._painter: LayoutPainter | None = None
         self._naming = NAMINGS[self.config.naming]
 
     def settings(self) -> dict:
@@ -164,17 +165,17 @@ class Generation:
         index = recipe.layout.index
         rng = sample_rng(self.config.seed, index, Branch.NOISE, attempt=recipe.attempt)
         noise = rng.integers(2**31 - 1, size=2)
-        image = self.painter(layout, recipe.style, tuple(int(v) for v in noise))
+        image = self.painter(layout, recipe.style, (int(noise[0]), int(noise[1])))
         meta = {**recipe.to_dict(), "id": self._naming.case_pattern.format(index)}
         return to_case(meta["id"], layout, image, recipe.style, meta)
 
-    def cases(self, indices) -> Iterator[Case]:
+    def cases(self, indices: Iterable[int]) -> Iterator[Case]:
         """Painted cases, one after the other; layouts are drawn ahead in a thread."""
         for layout, recipe in ahead(map(self.draw, indices)):
             yield self.paint(layout, recipe)
 
     @property
-    def painter(self):
+    def painter(self) -> "LayoutPainter":
         """The generator, loaded when first used."""
         if self._painter is None:
             from synth.models.weights import load_generator
@@ -277,13 +278,32 @@ def generate(
     return Outcome(out, written, len(kept) - written, redraws, time.perf_counter() - begin, covered, report)
 
 
-def plan_coverage(generation: Generation, n: int, shard: tuple[int, int], made, surveying: Callable = iter) -> Coverage:
-    """How well a run's samples cover its plan; `made` are the `plan` entries of their records."""
+def plan_coverage(
+    generation: Generation,
+    n: int,
+    shard: tuple[int, int],
+    made: Iterable[Mapping[str, Any]],
+    surveying: Callable = iter,
+) -> Coverage:
+    """How well a run's samples cover its plan; `made` are the `plan` entries of their records.
+
+    Raises:
+        SynthError: the run has no plan.
+    """
     sampler = generation.sampler
+    if sampler.plan is None:
+        raise SynthError("this run has no plan that could be covered; give it one.")
     return coverage(sampler.plan, sampler.seed, _shard_indices(n, shard), made, survey(sampler, n, surveying))
 
 
-def write_coverage(generation: Generation, n: int, shard, made, out: Path, surveying: Callable = iter) -> Coverage:
+def write_coverage(
+    generation: Generation,
+    n: int,
+    shard: tuple[int, int],
+    made: Iterable[Mapping[str, Any]],
+    out: Path,
+    surveying: Callable = iter,
+) -> Coverage:
     """`plan_coverage`, kept in the run's folder too."""
     covered = plan_coverage(generation, n, shard, made, surveying)
     with atomic_write(out / COVERAGE) as handle:
@@ -314,7 +334,9 @@ def write_recipes(
     return path
 
 
-def _written(samples, targets) -> Iterator[tuple[Case, dict, bool]]:
+def _written(
+    samples: Iterable[tuple[Case, dict, bool]], targets: Mapping[bool, Exporter | Quarantine]
+) -> Iterator[tuple[Case, dict, bool]]:
     """Cases once their files are complete, with the manifest's record; runs in the writer's thread."""
     for case, found, passed in samples:
         files = targets[passed].write(case)

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
+from typing import overload
 
 from synth import __version__
 from synth.ahead import ahead
@@ -20,6 +21,7 @@ from synth.disk.files import changed_files, sha256_file
 from synth.disk.manifest import Manifest, json_text, read_entries, recorded_files
 from synth.errors import LayoutError, OutputError, SynthError
 from synth.hosts.inputs import Input
+from synth.layout.edits.presets import AnyPolicy
 from synth.layout.layout import Layout
 from synth.layout.sampling.coverage import Coverage
 from synth.layout.sampling.sampler import LayoutSampler
@@ -103,7 +105,7 @@ def sample_layouts(
 def edit_layouts(
     inputs: Sequence[Input],
     out: str | Path,
-    edits,
+    edits: AnyPolicy,
     *,
     copies: int = 1,
     seed: int = 0,
@@ -172,7 +174,7 @@ def write_layout(layout: Layout, out: Path, style: Style | None) -> dict[str, st
     return {f"{layout.id}/{name}": sha256_file(folder / name) for name in names if style or "style" not in name}
 
 
-class _Pool(Sequence):
+class _Pool(Sequence[Input]):
     """Hosts for a sampler: draws fall on donors (or the inputs themselves), while any of both is found by its id."""
 
     def __init__(self, inputs: Sequence[Input], donors: Sequence[Input]):
@@ -189,7 +191,13 @@ class _Pool(Sequence):
     def __len__(self) -> int:
         return len(self._drawn)
 
-    def __getitem__(self, index):
+    @overload
+    def __getitem__(self, index: int) -> Input: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Input]: ...
+
+    def __getitem__(self, index: int | slice) -> Input | list[Input]:
         return self._drawn[index]
 
     def find(self, source_id: str) -> Input:
@@ -199,7 +207,16 @@ class _Pool(Sequence):
         return self._known[source_id]
 
 
-def _write(out: Path, settings: dict, indices: Sequence[int], make, *, resume, force, progress) -> LayoutSet:
+def _write(
+    out: Path,
+    settings: dict,
+    indices: Sequence[int],
+    make: Callable[[int], tuple[Layout, dict, Style | None]],
+    *,
+    resume: bool,
+    force: bool,
+    progress: Callable,
+) -> LayoutSet:
     begin = time.perf_counter()
     claim(out, LAYOUTS, resume=resume, force=force).clear(recorded_files, (COVERAGE,))
     redraws = written = 0

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -22,6 +23,9 @@ from synth.quality.similarity import healthy_tissue, painter_image, psnr, scaled
 from synth.runs.generate import to_case
 from synth.show.contact_sheet import ContactSheet
 from synth.style.style import Style, measure_style
+
+if TYPE_CHECKING:
+    from synth.models.inference import LayoutPainter
 
 RESULTS = "reconstruct.json"
 SHEET = "contact_sheet.png"
@@ -70,7 +74,7 @@ def compare(real: Case, painted: Case, layout: Layout) -> list[Comparison]:
     return rows
 
 
-def reconstruct_case(case: Case, painter, seed: int = 0) -> tuple[Case, Layout, Style]:
+def reconstruct_case(case: Case, painter: "LayoutPainter", seed: int = 0) -> tuple[Case, Layout, Style]:
     """Paint a case's own layout in its own style.
 
     Args:
@@ -84,7 +88,7 @@ def reconstruct_case(case: Case, painter, seed: int = 0) -> tuple[Case, Layout, 
     layout = extract_layout(case)
     style = measure_style(case, layout)
     noise = np.random.default_rng(seed).integers(2**31 - 1, size=2)
-    image = painter(layout, style, tuple(int(v) for v in noise))
+    image = painter(layout, style, (int(noise[0]), int(noise[1])))
     return to_case(case.id, layout, image, style), layout, style
 
 

@@ -147,10 +147,11 @@ def _name(paths: list[Path]) -> str:
         return ""
 
 
-def _layouts(run: dict, sources: Sources, folder: Path, out: Path):
+def _layouts(run: dict, sources: Sources, folder: Path, out: Path) -> Callable[[dict], dict[str, str]]:
     """A function that writes a record's layout; returns what can be compared, by recorded name."""
     sampler = LayoutSampler(sources.hosts, "none", int(run["seed"]))
-    styles = {} if run.get("sources") == EMBEDDED else {given.id: given for given in sources.hosts}
+    known = [] if run.get("sources") == EMBEDDED else sources.hosts
+    styles = {source.id: source for source in known if isinstance(source, Input)}
 
     def make(record: dict) -> dict[str, str]:
         layout = sampler.replay(LayoutRecipe.from_dict(record)).named(record["id"])
@@ -168,7 +169,7 @@ def _layouts(run: dict, sources: Sources, folder: Path, out: Path):
     return make
 
 
-def _painted(run: dict, sources: Sources, model: str | Path | None, out: Path):
+def _painted(run: dict, sources: Sources, model: str | Path | None, out: Path) -> Callable[[dict], dict[str, str]]:
     """A function that paints and writes a record's case; returns the checksums of what was written."""
     from synth.models.runtime import repeatable
 

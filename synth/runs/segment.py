@@ -11,6 +11,7 @@ from contextlib import closing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,6 +31,9 @@ from synth.models.postprocess import Postprocess
 from synth.quality.segmentation_metrics import measure, summary, table
 from synth.runs.segmentations import read_segmentation, write_segmentation
 from synth.show.contact_sheet import MAX_ROWS, ContactSheet
+
+if TYPE_CHECKING:
+    from synth.models.sliding_window import Segmenter
 
 FORMAT = "segmentations"  # what `run.json` says where a set of cases has its file format
 SCORES = "scores.json"
@@ -151,7 +155,9 @@ def segment(
 class _Run:
     """Segments what the manifest does not vouch for, case by case, and draws the contact sheet meanwhile."""
 
-    def __init__(self, scans: Sequence[Member], manifest: Manifest, segmenter, after: Postprocess, title: str):
+    def __init__(
+        self, scans: Sequence[Member], manifest: Manifest, segmenter: "Segmenter", after: Postprocess, title: str
+    ):
         self.scans, self.manifest, self.segmenter, self.after = scans, manifest, segmenter, after
         self.out = manifest.folder
         # a case keeps its number when others are added or taken out: first come, first numbered
@@ -162,7 +168,8 @@ class _Run:
 
     def scores(self, scan: Member) -> dict | None:
         """What a case that is done was measured at, regions in their order (JSON has them sorted)."""
-        scores = self.manifest.get(self.numbers[scan.id])["scores"]
+        record = self.manifest.get(self.numbers[scan.id])
+        scores = record and record["scores"]
         return scores and {region: scores[region] for region in REGIONS}
 
     def go(self, progress: Callable) -> int:
@@ -188,7 +195,8 @@ class _Run:
         good = self.manifest.verified(partial(changed_files, self.out))
         for scan in self.scans:
             number = self.numbers[scan.id]
-            if number in good and self.manifest.get(number)["source"] != scan.checksum():
+            record = self.manifest.get(number)
+            if number in good and record and record["source"] != scan.checksum():
                 self.manifest.discard(number)
 
     def _keep(self, scan: Member, case: Case, labels: np.ndarray, source: str) -> None:

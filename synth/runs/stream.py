@@ -6,11 +6,11 @@ same seed and settings writes as sample k, whatever the number of workers.
 
 import itertools
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -20,7 +20,9 @@ from synth.case import Case
 from synth.errors import SynthError
 from synth.hosts.plans import read_plan
 from synth.hosts.sources import Sources, data_sources, embedded_sources
+from synth.layout.edits.presets import AnyPolicy
 from synth.layout.layout import Layout, bounding_box
+from synth.layout.plans.plan_file import AnyPlan
 from synth.layout.sampling.recipe import LayoutRecipe
 from synth.layout.sampling.sampler import LayoutSampler
 from synth.randomness import Branch, sample_rng
@@ -35,8 +37,8 @@ NORMALISATIONS = ("zscore", None)
 def layouts(
     data: str | Path | Sources | None = None,
     *,
-    edits=None,
-    plan=None,
+    edits: AnyPolicy | None = None,
+    plan: AnyPlan | None = None,
     seed: int = 0,
     start: int = 0,
     n: int | None = None,
@@ -70,8 +72,8 @@ def dataset(
     data: str | Path | Sources | None = None,
     *,
     model: str | Path | None = None,
-    edits=None,
-    plan=None,
+    edits: AnyPolicy | None = None,
+    plan: AnyPlan | None = None,
     style: str | None = None,
     seed: int = 0,
     start: int = 0,
@@ -142,7 +144,7 @@ class _Cut:
     normalise: str | None
     one_hot: bool
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         size = (self.patch,) * 3 if isinstance(self.patch, int) else self.patch
         if size is not None and (len(size) != 3 or any(not isinstance(n, int) or n < 1 for n in size)):
             raise SynthError(f"patch must be one or three edges in voxels of at least 1, found {self.patch!r}.")
@@ -152,7 +154,14 @@ class _Cut:
             )
         if self.normalise not in NORMALISATIONS:
             raise SynthError(f"normalise must be 'zscore' or None, found {self.normalise!r}.")
-        object.__setattr__(self, "patch", None if size is None else tuple(size))
+
+    @property
+    def edges(self) -> tuple[int, int, int] | None:
+        """Of a patch along each axis; None: whole volumes."""
+        if self.patch is None:
+            return None
+        x, y, z = (self.patch,) * 3 if isinstance(self.patch, int) else self.patch
+        return x, y, z
 
     @property
     def per_sample(self) -> int:
@@ -160,7 +169,7 @@ class _Cut:
         return 1 if self.patch is None else self.patches
 
 
-def _sources(data, kept: str | Path | None) -> Sources:
+def _sources(data: str | Path | Sources | None, kept: str | Path | None) -> Sources:
     if data is None:
         return embedded_sources()
     if isinstance(data, Sources):
@@ -197,17 +206,19 @@ class _Endless:
         return itertools.count(self.first, self.step)
 
 
-def _tf_dataset(generation: Generation, indices, cut: _Cut, *, batch, prefetch) -> "tf.data.Dataset":
+def _tf_dataset(
+    generation: Generation, indices: Iterable[int], cut: _Cut, *, batch: int | None, prefetch: int
+) -> "tf.data.Dataset":
     from synth.models.runtime import tf
 
     _ = generation.painter  # what is wrong with the model is said now, not in a thread
 
-    def stream():
+    def stream() -> Iterator[tuple[np.ndarray, np.ndarray]]:
         # closed by TensorFlow when its iterator goes: the painting thread ends with it
         with closing(ahead(examples(generation, indices, cut), depth=cut.per_sample)) as line:
             yield from line
 
-    size = cut.patch or _grid(generation)
+    size = cut.edges or _grid(generation)
     labels = ((*size, len(Tumour)), tf.float32) if cut.one_hot else (size, tf.uint8)
     signature = (tf.TensorSpec((*size, len(MODALITIES)), tf.float32), tf.TensorSpec(*labels))
     stream_of = tf.data.Dataset.from_generator(stream, output_signature=signature)
@@ -227,10 +238,10 @@ def _grid(generation: Generation) -> tuple[int, int, int]:
     """The grid of whole volumes: BraTS's, or that of the user's layouts."""
     if generation.sources.own_style is None:
         return GRID
-    return tuple(generation.sources.hosts[0].load().shape)
+    return generation.sources.hosts[0].load().shape
 
 
-def examples(generation: Generation, indices: Iterable[int], cut) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def examples(generation: Generation, indices: Iterable[int], cut: _Cut) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Images and labels, whole volumes or patches, one after the other; what `dataset` batches."""
     waiting: list[_Volume] = []
     for case in generation.cases(indices):
@@ -266,8 +277,8 @@ class _Volume:
     labels: np.ndarray  # (x, y, z) uint8
     box: tuple[slice, slice, slice]
     grid: tuple[int, int, int]
-    shift: np.ndarray  # (4,) float32, to be taken off
-    scale: np.ndarray  # (4,) float32, to be multiplied with
+    shift: np.ndarray | np.floating  # (4,) or one number, float32, to be taken off
+    scale: np.ndarray | np.floating  # likewise, to be multiplied with
     given: int = 0
 
     @classmethod
@@ -278,11 +289,11 @@ class _Volume:
         if cut.normalise == "zscore":
             values = images[images[..., 0] > 0].astype(np.float32)
             shift, scale = values.mean(0, np.float64), 1 / np.maximum(values.std(0, dtype=np.float64), 1e-6)
-        labels = np.ascontiguousarray(case.labels[box])
+        labels = np.ascontiguousarray(cast(np.ndarray, case.labels)[box])  # a painted case has them
         grid, index = case.images.shape[:3], case.meta["index"]
         return cls(index, seed, cut, images, labels, box, grid, np.float32(shift), np.float32(scale))
 
-    def whole(self, shape) -> tuple[np.ndarray, np.ndarray]:
+    def whole(self, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
         """The whole grid."""
         return self._example([part.start for part in self.box], (0, 0, 0), shape)
 
@@ -294,14 +305,17 @@ class _Volume:
         places = np.flatnonzero(self.images[..., 0] if wanted is None else wanted)
         centre = np.unravel_index(places[rng.integers(len(places))], self.labels.shape)
         offset = [part.start for part in self.box]
+        edges = self.cut.edges or self.grid
         corner = []
-        for middle, start, edge, size in zip(centre, offset, self.cut.patch, self.grid, strict=True):
+        for middle, start, edge, size in zip(centre, offset, edges, self.grid, strict=True):
             room = size - edge  # a patch stays in the grid where it fits, else it is centred on it
             first = int(middle) + start - edge // 2
             corner.append(min(max(first, 0), room) if room >= 0 else room // 2)
-        return self._example(offset, corner, self.cut.patch)
+        return self._example(offset, corner, edges)
 
-    def _example(self, offset, corner, size) -> tuple[np.ndarray, np.ndarray]:
+    def _example(
+        self, offset: Sequence[int], corner: Sequence[int], size: Sequence[int]
+    ) -> tuple[np.ndarray, np.ndarray]:
         """The box of `size` at `corner` of the grid, 0 outside the brain."""
         images, labels = np.zeros((*size, len(MODALITIES)), np.float32), np.zeros(size, np.uint8)
         low = [max(c - o, 0) for c, o in zip(corner, offset, strict=True)]

@@ -38,6 +38,7 @@ _GREYS = (0, 20, 75, 100)  # outside, CSF, GM, WM of a stand-in brain behind a t
 _FAINT = 0.6  # of white, for what only stands behind a tumour
 _TEXT, _HEAD, _FOOT, _GAP = 252, 30, 42, 6
 _LINE = 16
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 _BACK, _PALE = (24, 24, 26), (160, 160, 168)
 
 
@@ -123,20 +124,23 @@ def _upright_mm(affine: np.ndarray) -> tuple[float, float, float]:
     """Voxel size along the axes of the upright volume: right to left, front to back, bottom to top."""
     order = np.argmax(np.abs(affine[:3, :3]), axis=0)  # world axis of each voxel axis
     zooms = spacing(affine)
-    return tuple(zooms[int(np.flatnonzero(order == axis)[0])] for axis in range(3))
+    x, y, z = (float(zooms[int(np.flatnonzero(order == axis)[0])]) for axis in range(3))
+    return x, y, z
 
 
 def _slices(classes: np.ndarray) -> tuple[int, int, int]:
     """Along each upright axis the slice with most tumour; without a tumour, the middle of the brain."""
     tumour = classes > Tissue.WM
     if tumour.any():
-        return tuple(int(tumour.sum(axis=tuple(a for a in range(3) if a != axis)).argmax()) for axis in range(3))
-    if not (classes > 0).any():
-        return tuple(n // 2 for n in classes.shape)
-    return tuple((part.start + part.stop - 1) // 2 for part in bounding_box(classes > 0))
+        x, y, z = (int(tumour.sum(axis=tuple(a for a in range(3) if a != axis)).argmax()) for axis in range(3))
+    elif not (classes > 0).any():
+        x, y, z = (n // 2 for n in classes.shape)
+    else:
+        x, y, z = ((part.start + part.stop - 1) // 2 for part in bounding_box(classes > 0))
+    return x, y, z
 
 
-def _centre(brain: np.ndarray, mm) -> tuple[float, ...]:
+def _centre(brain: np.ndarray, mm: Sequence[float]) -> tuple[float, ...]:
     """Middle of the brain in mm from the grid's corner: what the tiles are centred on."""
     if not brain.any():
         return tuple(n * size / 2 for n, size in zip(brain.shape, mm, strict=True))
@@ -148,14 +152,14 @@ def _axes(plane: int) -> tuple[int, int]:
     return ((0, 1), (0, 2), (1, 2))[plane]
 
 
-def _cut(volume: np.ndarray, plane: int, at) -> np.ndarray:
+def _cut(volume: np.ndarray, plane: int, at: Sequence[int]) -> np.ndarray:
     """(height, width) of one plane as it is looked at."""
     if plane == 0:
         return volume[:, :, at[2]].T
     return volume[:, at[1], ::-1].T if plane == 1 else volume[at[0], :, ::-1].T
 
 
-def _corner(plane: int, middle, shape) -> tuple[float, float]:
+def _corner(plane: int, middle: Sequence[float], shape: Sequence[float]) -> tuple[float, float]:
     """Left and top of the tile in mm of the plane's picture."""
     across, down = _axes(plane)
     y = middle[down] if plane == 0 else shape[down] - middle[down]
@@ -171,7 +175,7 @@ def _colour(classes: np.ndarray, grey: np.ndarray | None) -> np.ndarray:
     return out
 
 
-def _tile(picture: np.ndarray, plane: int, mm, corner, scale: int) -> np.ndarray:
+def _tile(picture: np.ndarray, plane: int, mm: Sequence[float], corner: tuple[float, float], scale: int) -> np.ndarray:
     """One plane as pixels of 1/scale mm, cut or padded to its tile."""
     across, down = _axes(plane)
     image = Image.fromarray(np.ascontiguousarray(picture))
@@ -183,7 +187,9 @@ def _tile(picture: np.ndarray, plane: int, mm, corner, scale: int) -> np.ndarray
     return np.asarray(image.crop((left, top, left + TILES[plane][0] * scale, top + TILES[plane][1] * scale)))
 
 
-def _tick(plane: int, at, mm, shape, corner) -> tuple[float, float]:
+def _tick(
+    plane: int, at: Sequence[int], mm: Sequence[float], shape: Sequence[float], corner: tuple[float, float]
+) -> tuple[float, float]:
     """Where the two other planes cut this one, as shares of the tile's width and height."""
     across, down = _axes(plane)
     x, y = ((at[axis] + 0.5) * mm[axis] for axis in (across, down))
@@ -191,7 +197,7 @@ def _tick(plane: int, at, mm, shape, corner) -> tuple[float, float]:
     return (x - corner[0]) / TILES[plane][0], (y - corner[1]) / TILES[plane][1]
 
 
-def _notes(given: Input, behind) -> tuple[str, ...]:
+def _notes(given: Input, behind: np.ndarray | None) -> tuple[str, ...]:
     if given.complete:
         return ()
     return ("tumour on the scan, faint",) if behind is not None else ("tumour alone; the brain is the atlas's",)
@@ -231,10 +237,11 @@ def _compose(rows: list[_Row], scale: int, count: str) -> Image.Image:
     return sheet
 
 
-def _write_caption(draw, font, row: _Row, top: int) -> None:
+def _write_caption(draw: ImageDraw.ImageDraw, font: Font, row: _Row, top: int) -> None:
     y = top + 6
     title = row.title if len(row.title) <= 32 else row.title[:31] + "…"
-    for line, fill in ((title, "white"), *((note, _PALE) for note in row.notes)):
+    lines: list[tuple[str, str | tuple[int, int, int]]] = [(title, "white"), *((note, _PALE) for note in row.notes)]
+    for line, fill in lines:
         draw.text((8, y), line, fill=fill, font=font)
         y += _LINE
     y += 4
@@ -249,7 +256,13 @@ def _write_caption(draw, font, row: _Row, top: int) -> None:
         y += _LINE
 
 
-def _write_marks(draw, font, box, marks, tick) -> None:
+def _write_marks(
+    draw: ImageDraw.ImageDraw,
+    font: Font,
+    box: tuple[int, int, int, int],
+    marks: Sequence[str],
+    tick: tuple[float, float],
+) -> None:
     """Letters at the middles of a tile's edges, and ticks where the other planes cut."""
     x, y, width, height = box
     inset = 9 if width < 300 else 14  # clear of the brain in small tiles, of the ticks in large ones
@@ -270,8 +283,8 @@ def _write_marks(draw, font, box, marks, tick) -> None:
             draw.line((x + width - 5, at, x + width - 1, at), fill=_PALE)
 
 
-def _write_legend(draw, font, y: float) -> None:
-    x = 8
+def _write_legend(draw: ImageDraw.ImageDraw, font: Font, y: float) -> None:
+    x = 8.0
     for name, colour in {**TISSUES, **COLOURS}.items():
         draw.rectangle((x, y - 5, x + 9, y + 4), fill=colour)
         draw.text((x + 14, y), _MEANING[name], fill="white", font=font, anchor="lm")

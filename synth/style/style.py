@@ -46,7 +46,7 @@ class Style:
     shading: tuple[tuple[float, ...], ...]
     window: tuple[tuple[float, ...], ...]
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check the shape of every table; raise `SynthError` on a mismatch."""
         for name, shape in SHAPES.items():
             value = np.asarray(getattr(self, name), float)
@@ -71,7 +71,7 @@ class Style:
             raise SynthError(f"style: the table {error} is missing; measure the style again.") from error
 
 
-def _tuples(array: np.ndarray, digits: int = 6):
+def _tuples(array: np.ndarray, digits: int = 6) -> tuple:
     if array.ndim == 1:
         return tuple(round(float(v), digits) for v in array)
     return tuple(_tuples(row, digits) for row in array)
@@ -116,7 +116,8 @@ def measure_style(case: Case, layout: Layout) -> Style:
             )
         )
     mean, spread, texture, sharpness, shading, window = (np.array(part) for part in zip(*columns, strict=True))
-    return Style(_infer_absent(mean.T), np.nan_to_num(spread.T), texture, sharpness, shading, window)
+    tables = (_infer_absent(mean.T), np.nan_to_num(spread.T), texture, sharpness, shading, window)
+    return Style(*map(_tuples, tables))
 
 
 def local_std(values: np.ndarray, size: int = 3) -> np.ndarray:
@@ -134,7 +135,9 @@ def _interior(classes: np.ndarray) -> np.ndarray:
     return out
 
 
-def _measure_shading(raw, classes, sure, shape, box):
+def _measure_shading(
+    raw: np.ndarray, classes: np.ndarray, sure: np.ndarray, shape: tuple[int, int, int], box: tuple[slice, slice, slice]
+) -> tuple[np.ndarray, np.ndarray]:
     """(9,) coefficients and the field in the box; expected intensity and field are estimated in turn."""
     points = np.argwhere(sure & (classes <= Tissue.WM))[::23]
     index = tuple(points.T)
@@ -155,7 +158,9 @@ def _measure_shading(raw, classes, sure, shape, box):
     return coefficients, shading_field(coefficients, shape, box)
 
 
-def _class_table(values, classes, present, interior):
+def _class_table(
+    values: np.ndarray, classes: np.ndarray, present: np.ndarray, interior: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Median and robust spread per class; NaN where the scan has fewer than 20 voxels of it."""
     mean, spread = np.full(len(CLASSES), np.nan), np.full(len(CLASSES), np.nan)
     for k in range(len(CLASSES)):
@@ -203,14 +208,14 @@ def _grain(values: np.ndarray, mask: np.ndarray) -> np.ndarray:
     return out
 
 
-def _pair(axis: int):
+def _pair(axis: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
     head, tail = [slice(None)] * 3, [slice(None)] * 3
     head[axis], tail[axis] = slice(1, None), slice(None, -1)
     return tuple(head), tuple(tail)
 
 
 @cache
-def _correlation_table():
+def _correlation_table() -> tuple[np.ndarray, np.ndarray]:
     """Lag-one correlation, after the same high-pass, of white noise blurred by each sigma (simulated, fixed seed)."""
     noise = np.random.default_rng(0).standard_normal((48, 48, 48)).astype(np.float32)
     sigmas = np.array([0.2, 0.3, 0.35, 0.4, 0.45, 0.5, 0.55, 0.6, 0.7, 0.8, 1.0, 1.25, 1.5])

@@ -2,8 +2,8 @@
 
 import math
 import re
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Collection, Mapping
+from dataclasses import Field, asdict, dataclass, fields
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -69,7 +69,9 @@ class Edit:
         return 0
 
     @classmethod
-    def draw(cls, layout: Layout, rng: np.random.Generator, *, target: str = "tumour", donor: Layout | None = None):
+    def draw(
+        cls, layout: Layout, rng: np.random.Generator, *, target: str = "tumour", donor: Layout | None = None
+    ) -> "Edit":
         """The edit with parameters drawn for this layout; nothing is applied yet.
 
         A subclass takes its `options` as further keywords, and `wish` if it heeds one.
@@ -95,7 +97,7 @@ class Edit:
         """`{"name": ..., parameter: value, ...}`, JSON-able; `edit_from_dict` reads it back."""
         return {"name": self.name, **{k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}}
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Check every parameter against its declared type; raise `LayoutError` naming edit and parameter."""
         for spec in fields(self):
             object.__setattr__(self, spec.name, _checked(self.name, spec, getattr(self, spec.name)))
@@ -104,7 +106,7 @@ class Edit:
                 f"edit {self.name}: target must be one of {', '.join(self.targets)}, found {self.acts_on!r}."
             )
 
-    def _require(self, condition: bool, expected: str):
+    def _require(self, condition: bool, expected: str) -> None:
         if not condition:
             raise LayoutError(f"edit {self.name}: expected {expected}, found {self.to_dict()}.")
 
@@ -168,7 +170,7 @@ def _unfit(cls: type) -> str | None:
     return None
 
 
-def _function(cls: type, name: str):
+def _function(cls: type, name: str) -> object:
     method = getattr(cls, name)
     return getattr(method, "__func__", method)
 
@@ -213,7 +215,7 @@ def parse_edit(spec: str) -> tuple[type[Edit], str]:
     return cls, target
 
 
-def span(name: str, key: str, given, least: float = -math.inf, most: float = math.inf) -> tuple[float, float]:
+def span(name: str, key: str, given: Any, least: float = -math.inf, most: float = math.inf) -> tuple[float, float]:
     """A range given to `draw`: (low, high), or one number for both.
 
     Raises:
@@ -238,7 +240,7 @@ def log_uniform(rng: np.random.Generator, limits: tuple[float, float]) -> float:
     return float(np.exp(rng.uniform(*np.log(limits))))
 
 
-def choice(name: str, key: str, given, known) -> tuple[str, ...]:
+def choice(name: str, key: str, given: Any, known: Collection[str]) -> tuple[str, ...]:
     """An option given to `draw`, one name or a list of names, as a tuple.
 
     Raises:
@@ -250,7 +252,7 @@ def choice(name: str, key: str, given, known) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _checked(name: str, spec, value):
+def _checked(name: str, spec: Field, value: Any) -> Any:
     """`value` as the type the dataclass field declares."""
     kind = (
         "list"
@@ -271,7 +273,7 @@ def _checked(name: str, spec, value):
     raise LayoutError(f"edit {name}: {spec.name} must be {_WANTED.get(kind, kind)}, found {value!r}.")
 
 
-def _is_number(value) -> bool:
+def _is_number(value: Any) -> bool:
     real = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
     return real and math.isfinite(value)
 

@@ -108,7 +108,7 @@ class EditPolicy:
         return [choice for step in self.steps for choice in step.choices]
 
 
-def pick(spec: str, weight: float = 1.0, **options) -> Choice:
+def pick(spec: str, weight: float = 1.0, **options: Any) -> Choice:
     """A choice from an edit spec such as "elastic:layout"."""
     cls, target = parse_edit(spec)
     return Choice(cls.name, target, options, weight)

@@ -15,6 +15,8 @@ from synth.layout.edits.edit import parse_edit
 from synth.layout.edits.policy import EditPolicy, pick, step
 from synth.layout.edits.policy_file import SUFFIXES, load_policy, policy_from
 
+AnyPolicy = EditPolicy | Mapping[str, Any] | str | Path | Iterable[str]  # what names a policy, see `policy_of`
+
 _MIRROR = step("mirror:layout", probability=0.5)  # doubles the brains
 _MASS_EFFECT = step("mass_effect", probability=0.7)  # three glioblastomas in four show some
 _SATELLITES = step(pick("satellites", count=(1, 2)), probability=0.24)  # 36 of 148 real tumours have several pieces
@@ -86,7 +88,7 @@ HEALTHY_PRESETS: dict[str, EditPolicy] = {
 }
 
 
-def policy_of(edits: EditPolicy | Mapping | str | Path | Iterable[str], *, healthy: bool = False) -> EditPolicy:
+def policy_of(edits: AnyPolicy, *, healthy: bool = False) -> EditPolicy:
     """A policy from whatever names one.
 
     Args:

@@ -49,12 +49,11 @@ from synth.layout.plans.plan import (
 )
 
 MAX_VOLUME_ML = 1000.0  # more than any head has room for; what a brain can hold, the law says
-
-
+AnyPlan = Plan | Mapping[str, Any] | str | Path  # what names a plan, see `plan_of`
 TumoursOf = Callable[[Path], Iterable[TumourFacts]]  # reads the dataset at a path; `synth.hosts.plans` has one
 
 
-def plan_of(plan: Plan | Mapping | str | Path, tumours_of: TumoursOf | None = None) -> Plan:
+def plan_of(plan: AnyPlan, tumours_of: TumoursOf | None = None) -> Plan:
     """A plan, its dict, a preset's name, or the path of a plan file.
 
     Args:

@@ -1,18 +1,17 @@
 """The sampler: sample k of seed s is a host, perhaps a donor, and a policy of edits that ends in a lawful layout."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from pathlib import Path
 
 from synth.errors import LayoutError
 from synth.layout.edits import edit_from_dict
 from synth.layout.edits.policy import EditPolicy, Step
-from synth.layout.edits.presets import policy_of
+from synth.layout.edits.presets import AnyPolicy, policy_of
 from synth.layout.law import MAX_BRAIN_SHARE, measure, violations
 from synth.layout.layout import Layout
-from synth.layout.plans.plan import Plan, Wish
-from synth.layout.plans.plan_file import plan_of
+from synth.layout.plans.plan import Wish
+from synth.layout.plans.plan_file import AnyPlan, plan_of
 from synth.layout.sampling.attempt import Attempt, draw_edit
 from synth.layout.sampling.recipe import LayoutRecipe
 from synth.layout.sampling.sources import LayoutSource, finder, in_rows
@@ -52,9 +51,9 @@ class LayoutSampler:
     def __init__(
         self,
         hosts: Sequence[LayoutSource],
-        edits: EditPolicy | Mapping | str | Path | Iterable[str] | None = None,
+        edits: AnyPolicy | None = None,
         seed: int = 0,
-        plan: Plan | Mapping | str | None = None,
+        plan: AnyPlan | None = None,
     ):
         if not len(hosts):
             raise LayoutError("no host layouts to sample from; give at least one.")

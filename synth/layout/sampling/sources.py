@@ -13,7 +13,9 @@ from synth.layout.layout import Layout
 class LayoutSource(Protocol):
     """Where a layout comes from: an id, and the layout when it is asked for."""
 
-    id: str
+    @property
+    def id(self) -> str:
+        """What it is called; unique among the sources of a run."""
 
     def load(self) -> Layout:
         """The layout; loading twice gives the same one."""

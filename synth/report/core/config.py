@@ -30,7 +30,7 @@ class ReportConfig:
     viewer: int = 2
     pictures: str = "all"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Raise `SynthError` on numbers that mean nothing."""
         if self.sample is not None and self.sample < 1:
             raise SynthError(f"a sample of at least 1 case of each set is needed, found {self.sample}.")
