@@ -1,8 +1,11 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from phantoms import embed, head_layout, phantom_case, write_case
 from PIL import Image
 
+from synth.datasets.members import LayoutMember
 from synth.errors import DataError, OutputError
 from synth.hosts.inputs import Input, find_inputs
 from synth.layout.layout import Layout
@@ -11,7 +14,7 @@ from synth.show.layouts import _GAP, _HEAD, _TEXT, TILES, TISSUES, show_layouts
 
 
 def given(layout):
-    return Input(layout.id, None, "layout", lambda: layout)
+    return Input(LayoutMember(Path(layout.id)), lambda: layout, complete=True)
 
 
 def drawn(path, plane, scale=1, row=0):
