@@ -16,6 +16,8 @@ from synth.datasets.cases import find_cases
 from synth.datasets.sets import open_set
 from synth.errors import DataError, OutputError
 from synth.exporters import open_exporter
+from synth.lineage import hash_id
+from synth.models.cards import DEFAULT_MODEL, read_card
 from synth.report.core import measuring
 from synth.report.core.config import ReportConfig
 from synth.report.core.judge import Verdict
@@ -213,6 +215,13 @@ def spoilt(real_data, tmp_path_factory):
     """Verdicts by kind and section; every set is made from validation cases, but for the copies of training cases."""
     folder = tmp_path_factory.mktemp("spoilt")
     train, val = (find_cases(real_data / "brats" / name) for name in ("train", "val"))
+    known = set(
+        read_card(DEFAULT_MODEL)["training"]["ids_sha256"]
+    )  # half of them are yardstick enough, in half the time
+    train = [case for case in train if hash_id(case.id) in known]
+    (folder / "train").mkdir()
+    for case in train:
+        (folder / "train" / case.id).symlink_to(case.folder)
     makers = {kind: lambda out, kind=kind: write_spoilt(kind, val[:3], out) for kind in SPOILT}
     makers["scaled"] = lambda out: write_scaled_labels(val[:1], out)
     makers["copies"] = lambda out: write_copies(train[:4], out)
@@ -222,9 +231,7 @@ def spoilt(real_data, tmp_path_factory):
 
     def verdicts(kind):
         makers[kind](folder / kind)
-        found = report(
-            folder / kind, real_data / "brats/train", folder / f"out-{kind}", cache=folder / "cache", config=config
-        )
+        found = report(folder / kind, folder / "train", folder / f"out-{kind}", cache=folder / "cache", config=config)
         return {section.id: section for section in found.sections}
 
     made = {}
