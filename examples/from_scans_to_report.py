@@ -36,6 +36,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--model", help="name or folder of the generator that paints [default: the packaged one]")
     parser.add_argument("--segmenter", default="default", help="name or folder of the segmenter that judges")
     parser.add_argument("--n", type=int, default=3, help="how many samples, and stand-ins where there are no data")
+    parser.add_argument("--edits", default="standard", help="a preset, a policy file, or edits by comma")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("tried"), help="a new folder")
     options = parser.parse_args(arguments)
@@ -46,7 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
     sources, problems = data_sources(scans, options.out / "layouts")
     for problem in problems:
         print(f"left out: {problem}")
-    generation = Generation(sources, options.model, GenerateConfig(seed=options.seed, edits="standard"))
+    generation = Generation(sources, options.model, GenerateConfig(seed=options.seed, edits=options.edits))
     print(generate(generation, options.n, options.out / "set").sentence(), flush=True)
 
     config = ReportConfig(segmenter=options.segmenter, viewer=1)
