@@ -23,6 +23,12 @@ class Exporter(Protocol):
     The constructor takes the folder, `naming` and the format's own options. It creates nothing outside that folder
     and picks up what an interrupted writer left there. `close` must be called (or `with` used): only then is the
     output complete.
+
+    Two static methods are optional. With `find(path: Path)` every command reads the format's folders, through
+    `synth.datasets.open_set`: it goes by names and small index files and gives None for a folder of another kind, else
+    the ids of its cases, which `read` then reads, or a `CaseFiles` for each, where every modality is a NIfTI file of
+    its own. `names(out: Path, ids: Iterable[str], naming: Naming)` tells all files that a writer of these cases may
+    have left below `out`, so that `--force` also removes what a kill kept out of the manifest.
     """
 
     name: str
@@ -80,7 +86,10 @@ def exporter_class(name: str) -> type[Exporter]:
     return known
 
 
-def finders() -> list[tuple[str, Callable[[Path], Sequence[CaseFiles] | None]]]:
+Finder = Callable[[Path], Sequence[CaseFiles] | Sequence[str] | None]
+
+
+def finders() -> list[tuple[str, Finder]]:
     """The formats that can find their cases again, by name, with what finds them."""
     classes = {name: exporter_class(name) for name in EXPORTERS}
     return [(name, cls.find) for name, cls in classes.items() if hasattr(cls, "find")]

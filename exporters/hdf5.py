@@ -17,7 +17,7 @@ import io
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 import h5py
@@ -118,6 +118,12 @@ class Hdf5Exporter:
             if digest != expected:
                 problems.append(f"{self.out / key}: the checksum differs from the manifest's; the case was changed.")
         return problems
+
+    @staticmethod
+    def names(out: Path, ids: Iterable[str], naming: Naming) -> set[str]:
+        """All shards and staged cases, relative to `out`."""
+        paths = [*shard_paths(out), *(out / STAGING).glob("*.h5")]
+        return {str(path.relative_to(out)) for path in paths}
 
     def close(self) -> None:
         """Complete the last file and remove the staging folder; a second call does nothing.

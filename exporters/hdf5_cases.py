@@ -1,6 +1,7 @@
 """The cases in HDF5 files: the reader for training loaders, and the index that the writer keeps."""
 
 import os
+import re
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -15,7 +16,7 @@ from synth.errors import DataError
 from synth.exporters.hdf5_packed import Box, PackedCase, as_box
 
 STAGING = ".staging"
-SHARDS = ("synth.h5", "synth-[0-9]*.h5")
+_SHARD = re.compile(r"synth(-\d+)?\.h5")
 _OPEN_FILES = 32  # at a time; staged cases are a file each
 
 
@@ -55,7 +56,7 @@ def is_hdf5(path: Path) -> bool:
 
 def shard_paths(folder: Path) -> list[Path]:
     """The finished HDF5 files of an output folder, in order."""
-    return sorted(path for pattern in SHARDS for path in folder.glob(pattern))
+    return sorted(path for path in folder.glob("synth*.h5") if _SHARD.fullmatch(path.name))
 
 
 class Hdf5Cases(Sequence[Case]):
@@ -153,10 +154,14 @@ class Hdf5Cases(Sequence[Case]):
         Raises:
             DataError: the file cannot be read.
         """
+        if path.exists() and not path.is_file():
+            raise DataError(
+                f"{path}: expected an HDF5 file of synth, found a folder, pipe or device; put the file there."
+            )
         try:
             with h5py.File(path, "r") as file:
                 sizes = {name: sum(d.id.get_storage_size() for d in file[name].values()) for name in sorted(file)}
-        except (OSError, RuntimeError, AttributeError) as error:
+        except (OSError, RuntimeError, AttributeError, KeyError, ValueError) as error:
             raise DataError(f"{path}: cannot be opened as HDF5 ({error}).") from error
         if staged:
             self.staged.update(dict.fromkeys(sizes, path))

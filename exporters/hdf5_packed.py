@@ -115,10 +115,15 @@ class PackedCase:
             compression = group["images"].compression or "none"
             names = [name for name in ("images", "labels") if name in group]
             arrays = {name: _load_blocks(group[name], compression, where, slices) for name in names}
-        except (KeyError, OSError, RuntimeError, ValueError, AttributeError) as error:
+        except (KeyError, OSError, RuntimeError, ValueError, AttributeError, TypeError) as error:
             raise DataError(
                 f"{where}: cannot be read ({error}); the file is damaged or not written by synth."
             ) from error
+        grid, labelled = arrays["images"].shape[:3], arrays.get("labels")
+        if labelled is not None and labelled.shape != grid:
+            raise DataError(
+                f"{where}: labels of {labelled.shape} voxels beside images of {grid}; write the case again."
+            )
         affine = np.asarray(attrs["affine"], np.float64)
         return cls(group.name.lstrip("/"), attrs["naming"], affine, attrs["recipe"], compression, arrays)
 
@@ -151,9 +156,18 @@ class PackedCase:
         return labels
 
     def unpack(self) -> Case:
-        """The case itself."""
-        box = whole(self.arrays["images"].shape)
-        return Case(self.id, self.array("images", box), self.labels(box), self.affine, json.loads(self.recipe))
+        """The case itself.
+
+        Raises:
+            DataError: what is stored makes no case.
+        """
+        try:
+            box, recipe = whole(self.arrays["images"].shape), json.loads(self.recipe)
+            if not isinstance(recipe, dict):
+                raise ValueError("its recipe is no JSON object")
+            return Case(self.id, self.array("images", box), self.labels(box), self.affine, recipe)
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise DataError(f"case {self.id}: cannot be read ({error}); write the case again.") from error
 
 
 def pack(case: Case, naming: Naming, compression: str = "gzip") -> PackedCase:

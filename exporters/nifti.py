@@ -6,7 +6,7 @@ only: no time stamp, no file name, no thread count.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from hashlib import sha256
 from pathlib import Path
@@ -78,6 +78,12 @@ class NiftiExporter:
         except Exception as error:
             raise OutputError(f"{folder}: case cannot be read back ({error}); write it again with --resume.") from error
         return Case(case_id, np.stack(images, -1), labels, affine, {"naming": self.naming.name})
+
+    @staticmethod
+    def names(out: Path, ids: Iterable[str], naming: Naming) -> set[str]:
+        """The files of these cases, relative to `out`."""
+        parts = (*MODALITIES, "seg")
+        return {f"{case_id}/{naming.stem(case_id, part)}.nii.gz" for case_id in ids for part in parts}
 
     def verify(self, files: Mapping[str, str]) -> list[str]:
         """What is wrong with the files of one manifest record, a sentence each; empty when they are as written."""

@@ -1,6 +1,7 @@
 """A stranger's edit, format and architecture, from outside the package, through the public `register_...` alone."""
 
 import json
+import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -9,10 +10,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from phantoms import phantom_sources
+from click.testing import CliRunner
+from phantoms import SHAPE, phantom_sources
 
 import synth
 from synth.brats import MODALITIES, NAMINGS
+from synth.cli import main
 from synth.exporters import EXPORTERS
 from synth.layout.edits import EDITS, Outcome
 from synth.models.architectures import GENERATORS
@@ -51,6 +54,12 @@ class Necrotic(synth.Edit):
         return Outcome(layout.with_tumour(tumour))
 
 
+def test_the_command_line_knows_a_strangers_format(tmp_path):
+    synth.register_exporter(Raw)
+    refused = CliRunner().invoke(main, ["generate", "--n", "1", "--out", str(tmp_path / "x"), "--format", "mha"])
+    assert (refused.exit_code, "is not one of 'nifti', 'hdf5', 'raw'" in refused.output) == (2, True)
+
+
 def test_an_edit_of_a_stranger_is_drawn_recorded_and_replayed(tmp_path):
     synth.register_edit(Necrotic)
     (tmp_path / "policy.yaml").write_text("steps: [{edit: necrotic, share: [0.5, 0.5]}]")
@@ -85,6 +94,14 @@ class Raw:
     def __init__(self, out, *, naming=NAMINGS["brats2020"]):
         self.out, self.naming = Path(out), naming
 
+    @staticmethod
+    def find(path):
+        return [file.stem for file in path.glob("*.npz")] or None
+
+    @staticmethod
+    def names(out, ids, naming):
+        return {f"{case_id}.npz" for case_id in ids}
+
     def write(self, case):
         self.out.mkdir(parents=True, exist_ok=True)
         np.savez(self.out / f"{case.id}.npz", images=case.images, labels=case.labels, affine=case.affine)
@@ -94,7 +111,10 @@ class Raw:
         return [f"{name}: is gone." for name in files if not (self.out / name).is_file()]
 
     def read(self, case_id):
-        arrays = np.load(self.out / f"{case_id}.npz")
+        try:
+            arrays = np.load(self.out / f"{case_id}.npz")
+        except zipfile.BadZipFile as error:
+            raise synth.SynthError(f"{case_id} cannot be read ({error}).") from error
         return synth.Case(case_id, arrays["images"], arrays["labels"], arrays["affine"])
 
     def close(self):
@@ -121,8 +141,19 @@ def test_a_format_of_a_stranger_is_generated_resumed_and_replaced(tmp_path):
     case = Raw(tmp_path / "set").read("Synth_000002")
     assert case.images.shape[-1] == len(MODALITIES)
     assert case.labels.any()
+    cases = synth.open_set(tmp_path / "set")
+    assert (cases.format, cases.ids) == ("raw", ["Synth_000000", "Synth_000001", "Synth_000002"])
+    read = cases["Synth_000002"].read(grid=SHAPE)
+    assert np.array_equal(read.images, case.images)
+    assert np.array_equal(read.labels, case.labels)
+    manifest = tmp_path / "set/manifest.jsonl"
+    manifest.write_text("".join(manifest.read_text().splitlines(keepends=True)[:2]))  # killed before the last line
     assert run(1, force=True).written == 1
-    assert not (tmp_path / "set/Synth_000002.npz").exists()
+    assert [path.name for path in (tmp_path / "set").glob("*.npz")] == ["Synth_000000.npz"]
+    cut = next((tmp_path / "set").glob("*.npz"))
+    cut.write_bytes(cut.read_bytes()[:-200])
+    with pytest.raises(synth.SynthError, match="Synth_000000 cannot be read"):
+        next(iter(synth.open_set(tmp_path / "set")))
 
 
 def test_what_is_no_exporter_or_has_anothers_name_is_refused():

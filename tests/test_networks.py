@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from phantoms import phantom_case, phantom_layout
 
+from synth.brats import CLASSES, MODALITIES
 from synth.errors import ModelError
+from synth.models.architectures import GENERATORS, build_network, generator_config, generator_entry
 from synth.models.cards import model_hash, read_card
 from synth.models.configs import GeneratorConfig
 from synth.models.inference import LayoutPainter
@@ -176,3 +178,24 @@ def test_the_shipped_model_has_a_card_and_small_weights():
     for key in ("labels", "intended use", "limits", "citations", "training", "validation", "git"):
         assert card[key]
     assert not any("BraTS2021_0" in text or "Brats18_" in text for text in [json.dumps(card)])  # ids are hashed
+
+
+@pytest.mark.parametrize("name", GENERATORS)
+def test_every_architecture_keeps_the_generators_contract(name):
+    config = GENERATORS[name].config()
+    entry = json.loads(json.dumps(generator_entry(config)))
+    assert generator_config(entry) == config
+    network = build_network(config)
+    brain = np.zeros((1, 16, 32, 16, 1), np.float32)
+    brain[:, 4:12, 4:20, 4:12] = 1
+    condition = np.zeros((1, 16, 32, 16, len(CLASSES) + len(MODALITIES)), np.float32)
+    condition[..., 1:2] = brain
+    inputs = {
+        "condition": condition,
+        "noise": np.zeros((1, 16, 32, 16, len(MODALITIES)), np.float32),
+        "coordinates": np.zeros((1, 16, 32, 16, 3), np.float32),
+    }
+    outputs = network(inputs)
+    for image in (outputs["image"], outputs["clean"]):
+        assert image.shape == (1, 16, 32, 16, len(MODALITIES))
+        assert not np.any(image.numpy() * (1 - brain))

@@ -2,7 +2,7 @@
 
 import click
 
-from synth.cli.options import chosen_sources
+from synth.cli.options import FormatName, chosen_sources
 from synth.cli.options import shard as _shard
 
 
@@ -13,7 +13,7 @@ from synth.cli.options import shard as _shard
     "--data", type=click.Path(), help="Your BraTS cases, or layouts extracted from them. [default: none needed]"
 )
 @click.option("--model", default="default", show_default=True, help="A shipped model's name or a model's folder.")
-@click.option("--format", "format_", type=click.Choice(["nifti", "hdf5"]), default="nifti", show_default=True)
+@click.option("--format", "format_", type=FormatName(), default="nifti", show_default=True)
 @click.option("--naming", type=click.Choice(["brats2020", "brats2023"]), default="brats2020", show_default=True)
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(

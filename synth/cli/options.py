@@ -3,6 +3,24 @@
 import click
 
 
+class FormatName(click.ParamType):
+    """The name of an output format, of another package's too; which there are is looked up when one is given."""
+
+    name = "format"
+
+    def get_metavar(self, param, ctx=None) -> str:
+        """What `--help` shows without importing the formats."""
+        return "[nifti|hdf5]"
+
+    def convert(self, value, param, ctx):
+        """The name itself, if it is one."""
+        from synth.exporters import EXPORTERS
+
+        if value not in EXPORTERS:
+            self.fail(f"{value!r} is not one of {', '.join(map(repr, EXPORTERS))}.", param, ctx)
+        return value
+
+
 def shard(ctx, param, value: str) -> tuple[int, int]:
     """`i/m` as two numbers; a click callback."""
     try:

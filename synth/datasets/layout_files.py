@@ -11,7 +11,7 @@ import numpy as np
 
 from synth.brats import AFFINE, Tissue, Tumour
 from synth.datasets.volume import Volume, read_volume, same_place
-from synth.disk.files import atomic_write
+from synth.disk.files import atomic_write, case_path
 from synth.errors import FileError, LayoutError, SynthError
 from synth.exporters.nifti import write_nifti
 from synth.layout.layout import Layout
@@ -42,8 +42,11 @@ def save_layout(layout: Layout, folder: str | os.PathLike, style: Style | None =
 
     Both maps are uint8 NIfTI that any viewer opens; each file appears under its name only when complete. `source`
     is kept beside the style: what the layout was made from.
+
+    Raises:
+        OutputError: the layout's id is no plain name: it would lead out of the folder.
     """
-    target = Path(folder) / layout.id
+    target = case_path(Path(folder), layout.id)
     target.mkdir(parents=True, exist_ok=True)
     write_nifti(map_path(target, "tumour"), layout.tumour, layout.affine)
     if style is not None:
@@ -71,6 +74,8 @@ def load_layout(folder: str | os.PathLike) -> Layout:
             "both maps of a layout lie in one place: make the layout again."
         )
     maps = {name: _classes(volumes[name].array, map_path(folder, name), MAPS[name]) for name in MAPS}
+    if not tissue.array.any():
+        raise LayoutError(f"{map_path(folder, 'tissue')}: every voxel is 0; expected a brain: make the layout again.")
     return Layout(maps["tissue"], maps["tumour"], tissue.affine, folder.name)
 
 
@@ -83,13 +88,14 @@ def load_style(folder: str | Path) -> Style:
     path = style_path(Path(folder))
     try:
         return Style.from_dict(json.loads(path.read_text()))
-    except (OSError, ValueError, SynthError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RecursionError, SynthError) as error:
         raise LayoutError(f"{path}: expected the style of this layout ({error}); extract it again.") from error
 
 
 def list_layouts(folder: str | os.PathLike) -> list[Path]:
     """Folders below `folder` that hold a layout written by `save_layout`, sorted by id."""
-    return sorted(path.parent for path in Path(folder).glob("*/*_tissue.nii.gz") if path.parent.name in path.name)
+    maps = Path(folder).glob("*/*_tissue.nii.gz")
+    return sorted(path.parent for path in maps if path == map_path(path.parent, "tissue"))
 
 
 def folder_sources(folder: str | Path) -> list[FolderSource]:

@@ -4,6 +4,7 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 
 import nibabel as nib
@@ -17,6 +18,7 @@ from synth.datasets.labels import keep_inside
 from synth.datasets.layout_files import load_layout, load_style, map_path, style_path
 from synth.disk.files import sha256_file
 from synth.errors import DataError, SynthError, printable
+from synth.exporters import Exporter
 from synth.exporters.hdf5_cases import Hdf5Cases
 from synth.exporters.hdf5_packed import PackedCase
 from synth.layout.layout import Layout
@@ -145,44 +147,33 @@ class FilesMember(Member):
         return nib.load(self.files.paths["t1"]).header
 
 
-@dataclass(frozen=True)
-class Hdf5Member(Member):
-    """A case in an HDF5 set of synth."""
+class ArraysMember(Member):
+    """A case that comes as arrays from a format of its own: what `cases.examine_case` asks of files is asked of these.
 
-    id: str
-    path: Path
-    cases: Hdf5Cases = field(repr=False)
-    records: Callable[[], dict[str, dict] | None] = field(repr=False, compare=False)
+    Attributes:
+        records: gives the records of the manifest beside it by id, or None.
+    """
 
-    @property
-    def naming(self) -> Naming:
-        """The convention that its labels are stored in."""
-        return NAMINGS[self._corner.naming]
+    records: Callable[[], dict[str, dict] | None]
 
-    @property
-    def labelled(self) -> bool:
-        """Whether labels are stored."""
-        return "labels" in self._corner.arrays
-
-    @property
-    def _corner(self) -> PackedCase:
-        return self.cases.load(self.id, (slice(0, 1),) * 3)
+    @abstractmethod
+    def _load(self) -> Case:
+        """The case as it is stored, `meta["naming"]` the convention of its labels; raises `SynthError`."""
 
     def examine(self, labels: str = "required", grid: Grid | None = None) -> tuple[Case | None, Findings]:
-        """What `cases.examine_case` asks of files, asked of one HDF5 group."""
+        """Grid, place, intensities and labels."""
         if labels not in LABEL_USES:
             raise SynthError(f"labels must be one of {', '.join(LABEL_USES)}; found {labels!r}.")
         notes = Findings(self.id, "files")
         try:
-            packed = self.cases.load(self.id)
-            case = packed.unpack()
+            case = self._load()
         except SynthError as error:
             notes.error(self.path, str(error))
             return None, notes
         if labels == "ignore":
             case = replace(case, labels=None)
         self._check(case, labels == "required", grid or GRID, notes)
-        return (None if notes.errors else replace(case, meta={**case.meta, "naming": packed.naming})), notes
+        return (None if notes.errors else case), notes
 
     def checksums(self) -> dict[str, str]:
         """Of its content."""
@@ -190,10 +181,6 @@ class Hdf5Member(Member):
             return {self.id: self.checksum()}
         except SynthError as error:
             return {self.id: f"unreadable: {error}"}
-
-    def checksum(self) -> str:
-        """Of its content."""
-        return self.cases.load(self.id).digest
 
     def signature(self, version: str = "") -> str:
         """Of its record in the manifest; of the file where it has none."""
@@ -222,6 +209,69 @@ class Hdf5Member(Member):
             notes.error(self.path, f"case {name}: has no labels; add them or leave the case out.")
         elif case.labels is not None and not notes.errors:
             keep_inside(self.path, case.labels, case.brain, notes)
+
+
+@dataclass(frozen=True)
+class Hdf5Member(ArraysMember):
+    """A case in an HDF5 set of synth."""
+
+    id: str
+    path: Path
+    cases: Hdf5Cases = field(repr=False)
+    records: Callable[[], dict[str, dict] | None] = field(repr=False, compare=False)
+
+    @property
+    def naming(self) -> Naming:
+        """The convention that its labels are stored in."""
+        return NAMINGS[self._corner.naming]
+
+    @property
+    def labelled(self) -> bool:
+        """Whether labels are stored."""
+        return "labels" in self._corner.arrays
+
+    def checksum(self) -> str:
+        """Of its content."""
+        return self.cases.load(self.id).digest
+
+    @property
+    def _corner(self) -> PackedCase:
+        return self.cases.load(self.id, (slice(0, 1),) * 3)
+
+    def _load(self) -> Case:
+        packed = self.cases.load(self.id)
+        case = packed.unpack()
+        return replace(case, meta={**case.meta, "naming": packed.naming})
+
+
+@dataclass(frozen=True)
+class ExporterMember(ArraysMember):
+    """A case that an exporter reads back."""
+
+    id: str
+    path: Path
+    exporter: Exporter = field(repr=False, compare=False)
+    records: Callable[[], dict[str, dict] | None] = field(repr=False, compare=False)
+
+    @cached_property
+    def labelled(self) -> bool:
+        """Whether labels are stored; the case is read for that, once."""
+        return self._load().labels is not None
+
+    def checksum(self) -> str:
+        """Of its arrays."""
+        case = self._load()
+        sha = hashlib.sha256(np.ascontiguousarray(case.affine).tobytes())
+        for array in (case.images, case.labels):
+            sha.update(b"none" if array is None else np.ascontiguousarray(array).tobytes())
+        return sha.hexdigest()
+
+    def _load(self) -> Case:
+        try:
+            case = self.exporter.read(self.id)
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise DataError(f"{printable(self.path)}: case {printable(self.id)} cannot be read ({error}).") from error
+        return replace(case, meta={"naming": self.naming.name, **case.meta})
 
 
 @dataclass(frozen=True)

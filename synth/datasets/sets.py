@@ -6,7 +6,7 @@ that synth wrote as HDF5 (also one that was interrupted and has only its staging
 that can find its own cases again.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
 from itertools import islice
@@ -17,17 +17,17 @@ from synth.case import Case, CaseFiles
 from synth.datasets.case_files import scan_folder
 from synth.datasets.findings import Findings
 from synth.datasets.layout_files import list_layouts, map_path
-from synth.datasets.members import FilesMember, Hdf5Member, LayoutMember, Member
+from synth.datasets.members import ExporterMember, FilesMember, Hdf5Member, LayoutMember, Member
 from synth.disk.manifest import MANIFEST, records_of
 from synth.errors import DataError, printable
-from synth.exporters import finders
+from synth.exporters import Finder, finders, open_exporter
 from synth.exporters.hdf5_cases import is_hdf5, open_cases
 from synth.lineage import ancestors, patient_of
 
 BRATS, HDF5, LAYOUTS = "brats", "hdf5", "layouts"  # how a set is stored; further formats go by their exporter's name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CaseSet:
     """A set of cases (or layouts) on the disk; iterating reads its cases, one after the other.
 
@@ -51,6 +51,10 @@ class CaseSet:
     def ids(self) -> list[str]:
         """Ids in order."""
         return [member.id for member in self.members]
+
+    def __repr__(self) -> str:
+        """One line: where, what, how many."""
+        return f"CaseSet({str(self.path)!r}, {self.format}, {len(self)} members)"
 
     def __len__(self) -> int:
         """How many cases there are."""
@@ -203,14 +207,18 @@ def _layouts(path: Path) -> CaseSet | None:
     return CaseSet(path, LAYOUTS, tuple(map(LayoutMember, folders))) if folders else None
 
 
-def _formatted(name: str, find: Callable[[Path], Sequence[CaseFiles] | None]) -> Callable[[Path], CaseSet | None]:
+def _formatted(name: str, find: Finder) -> Callable[[Path], CaseSet | None]:
     """How a format's own finder looks at a folder."""
 
     def look(path: Path) -> CaseSet | None:
-        files = find(path)
-        if files is None:
+        known = find(path)
+        if known is None:
             return None
-        return CaseSet(path, name, tuple(FilesMember(case, path) for case in sorted(files, key=lambda case: case.id)))
+        members: list[Member] = [FilesMember(case, path) for case in known if isinstance(case, CaseFiles)]
+        if ids := [case for case in known if isinstance(case, str)]:
+            exporter, records = open_exporter(name, path), cache(partial(records_of, path))
+            members += [ExporterMember(case_id, path, exporter, records) for case_id in ids]
+        return CaseSet(path, name, tuple(sorted(members, key=lambda member: member.id)))
 
     return look
 

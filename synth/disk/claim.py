@@ -175,6 +175,7 @@ def claim(
     force: bool = False,
     beside: Collection[str] = (),
     apart: tuple[str, str | os.PathLike] | None = None,
+    reads: Iterable[str | os.PathLike] = (),
 ) -> Claim:
     """Make sure that a command may write to a folder: new, empty, or its own earlier one; nothing is changed.
 
@@ -187,6 +188,7 @@ def claim(
         force: its earlier output there is to be replaced; before `resume`.
         beside: further names in the folder that do not count.
         apart: what the folder must not lie in: how it is called and where it is.
+        reads: what the command reads while it writes: none of it may lie in the folder, which `force` clears.
 
     Raises:
         OutputError: it may not.
@@ -196,6 +198,10 @@ def claim(
     if apart and place.is_relative_to(os.path.realpath(apart[1])):
         present = "that very folder" if place == Path(os.path.realpath(apart[1])) else "one inside it"
         raise OutputError.unexpected(out, f"a folder apart from {apart[0]}", present, "choose another folder")
+    for path in reads:
+        if Path(os.path.realpath(path)).is_relative_to(place):
+            present = f"{printable(Path(path).name)} in it, which is read"
+            raise OutputError.unexpected(out, "a folder apart from what is read", present, "choose another folder")
     if not os.path.isdir(place):
         if os.path.lexists(place) or os.path.lexists(out):
             kind = "a link to nothing" if out.is_symlink() else "something else of this name"

@@ -112,7 +112,8 @@ class Manifest:
         """
         good = set()
         for record in self.entries():
-            if problems(record["files"]):
+            files = record.get("files")
+            if not isinstance(files, dict) or problems(files):
                 self.discard(record["index"])
             else:
                 good.add(record["index"])
@@ -204,8 +205,8 @@ def read_run(folder: str | os.PathLike) -> dict:
     """
     path = Path(folder) / RUN
     try:
-        config = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+        config = json.loads(_regular(path).read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
         raise OutputError(f"{path}: the settings of the run cannot be read ({error}).") from error
     if not isinstance(config, dict):
         raise OutputError(f"{path}: expected a JSON object with the settings of a run, found another value.")
@@ -215,7 +216,8 @@ def read_run(folder: str | os.PathLike) -> dict:
 def recorded_files(folder: str | os.PathLike) -> set[str]:
     """The files that a run's records name, relative to `folder`; none where the manifest is missing or damaged."""
     try:
-        return {name for record in read_entries(folder) for name in record.get("files", {})}
+        files = (record.get("files") for record in read_entries(folder))
+        return {name for named in files if isinstance(named, dict) for name in named}
     except OutputError:
         return set()
 
@@ -275,13 +277,13 @@ def _plain(value: Any) -> Any:
 
 def _read_lines(path: Path) -> tuple[dict[int, bytes], int]:
     """The whole lines by index, and the number of bytes they take; what follows was torn by a kill."""
-    data = path.read_bytes() if path.exists() else b""
+    data = _regular(path).read_bytes() if path.exists() else b""
     lines, size = {}, 0
     for number, line in enumerate(data.splitlines(keepends=True), 1):
         end = size + len(line)
         try:
             index = _index(json.loads(line), path)
-        except (ValueError, OutputError) as error:
+        except (ValueError, RecursionError, OutputError) as error:
             if end == len(data):
                 break
             raise OutputError(
@@ -294,6 +296,13 @@ def _read_lines(path: Path) -> tuple[dict[int, bytes], int]:
             raise OutputError(f"{path}, line {number}: sample {index} is recorded twice; start over with --force.")
         lines[index], size = line, end
     return dict(sorted(lines.items())), size
+
+
+def _regular(path: Path) -> Path:
+    """The path, if reading it ends: a pipe would wait for ever."""
+    if path.exists() and not path.is_file():
+        raise OutputError(f"{path}: expected a file, found a folder, pipe or device; remove it.")
+    return path
 
 
 def _index(record: Any, path: Path) -> int:

@@ -29,12 +29,14 @@ class Sources:
         own_style: the measured style of a host, by its id; None where hosts have none (atlas anatomies, bare layouts).
         prior: what sampled styles are drawn from, made when first asked for.
         name: what the run's record says: "embedded", or the ids' count and checksum.
+        reads: folders that hosts and styles are read from: no run may clear them.
     """
 
     hosts: Sequence[LayoutSource]
     own_style: Callable[[str], Style] | None
     prior: Callable[[], StylePrior]
     name: str
+    reads: tuple[Path, ...] = ()
 
     def style(self, kind: str, host: str, rng: np.random.Generator) -> Style:
         """The host's own style, or one sampled with `rng`.
@@ -85,11 +87,12 @@ def data_sources(
     else:
         hosts = folder_sources(folder)
     paths = {source.id: source.path for source in hosts}
+    reads = (Path(data), folder)
     if not any(_style_file(path).is_file() for path in paths.values()):  # layouts alone: of other programs, say
-        return Sources(hosts, None, shipped_style_prior, _describe(paths, styled=False)), problems
+        return Sources(hosts, None, shipped_style_prior, _describe(paths, styled=False), reads), problems
     own = lru_cache(64)(lambda host: load_style(paths[host]))
     prior = lru_cache(1)(lambda: StylePrior.fit(load_style(path) for path in paths.values()))
-    return Sources(hosts, own, prior, _describe(paths)), problems
+    return Sources(hosts, own, prior, _describe(paths), reads), problems
 
 
 def _style_file(path: Path) -> Path:

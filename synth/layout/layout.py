@@ -8,7 +8,7 @@ from synth.brats import CLASSES, TISSUES, Tissue, Tumour
 from synth.errors import LayoutError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Layout:
     """Tissue and tumour label maps of one brain, on one grid.
 
@@ -26,6 +26,13 @@ class Layout:
     tumour: np.ndarray
     affine: np.ndarray
     id: str = ""
+
+    def __repr__(self) -> str:
+        """One line: id, size and volumes."""
+        grid = "x".join(map(str, self.shape))
+        return (
+            f"Layout({self.id!r}, {grid}, {', '.join(f'{name} {ml:.1f}' for name, ml in self.volumes_ml().items())} ml)"
+        )
 
     def __post_init__(self) -> None:
         """Check shapes, types and values once; raise `LayoutError` if the layout is not lawful."""

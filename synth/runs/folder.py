@@ -4,12 +4,12 @@ from collections.abc import Container
 from contextlib import ExitStack
 from pathlib import Path
 
-from synth.brats import MODALITIES, NAMINGS
+from synth.brats import NAMINGS
 from synth.case import Case
 from synth.datasets.case_files import QUARANTINE
 from synth.disk.manifest import RUN, Manifest, read_run, recorded_files
-from synth.exporters import open_exporter
-from synth.exporters.hdf5_cases import STAGING, shard_paths
+from synth.errors import OutputError
+from synth.exporters import exporter_class, open_exporter
 from synth.show.contact_sheet import MAX_ROWS, ContactSheet
 
 SHEET = "contact_sheet.png"
@@ -88,11 +88,11 @@ def scores_note(record: dict) -> str:
 
 def names_of_run(out: Path) -> set[str]:
     """Files of an earlier run, relative to `out`, with those that a kill kept out of its manifest."""
-    run, names = read_run(out), recorded_files(out)
-    if run["format"] == "hdf5":
-        shards = [*shard_paths(out), *(out / STAGING).glob("*.h5")]
-        return {str(path.relative_to(out)) for path in shards}
+    run = read_run(out)
     naming = NAMINGS[run["naming"]]
-    for case_id in map(naming.case_pattern.format, range(run["n"])):
-        names |= {f"{case_id}/{naming.stem(case_id, part)}.nii.gz" for part in (*MODALITIES, "seg")}
-    return names
+    try:
+        names = getattr(exporter_class(run["format"]), "names", None)
+    except OutputError:  # a format of another package, which is not imported now
+        names = None
+    ids = map(naming.case_pattern.format, range(run["n"]))
+    return recorded_files(out) | (set(names(out, ids, naming)) if names else set())

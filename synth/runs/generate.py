@@ -236,7 +236,7 @@ def generate(
     out = Path(out)
     indices = _shard_indices(n, shard)
     # what may be refused comes before anything is removed
-    ours = claim(out, GENERATE, resume=resume, force=force)
+    ours = claim(out, GENERATE, resume=resume, force=force, reads=generation.sources.reads)
     settings = {**generation.settings(), "n": n, "shard": list(shard), **({"gate": gate.settings()} if gate else {})}
     repeatable()
     _ = generation.painter

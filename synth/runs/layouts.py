@@ -95,7 +95,8 @@ def sample_layouts(
         return named, {**recipe.to_dict(), "id": named.id}, recipe.style
 
     indices = range(i, n, m)
-    done = _write(Path(out), settings, indices, make, resume=resume, force=force, progress=progress)
+    reads = generation.sources.reads
+    done = _write(Path(out), settings, indices, make, resume=resume, force=force, progress=progress, reads=reads)
     if generation.sampler.plan is None:
         return done
     made = [record["plan"] for record in read_entries(out) if record["index"] in indices]
@@ -157,7 +158,8 @@ def edit_layouts(
         return named, {**recipe.to_dict(), "id": named.id}, given.style()
 
     indices = [i * STRIDE + copy for i in range(len(inputs)) for copy in range(copies)]
-    return _write(Path(out), settings, indices, make, resume=resume, force=force, progress=progress)
+    reads = [given.path for given in (*inputs, *donors)]
+    return _write(Path(out), settings, indices, make, resume=resume, force=force, progress=progress, reads=reads)
 
 
 def write_layout(layout: Layout, out: Path, style: Style | None) -> dict[str, str]:
@@ -216,9 +218,10 @@ def _write(
     resume: bool,
     force: bool,
     progress: Callable,
+    reads: Iterable[Path],
 ) -> LayoutSet:
     begin = time.perf_counter()
-    claim(out, LAYOUTS, resume=resume, force=force).clear(recorded_files, (COVERAGE,))
+    claim(out, LAYOUTS, resume=resume, force=force, reads=reads).clear(recorded_files, (COVERAGE,))
     redraws = written = 0
     with Manifest(out, settings, free=("n",)) as manifest:
         done = manifest.verified(partial(changed_files, out))

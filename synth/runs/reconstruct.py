@@ -1,6 +1,7 @@
 """Reconstruction: each case's own layout painted in its own style, beside the real scan: the paired check."""
 
 import json
+import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -140,13 +141,18 @@ def reconstruct(
 
 
 def _keep_off(cases: CaseSet, out: Path) -> None:
-    """Refuse an output whose cases would take the place of the scans: a reconstruction has its case's id."""
+    """Refuse an output in which a case's folder is not one of an earlier reconstruction: it would be replaced whole."""
+    try:
+        earlier = {row["case"] for row in json.loads((out / RESULTS).read_bytes())["comparisons"]}
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        earlier = set()
     for member in cases.members:
-        place = (out / member.id).resolve()
-        if member.path.resolve().is_relative_to(place):
-            raise OutputError.unexpected(
-                out / member.id, "a new folder", "the scans themselves", "choose another folder"
-            )
+        place = out / member.id
+        if member.path.resolve().is_relative_to(place.resolve()):
+            raise OutputError.unexpected(place, "a new folder", "the scans themselves", "choose another folder")
+        if os.path.lexists(place) and member.id not in earlier:
+            found = f"a folder that {RESULTS} does not know"
+            raise OutputError.unexpected(place, "a new folder or an earlier reconstruction", found, "choose another")
 
 
 def summary_lines(rows: list[Comparison]) -> list[str]:

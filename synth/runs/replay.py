@@ -15,8 +15,8 @@ from synth.brats import NAMINGS
 from synth.datasets.case_files import QUARANTINE
 from synth.datasets.members import CASE, LAYOUT, SEGMENTATION
 from synth.disk.claim import REPLAY, claim
-from synth.disk.files import make_folder
-from synth.disk.manifest import MANIFEST, read_entries, read_run
+from synth.disk.files import case_path, make_folder
+from synth.disk.manifest import MANIFEST, RUN, read_entries, read_run
 from synth.errors import DataError, ModelError, OutputError, SynthError
 from synth.exporters import open_exporter
 from synth.exporters.nifti import nifti_bytes
@@ -70,6 +70,7 @@ def replay(
     folder, out = _folder(manifest), Path(out)
     run = read_run(folder)
     records = _chosen(folder, ids)
+    _check(folder, run, records)
     claim(out, REPLAY, force=force, apart=("the run", folder))
     sources = _sources(run, records, folder, [Path(path) for path in data])
     if layout_only or run.get("format") == FORMAT:
@@ -92,15 +93,43 @@ def _folder(manifest: str | Path) -> Path:
 def _chosen(folder: Path, ids: Sequence[str]) -> list[dict]:
     """The records of the ids, in their order, each once."""
     records = read_entries(folder)
-    known = {str(record["index"]): record for record in records} | {record["id"]: record for record in records}
+    known = {str(record["index"]): record for record in records}
+    known |= {record["id"]: record for record in records if isinstance(record.get("id"), str)}
     missing = [name for name in ids if name not in known]
     if missing or not ids:
-        first, last = (records[0]["id"], records[-1]["id"]) if records else ("none", "none")
+        first, last = (records[0].get("id"), records[-1].get("id")) if records else ("none", "none")
         raise DataError(
             f"{folder / MANIFEST}: no sample {', '.join(missing) or '(no id given)'}; it has {len(records)} samples, "
             f"{first} to {last}."
         )
     return list({known[name]["index"]: known[name] for name in ids}.values())
+
+
+def _check(folder: Path, run: dict, records: list[dict]) -> None:
+    """Refuse settings and records that no sample can be made from, before anything is written."""
+    try:
+        int(run["seed"])
+        if run.get("format") != FORMAT:
+            _ = NAMINGS[run["naming"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise DataError(
+            f"{folder / RUN}: expected seed and naming of a run, found something else ({error}); restore the file."
+        ) from error
+    for record in records:
+        try:
+            case_path(folder, record["id"])
+            LayoutRecipe.from_dict(record)
+            names = [record["host"], *([] if record["donor"] is None else [record["donor"]])]
+            if not all(isinstance(name, str) for name in (*names, *record["files"].values())):
+                raise TypeError("host, donor and checksums are texts")
+            if "style" in record:
+                Style.from_dict(record["style"])
+            elif run.get("format") != FORMAT:
+                raise KeyError("style")
+        except (SynthError, KeyError, TypeError, ValueError, AttributeError) as error:
+            raise DataError(
+                f"{folder / MANIFEST}: the record of sample {record['index']} is damaged ({error}); restore the file."
+            ) from error
 
 
 def _sources(run: dict, records: list[dict], folder: Path, data: list[Path]) -> Sources:
