@@ -1,0 +1,206 @@
+"""The public face: what it offers is whole, and the examples do their work with nothing else."""
+
+import ast
+import dataclasses
+import inspect
+import runpy
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import keras
+import pytest
+from phantoms import embed, head_layout, phantom_case, write_case
+from PIL import Image
+
+import synth
+from synth.datasets.layout_files import save_layout
+from synth.exporters import open_exporter
+from synth.models.configs import GeneratorConfig, SegmenterConfig
+from synth.models.networks.generator import build_generator
+from synth.models.networks.segmenter import build_segmenter
+from synth.models.weights import save_generator, save_segmenter
+
+EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
+NAMES = [name for name in synth.__all__ if name != "__version__"]
+
+
+def example(name):
+    """The functions of an example by name; nothing is left beside it."""
+    (path,) = (path for path in EXAMPLES if path.stem == name)
+    return runpy.run_path(str(path))
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """An untrained generator and segmenter, for speed."""
+    folder = tmp_path_factory.mktemp("models")
+    keras.utils.set_random_seed(1)
+    painter, finder = GeneratorConfig(width=8, bottleneck=1), SegmenterConfig("unet3d", 4)
+    save_generator(folder / "g", build_generator(painter), {"name": "tiny", "generator": painter.to_dict()})
+    save_segmenter(
+        folder / "s", build_segmenter(finder), {"name": "tiny", "segmenter": finder.to_dict(), "window": 128}
+    )
+    return folder
+
+
+# --- the names ----------------------------------------------------------------------------------------------------
+
+
+def test_all_is_what_has_a_home():
+    assert sorted([*synth._HOMES, "__version__"]) == sorted(synth.__all__)
+    tree = ast.parse(Path(synth.__file__).read_text())
+    (block,) = (node for node in tree.body if isinstance(node, ast.If))  # for type checkers
+    told = {
+        alias.asname or alias.name: (node.module.removeprefix("synth."), alias.name)
+        for node in block.body
+        for alias in node.names
+    }
+    homes = {name: (home.partition(":")[0], home.partition(":")[2] or name) for name, home in synth._HOMES.items()}
+    assert told == homes
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_public_name_is_what_its_home_has_and_says_what_it_is(name):
+    module, _, attribute = synth._HOMES[name].partition(":")
+    thing = getattr(synth, name)
+    assert thing is getattr(import_module(f"synth.{module}"), attribute or name)
+    assert inspect.getdoc(thing)
+    assert thing.__doc__.splitlines()[0].endswith((".", ":")), "the first line is a sentence"
+    for function in methods(thing) if inspect.isclass(thing) else [thing]:
+        assert inspect.getdoc(function) or function.__name__ == "__init__", function  # the class says what it takes
+        assert not unannotated(function), f"{function.__qualname__}: {unannotated(function)}"
+
+
+def methods(cls):
+    """The public methods, properties' getters and the constructor that a class of ours defines."""
+    for owner in cls.__mro__:
+        if not owner.__module__.startswith("synth"):
+            continue
+        for name, value in vars(owner).items():
+            function = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
+            # what a dataclass generates is annotated by its fields
+            generated = dataclasses.is_dataclass(owner) and name == "__init__"
+            if inspect.isfunction(function) and (not name.startswith("_") or (name == "__init__" and not generated)):
+                yield function
+
+
+def unannotated(function):
+    signature = inspect.signature(function)
+    missing = [
+        parameter.name
+        for parameter in signature.parameters.values()
+        if parameter.annotation is parameter.empty and parameter.name not in ("self", "cls")
+    ]
+    returns = signature.return_annotation is signature.empty and function.__name__ != "__init__"
+    return missing + ["return"] * returns
+
+
+# --- the examples -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_an_example_uses_public_names_alone_and_is_short(path):
+    tree = ast.parse(path.read_text())
+    assert f"python examples/{path.name}" in ast.get_docstring(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            assert not [alias.name for alias in node.names if alias.name.split(".")[0] == "synth"], path
+        if isinstance(node, ast.ImportFrom) and node.module.split(".")[0] == "synth":
+            assert node.module == "synth", f"line {node.lineno}: {node.module} is not public"
+            assert {alias.name for alias in node.names} <= set(synth.__all__)
+    assert len(path.read_text().splitlines()) <= 90
+
+
+@pytest.fixture(scope="module")
+def heads(tmp_path_factory):
+    """Two small layouts: what is drawn from them costs little."""
+    folder = tmp_path_factory.mktemp("heads")
+    for seed in range(2):
+        save_layout(head_layout(seed=seed, case_id=f"head{seed}"), folder)
+    return folder
+
+
+def test_a_network_of_ones_own_learns(models, heads, tmp_path, capsys):
+    arguments = [
+        "--data",
+        str(heads),
+        "--steps",
+        "2",
+        "--patch",
+        "16",
+        "--width",
+        "4",
+        "--model",
+        str(models / "g"),
+    ]
+    example("train_keras_unet")["main"]([*arguments, "--out", str(tmp_path / "unet.keras")])
+    assert "step    2  loss " in capsys.readouterr().out
+    network = keras.models.load_model(tmp_path / "unet.keras", compile=False)
+    assert network.output_shape[-1] == 4
+
+
+@pytest.fixture(scope="module")
+def hdf5(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("hdf5") / "set"
+    with open_exporter("hdf5", folder) as exporter:
+        for seed in range(2):
+            exporter.write(phantom_case(seed=seed, case_id=f"P{seed}"))
+    return folder
+
+
+def test_an_hdf5_set_says_its_grids_and_gives_patches(hdf5):
+    cases = synth.open_hdf5(hdf5)
+    assert [cases.shape(place) for place in range(2)] == [(40, 48, 36)] * 2
+    assert [case.id for case in cases[::-1]] == ["P1", "P0"]
+    images, labels = cases.read_patch(1, (slice(3, 9), slice(4, 10), slice(5, 11)))
+    assert (images.shape, labels.shape) == ((6, 6, 6, 4), (6, 6, 6))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_pytorch_is_fed(hdf5, capsys, workers):
+    pytest.importorskip("torch")
+    example("pytorch_hdf5")["main"]([str(hdf5), "--edge", "16", "--workers", str(workers)])
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == "2 cases, 8 patches an epoch"
+    assert len(out) == 1 + 4
+    assert all("images (2, 4, 16, 16, 16)" in line for line in out[1:])
+
+
+def test_without_pytorch_one_is_told_how_to_get_it():
+    (path,) = (path for path in EXAMPLES if path.stem == "pytorch_hdf5")
+    code = f"import runpy, sys; sys.modules['torch'] = None; runpy.run_path({str(path)!r}, run_name='__main__')"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.strip().endswith("pip install torch")
+    assert "Traceback" not in done.stderr
+
+
+def test_layouts_are_drawn_edited_and_shown(heads, tmp_path, capsys):
+    example("draw_edit_show_layouts")["main"](["--data", str(heads), "--n", "2", "--out", str(tmp_path / "out")])
+    assert "drawn_000_by_hand: " in capsys.readouterr().out
+    ids = [source.id for folder in ("drawn", "edited") for source in synth.find_inputs(tmp_path / "out" / folder)]
+    assert ids == ["drawn_000", "drawn_000_by_hand", "drawn_001", "drawn_000_000", "drawn_001_000"]
+    picture = Image.open(tmp_path / "out/layouts.png")
+    assert picture.height > 5 * 200
+
+
+def test_scans_become_a_set_and_a_report(models, tmp_path, capsys):
+    for seed in range(2):
+        write_case(tmp_path / "scans", embed(phantom_case((64, 72, 60), seed=seed, case_id=f"P{seed}")))
+    arguments = ["--data", str(tmp_path / "scans"), "--n", "2", "--edits", "none", "--model", str(models / "g")]
+    example("from_scans_to_report")["main"](
+        [*arguments, "--segmenter", str(models / "s"), "--out", str(tmp_path / "o")]
+    )
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == f"2 scans in {tmp_path / 'scans'}"
+    assert out[-1] == str(tmp_path / "o/report/report.html")
+    assert synth.open_set(tmp_path / "o/set").ids == ["Synth_000000", "Synth_000001"]
+    assert (tmp_path / "o/report/report.html").stat().st_size > 100_000
+
+
+def test_without_scans_samples_stand_in(models, tmp_path, capsys):
+    folder = example("from_scans_to_report")["stand_ins"](tmp_path / "stand-ins", 1, str(models / "g"))
+    assert "1 painted samples of the embedded anatomies stand in for scans" in capsys.readouterr().out
+    assert synth.open_set(folder, scans=True).ids == ["Synth_000000"]
