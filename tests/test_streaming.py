@@ -66,8 +66,8 @@ def test_importing_synth_costs_nothing():
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert out == "set() True True\nFalse\n"
-    with pytest.raises(AttributeError, match="has no attribute 'painter'"):
-        _ = synth.painter
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        _ = synth.nothing
 
 
 # --- layouts ------------------------------------------------------------------------------------------------------
