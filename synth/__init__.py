@@ -10,11 +10,12 @@ imported when it is first asked for (`import synth` itself costs nothing):
   `show_layouts`
 - networks: `load_generator`, `load_segmenter`, `segment`, `reconstruct`
 - judge: `write_report`, `ReportConfig`
-- extend: `register_edit`, `register_exporter`, `register_generator`
+- extend: `register_edit` (with `Outcome`), `register_exporter` (`Exporter` says what one is), `register_generator`
 
 Every error that is raised on purpose is a `SynthError`.
 """
 
+from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +24,12 @@ if TYPE_CHECKING:
     from synth.datasets.layout_files import load_layout, save_layout
     from synth.datasets.sets import CaseSet, open_set
     from synth.errors import SynthError
+    from synth.exporters import Exporter
     from synth.exporters import register as register_exporter
     from synth.exporters.hdf5_cases import open_cases as open_hdf5
     from synth.hosts.inputs import find_inputs
     from synth.hosts.sources import data_sources, embedded_sources
-    from synth.layout.edits.edit import Edit, edit_from_dict
+    from synth.layout.edits.edit import Edit, Outcome, edit_from_dict
     from synth.layout.edits.edit import register as register_edit
     from synth.layout.edits.policy import EditPolicy
     from synth.layout.edits.presets import policy_of
@@ -54,10 +56,12 @@ _HOMES = {  # public name -> module, or module:name where it has another name th
     "CaseSet": "datasets.sets",
     "Edit": "layout.edits.edit",
     "EditPolicy": "layout.edits.policy",
+    "Exporter": "exporters",
     "Gate": "runs.gate",
     "GenerateConfig": "runs.generate",
     "Generation": "runs.generate",
     "Layout": "layout.layout",
+    "Outcome": "layout.edits.edit",
     "ReportConfig": "report.core.config",
     "Style": "style.style",
     "SynthError": "errors",
@@ -91,10 +95,12 @@ __all__ = [
     "CaseSet",
     "Edit",
     "EditPolicy",
+    "Exporter",
     "Gate",
     "GenerateConfig",
     "Generation",
     "Layout",
+    "Outcome",
     "ReportConfig",
     "Style",
     "SynthError",
@@ -129,11 +135,13 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first asked for."""
     if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        alike = get_close_matches(name, __all__, 1)
+        hint = f"; did you mean {alike[0]!r}?" if alike else ""
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{hint}")
     module, _, attribute = _HOMES[name].partition(":")
     return getattr(import_module(f"{__name__}.{module}"), attribute or name)
 
 
 def __dir__() -> list[str]:
     """What there is, public names included."""
-    return sorted({*globals(), *__all__})
+    return sorted({*(name for name in globals() if name.startswith("__")), *__all__})

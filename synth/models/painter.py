@@ -1,4 +1,4 @@
-"""The painter: a layout in a style as the generator's input (DESIGN.md, decision 4).
+"""The painter: a layout in a style as the generator's input (docs/decisions.md).
 
 Every voxel carries its class's intensity under the style, shaded and blurred by the style's point spread, and noise
 of the style's level and grain. The generator adds what this lacks.

@@ -2,9 +2,10 @@
 
 One module per kind: `motion` (move, rotate, scale, stretch, mirror), `bending` (elastic), `region` (grow, shrink,
 resize), `composition` (recompose, rim, drop_enhancement, core), `satellites`, `exchange` (swap, remove), `blending`
-(blend); `edit` holds what all share, `placing` how a tumour is fitted into a brain, `depth` how regions are cut at a
-volume, `policy` and `presets` which edits a sample gets. A new edit is a frozen dataclass with `@register`, in one of
-them, in a new one imported here, or in a package of its own: `Edit` says what an edit can tell of itself.
+(blend), `anatomy` (atrophy, mass_effect), `new` with `shapes`, `largest`. `edit` holds what all share, `placing` how a
+tumour is fitted into a brain, `depth` how regions are cut at a volume, `policy` and `presets` what a sample gets.
+A new edit is a frozen dataclass with `@register`, in one of them, in a new one imported here, or in a package of its
+own: `Edit` says what an edit can tell of itself.
 """
 
 from synth.layout.edits.anatomy import Atrophy, MassEffect
