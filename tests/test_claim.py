@@ -8,8 +8,10 @@ from pathlib import Path
 import click
 import pytest
 from commands import files, invoke
+from phantoms import head_layout
 
 from synth.cli import main
+from synth.datasets.layout_files import save_layout
 from synth.disk.claim import (
     DRY_RUN,
     EXTRACT,
@@ -440,3 +442,22 @@ def test_every_command_has_a_sentence_for_what_it_is(by):
     assert by.command.startswith("synth ")
     assert (by.joins is Joins.NEVER) == bool(by.mark and by is not RECONSTRUCT)
     assert REPLAY.mark == EXTRACT.mark == ""
+
+
+def test_what_a_command_reads_is_never_in_the_folder_it_clears(tmp_path):
+    out, read = tmp_path / "set", tmp_path / "set" / "layouts" / "A"
+    read.mkdir(parents=True)
+    (out / RUN).write_text(json.dumps(MARKS[LAYOUTS]))
+    for path in (read, out):
+        with pytest.raises(OutputError, match=r"expected a folder apart from what is read, found .* in it"):
+            claim(out, LAYOUTS, force=True, reads=[path])
+    claim(out, LAYOUTS, force=True, reads=[tmp_path / "elsewhere"])
+
+
+def test_a_set_edited_into_itself_stays(tmp_path):
+    save_layout(head_layout(case_id="Head"), tmp_path / "in")
+    assert invoke(tmp_path, "layouts edit in set --edits mirror:layout").exit_code == 0
+    before = files(tmp_path / "set")
+    result = invoke(tmp_path, "layouts edit set set --edits mirror:layout --force")
+    assert (result.exit_code, "apart from what is read" in result.output) == (1, True)
+    assert files(tmp_path / "set") == before

@@ -81,7 +81,9 @@ def methods(cls):
         for name, value in vars(owner).items():
             function = value.fget if isinstance(value, property) else getattr(value, "__func__", value)
             # what a dataclass generates is annotated by its fields
-            generated = dataclasses.is_dataclass(owner) and name == "__init__"
+            generated = name == "__init__" and (
+                dataclasses.is_dataclass(owner) or getattr(owner, "_is_protocol", False)
+            )
             if inspect.isfunction(function) and (not name.startswith("_") or (name == "__init__" and not generated)):
                 yield function
 

@@ -3,8 +3,8 @@ import numpy as np
 import pytest
 from phantoms import head_layout
 
-from synth.datasets.layout_files import load_layout, map_path, save_layout
-from synth.errors import LayoutError
+from synth.datasets.layout_files import list_layouts, load_layout, load_style, map_path, save_layout, style_path
+from synth.errors import LayoutError, OutputError
 
 
 @pytest.fixture
@@ -83,3 +83,29 @@ def test_a_layout_without_a_map_or_with_a_damaged_one_is_refused(folder):
     path.unlink()
     with pytest.raises(LayoutError, match=r"Head_tumour.*found none"):
         load_layout(folder)
+
+
+@pytest.mark.parametrize("name", ["../../escaped", "..", "a/b", ""])
+def test_an_id_never_leads_out_of_the_folder(tmp_path, name):
+    with pytest.raises(OutputError, match="cannot name a file"):
+        save_layout(head_layout(case_id=name), tmp_path / "deep" / "out")
+    assert not list(tmp_path.rglob("*.nii.gz"))
+
+
+def test_a_layout_is_listed_once_and_by_its_own_name(folder):
+    (folder / f"x{folder.name}_tissue.nii.gz").write_bytes(map_path(folder, "tissue").read_bytes())
+    assert list_layouts(folder.parent) == [folder]
+
+
+def test_a_brain_of_nothing_is_refused(folder):
+    for name in ("tissue", "tumour"):
+        rewrite(folder, name, lambda array: array * 0)
+    with pytest.raises(LayoutError, match=r"Head_tissue.*every voxel is 0"):
+        load_layout(folder)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "5", "[" * 5000])
+def test_a_damaged_style_is_a_sentence(folder, text):
+    style_path(folder).write_text(text)
+    with pytest.raises(LayoutError, match="expected the style of this layout"):
+        load_style(folder)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from synth.disk import lock, manifest
-from synth.disk.manifest import MANIFEST, RUN, Manifest, read_entries, read_run
+from synth.disk.manifest import MANIFEST, RUN, Manifest, read_entries, read_run, recorded_files
 from synth.errors import OutputError
 
 CONFIG = {"n": 5, "seed": 1, "model": {"name": "vox2vox", "sha256": "ab"}, "size": (1, 2)}
@@ -250,3 +250,15 @@ def test_a_folder_that_cannot_be_written_is_told(tmp_path):
         Manifest(tmp_path / "file" / "set", CONFIG)
     with pytest.raises(OutputError, match="cannot be written"):
         lock.FolderLock(tmp_path / "file")
+
+
+def test_records_without_files_are_done_again_and_settings_in_a_pipe_are_refused(tmp_path):
+    with Manifest(tmp_path, {"synth": "test"}) as manifest:
+        for index, record in enumerate(({"files": 5}, {}, {"files": {"a": "b"}})):
+            manifest.append({"index": index, **record})
+        assert manifest.verified(lambda files: []) == {2}
+    assert recorded_files(tmp_path) == {"a"}
+    (tmp_path / RUN).unlink()
+    os.mkfifo(tmp_path / RUN)
+    with pytest.raises(OutputError, match="found a folder, pipe or device"):
+        read_run(tmp_path)

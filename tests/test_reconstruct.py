@@ -161,6 +161,15 @@ def test_scans_are_never_replaced(done, place, tmp_path):
     assert files(tmp_path) == before
 
 
+def test_a_strangers_folder_of_a_cases_id_stays_with_force_too(done, tmp_path):
+    root, case, _ = done
+    (tmp_path / "out" / case.id).mkdir(parents=True)
+    (tmp_path / "out" / case.id / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"a folder that reconstruct\.json does not know"):
+        reconstruct(root / "data", tmp_path / "out", model=root / "tiny", force=True)
+    assert files(tmp_path / "out").keys() == {f"{case.id}/notes.txt"}
+
+
 def test_folders_without_cases_and_unknown_models_are_refused(done, tmp_path):
     root, _, _ = done
     with pytest.raises(SynthError, match=str(tmp_path)):

@@ -211,6 +211,36 @@ def test_bad_input_ends_in_one_sentence_and_writes_nothing(place, line, message)
     assert not (place / "out").exists()
 
 
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"files": 5},
+        {"files": None},
+        {"edits": 5},
+        {"host": 5},
+        {"style": 5},
+        {"style": None},
+        {"id": "../../escaped"},
+        {"donor": ["a"]},
+        {"redraws": 1},
+    ],
+)
+def test_a_damaged_record_is_a_sentence_and_nothing_is_written(place, damage):
+    record = read_entries(place / "nifti")[0] | damage
+    (place / "nifti" / MANIFEST).write_text(json.dumps(record) + "\n")
+    result = invoke(place, "replay nifti --id 0 --data layouts --layout-only --out out")
+    assert (result.exit_code, "the record of sample 0 is damaged" in result.output) == (1, True), result.output
+    assert not (place / "out").exists()
+    assert not list(place.parent.rglob("escaped*"))
+
+
+@pytest.mark.parametrize("damage", [{"seed": "x"}, {"naming": "brats1999"}])
+def test_damaged_settings_are_a_sentence(place, damage):
+    change(place / "nifti" / RUN, **damage)
+    result = invoke(place, "replay nifti --id 0 --data layouts --layout-only --out out")
+    assert (result.exit_code, "expected seed and naming of a run" in result.output) == (1, True), result.output
+
+
 def test_missing_hosts_are_named(place):
     wanted = read_entries(place / "nifti")[0]["host"]
     shutil.rmtree(place / "layouts" / wanted)

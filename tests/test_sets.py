@@ -1,5 +1,7 @@
 import os
+import re
 
+import h5py
 import numpy as np
 import pytest
 from phantoms import SHAPE, embed, head_layout, phantom_case, write_case
@@ -8,6 +10,7 @@ from synth import exporters
 from synth.brats import NAMINGS
 from synth.case import CaseFiles
 from synth.datasets import members
+from synth.datasets.check import check_dataset
 from synth.datasets.layout_files import save_layout
 from synth.datasets.members import CASE, LAYOUT, SEGMENTATION
 from synth.datasets.sets import open_set
@@ -156,6 +159,61 @@ def test_a_format_that_finds_its_cases_again_is_read_by_the_same_door(tmp_path, 
     cases = open_set(folder)
     assert cases.format == "flat"
     assert np.array_equal(next(iter(cases)).images, case.images)
+
+
+GZIP = {"compression": "gzip", "compression_opts": 1}
+
+
+def spoil(path, spoilt):
+    with h5py.File(path, "r+") as file:
+        spoilt(file)
+
+
+def smaller_labels(file):
+    labels = file["Phantom_001/labels"][:20]
+    del file["Phantom_001/labels"]
+    file["Phantom_001"].create_dataset("labels", data=labels, chunks=(32, 32, 32), maxshape=(None,) * 3, **GZIP)
+
+
+def recipe(text):
+    return lambda file: file["Phantom_001"].attrs.__setitem__("recipe", text)
+
+
+@pytest.mark.parametrize(
+    ("spoilt", "said"),
+    [
+        (smaller_labels, r"labels of \(20, 48, 36\) beside images of \(40, 48, 36\)"),
+        (recipe("{"), "cannot be read"),
+        (recipe("[1]"), "no JSON object"),
+        (recipe(5), "cannot be read"),
+        (lambda file: file["Phantom_001"].attrs.__setitem__("naming", [1, 2]), "cannot be read"),
+    ],
+)
+def test_a_damaged_hdf5_case_is_a_finding(tmp_path, case, spoilt, said):
+    with open_exporter("hdf5", tmp_path) as exporter:
+        exporter.write(case)
+    spoil(tmp_path / "synth.h5", spoilt)
+    report = check_dataset(tmp_path, labels="optional", grid=SHAPE)
+    (error,) = report.errors
+    assert re.search(said, error.message)
+
+
+def test_a_damaged_hdf5_file_and_a_pipe_are_refused(tmp_path, case):
+    with open_exporter("hdf5", tmp_path) as exporter:
+        exporter.write(case)
+    spoil(tmp_path / "synth.h5", lambda file: file.__setitem__("gone", h5py.SoftLink("/nowhere")))
+    with pytest.raises(DataError, match="cannot be opened as HDF5"):
+        open_set(tmp_path)
+    (tmp_path / "synth.h5").unlink()
+    os.mkfifo(tmp_path / "synth.h5")
+    with pytest.raises(DataError, match="found a folder, pipe or device"):
+        open_set(tmp_path)
+
+
+def test_a_file_that_is_nearly_called_a_shard_hides_no_scan(tmp_path, case):
+    write_case(tmp_path, case)
+    _put(tmp_path / "synth-0my.h5")
+    assert open_set(tmp_path).format == "brats"
 
 
 def test_a_case_says_in_one_line_what_it_is(tmp_path):

@@ -10,7 +10,7 @@ from synth.case import Case
 from synth.datasets.findings import CaseSummary, DatasetReport
 from synth.datasets.members import Grid, Member
 from synth.datasets.sets import open_set
-from synth.errors import printable
+from synth.errors import SynthError, printable
 
 
 def check_dataset(
@@ -50,6 +50,8 @@ def _summary(member: Member, case: Case | None) -> CaseSummary:
             counts = {tumour: np.count_nonzero(case.labels == tumour) for tumour in Tumour if tumour}
             tumour_ml = {tumour.name: round(float(n * voxel), 3) for tumour, n in counts.items()}
             tumour_ml["WT"] = round(float(sum(counts.values()) * voxel), 3)
-    return CaseSummary(
-        printable(member.id), printable(member.path), member.naming.name, member.labelled, brain_ml, tumour_ml
-    )
+    try:
+        naming, labelled = member.naming.name, member.labelled
+    except SynthError:  # a case that cannot even be looked into is a finding already
+        naming, labelled = "", False
+    return CaseSummary(printable(member.id), printable(member.path), naming, labelled, brain_ml, tumour_ml)
