@@ -182,7 +182,7 @@ def recipe(text):
 @pytest.mark.parametrize(
     ("spoilt", "said"),
     [
-        (smaller_labels, r"labels of \(20, 48, 36\) beside images of \(40, 48, 36\)"),
+        (smaller_labels, r"labels of \(20, 48, 36\) voxels beside images of \(40, 48, 36\)"),
         (recipe("{"), "cannot be read"),
         (recipe("[1]"), "no JSON object"),
         (recipe(5), "cannot be read"),
