@@ -3,7 +3,7 @@
 import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy: two workers share two cores
-# before TensorFlow, which takes oneDNN by itself on processors with VNNI alone; elsewhere steps last up to 6 times as long
+# before TensorFlow, which takes oneDNN by itself on processors with VNNI alone; steps without it last up to 6 times
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 import shutil
