@@ -93,7 +93,8 @@ def test_any_policy_keeps_labels_legal_and_the_tumour_in_the_brain(head, seed, s
     rng = np.random.default_rng(seed)
     for spec in specs:
         cls, target = parse_edit(spec)
-        if cls.needs_tumour and target == "tumour" and not layout.tumour.any():
+        wants_tumour = cls.needs_tumour and (target == "tumour" or "tumour" not in cls.targets)
+        if wants_tumour and not layout.tumour.any():
             continue
         donor = DONOR if cls.needs_donor else None
         edit = cls.draw(layout, rng, target=target, donor=donor)
