@@ -1,10 +1,12 @@
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from phantoms import head_layout
 from scipy.stats import ks_2samp
 
+from synth.datasets.members import LayoutMember
 from synth.errors import DataError, OutputError
 from synth.hosts.inputs import Input
 from synth.layout.facts import describe
@@ -12,8 +14,12 @@ from synth.layout.layout import Layout
 from synth.quality.layout_stats import UNITS, _kolmogorov, distances, layout_statistics, table_lines, write_json
 
 
-def given(layouts, kind="layout"):
-    return [Input(layout.id, None, kind, lambda layout=layout: layout) for layout in layouts]
+def given(layouts, complete=True):
+    members = [LayoutMember(Path(layout.id)) for layout in layouts]
+    return [
+        Input(member, lambda layout=layout: layout, complete=complete)
+        for member, layout in zip(members, layouts, strict=True)
+    ]
 
 
 HEADS = [head_layout(seed=k, case_id=f"h{k}") for k in range(8)]
@@ -53,7 +59,7 @@ def test_healthy_layouts_count_as_such_and_stand_ins_have_no_tissue():
     assert found.measures["WT"].n == 1
     assert found.measures["brain"].n == 2
     assert "WT " in "\n".join(table_lines(found))
-    alone = layout_statistics(given([HEADS[0]], kind="segmentation"))
+    alone = layout_statistics(given([HEADS[0]], complete=False))
     assert "brain" not in alone.measures
     assert layout_statistics(given([healthy])).measures.keys() == {"brain", "CSF", "GM", "WM"}
 
