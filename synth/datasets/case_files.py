@@ -31,10 +31,15 @@ def find_cases(folder: str | os.PathLike) -> list[CaseFiles]:
         PosixPath('BraTS2021_TrainingData/BraTS2021_00000/BraTS2021_00000_t1ce.nii.gz')
     """
     cases, findings = scan_folder(folder)
+    refuse_any(findings)
+    return cases
+
+
+def refuse_any(findings: Findings) -> None:
+    """Raise `DataError` with the first finding of a set, and how many more there are; nothing where there is none."""
     if findings:
         more = f" ({len(findings) - 1} more; `synth check` lists all.)" if len(findings) > 1 else ""
         raise DataError(f"{findings[0]}{more}")
-    return cases
 
 
 def scan_folder(folder: str | os.PathLike) -> tuple[list[CaseFiles], Findings]:

@@ -45,7 +45,11 @@ def read_case(files: CaseFiles, *, labels: str = "required", grid: tuple[int, in
     Raises:
         DataError: any of the problems that `check.check_dataset` reports as an error.
     """
-    case, findings = examine_case(files, labels=labels, grid=grid)
+    return usable(*examine_case(files, labels=labels, grid=grid))
+
+
+def usable(case: Case | None, findings: Findings) -> Case:
+    """An examined case, or `DataError` with the first of its errors and how many more there are."""
     if case is None:
         errors = findings.errors
         more = f" ({len(errors) - 1} more problems of this case; `synth check` lists all.)" if len(errors) > 1 else ""

@@ -12,7 +12,7 @@ import numpy as np
 
 from synth.brats import AFFINE, GRID, MODALITIES, NAMINGS, Naming
 from synth.case import Case, CaseFiles
-from synth.datasets.cases import LABEL_USES, examine_case
+from synth.datasets.cases import LABEL_USES, examine_case, usable
 from synth.datasets.findings import Findings
 from synth.datasets.labels import keep_inside
 from synth.datasets.layout_files import load_layout, load_style, map_path, style_path
@@ -75,12 +75,7 @@ class Member(ABC):
         Raises:
             DataError: it cannot be used; the sentence says why, and how many reasons more there are.
         """
-        case, findings = self.examine(labels, grid)
-        if case is None:
-            errors = findings.errors
-            more = f" ({len(errors) - 1} more problems of this case; `synth check` lists all.)" if errors[1:] else ""
-            raise DataError(f"{errors[0]}{more}")
-        return case
+        return usable(*self.examine(labels, grid))
 
 
 @dataclass(frozen=True)
@@ -234,8 +229,8 @@ class Hdf5Member(ArraysMember):
         """Of its content."""
         return self.cases.load(self.id).digest
 
-    @property
-    def _corner(self) -> PackedCase:
+    @cached_property
+    def _corner(self) -> PackedCase:  # what is asked of every case of a set, from one look at the file
         return self.cases.load(self.id, (slice(0, 1),) * 3)
 
     def _load(self) -> Case:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from synth.brats import NAMINGS, Naming
 from synth.case import Case, CaseFiles
-from synth.datasets.case_files import scan_folder
+from synth.datasets.case_files import refuse_any, scan_folder
 from synth.datasets.findings import Findings
 from synth.datasets.layout_files import list_layouts, map_path
 from synth.datasets.members import ExporterMember, FilesMember, Hdf5Member, LayoutMember, Member
@@ -228,9 +228,8 @@ def _brats(path: Path, strict: bool) -> CaseSet:
         cases, findings = scan_folder(path)
     except DataError as error:
         raise DataError(f"{error} {_known_as(path)}") from error
-    if strict and findings:
-        more = f" ({len(findings) - 1} more; `synth check` lists all.)" if len(findings) > 1 else ""
-        raise DataError(f"{findings[0]}{more}")
+    if strict:
+        refuse_any(findings)
     return CaseSet(path, BRATS, tuple(FilesMember(files, path) for files in cases), findings)
 
 
