@@ -103,3 +103,5 @@ NAMINGS = {
         years="2023 and later",
     ),
 }
+
+LABEL_TABLES: dict = {}

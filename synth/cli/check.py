@@ -6,14 +6,17 @@ from statistics import median
 
 import click
 
+from synth.cli.options import opened, reading_options
+
 
 @click.command(name="check")
 @click.argument("data", type=click.Path())
 @click.option("--no-labels", is_flag=True, help="Cases need no segmentation; those that are there are checked anyway.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole report as JSON.")
 @click.option("--quiet", "-q", is_flag=True, help="Print the problems only: no summary, no progress bar.")
+@reading_options
 @click.pass_context
-def command(ctx, data, no_labels, as_json, quiet):
+def command(ctx, data, no_labels, as_json, quiet, reading):
     """Read every BraTS case below the folder DATA; say what it holds and every problem, one line each.
 
     Files may be .nii.gz or .nii, named as in BraTS 2017-2021 (ID_t1, ID_t1ce, ID_t2, ID_flair, ID_seg) or as from
@@ -31,7 +34,7 @@ def command(ctx, data, no_labels, as_json, quiet):
     from synth.datasets.check import check_dataset
 
     progress = partial(tqdm, desc="checking", unit="case", disable=True if quiet else None, leave=False)
-    report = check_dataset(data, labels="optional" if no_labels else "required", progress=progress)
+    report = check_dataset(opened(data, reading), labels="optional" if no_labels else "required", progress=progress)
     if as_json:
         click.echo(json.dumps(report.to_dict(), indent=1))
     else:

@@ -2,7 +2,7 @@
 
 import click
 
-from synth.cli.options import FormatName, chosen_sources
+from synth.cli.options import FormatName, chosen_sources, reading_options
 from synth.cli.options import shard as _shard
 
 
@@ -34,6 +34,7 @@ from synth.cli.options import shard as _shard
 @click.option("--force", is_flag=True, help="Replace what an earlier run wrote.")
 @click.option("--dry-run", is_flag=True, help="Draw the recipes only: OUT/recipes.jsonl, nothing is painted.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
+@reading_options
 def command(
     n,
     out,
@@ -55,6 +56,7 @@ def command(
     force,
     dry_run,
     quiet,
+    reading,
 ):
     """Generate N synthetic cases: four modalities and exact labels each.
 
@@ -91,7 +93,7 @@ def command(
         plan=plan or None,
     )
     chosen = chosen_gate(gate, redraws, segmenter, no_scores)
-    sources = chosen_sources(data, layouts, out, quiet)
+    sources = chosen_sources(data, layouts, out, quiet, reading)
     generation = Generation(sources, model, config)
     mine = range(shard[0], n, shard[1])
     surveying = bar("drawing without the plan, to compare", "layout", quiet)

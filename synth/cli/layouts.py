@@ -2,7 +2,7 @@
 
 import click
 
-from synth.cli.options import chosen_sources
+from synth.cli.options import chosen_sources, opened, reading_options
 from synth.cli.options import shard as _shard
 
 _EDITS = "A preset (gentle, standard, wild, none), a policy file (.yaml, .json), or edits by comma."
@@ -29,8 +29,9 @@ def command():
 @click.argument("out", type=click.Path())
 @click.option("--force", is_flag=True, help="Make layouts anew that are there already.")
 @_QUIET
+@reading_options
 @click.pass_context
-def extract(ctx, data, out, force, quiet):
+def extract(ctx, data, out, force, quiet, reading):
     """Find tissue, tumour and style of every BraTS case below DATA; write a folder each to OUT.
 
     ID_tissue.nii.gz (1 CSF, 2 GM, 3 WM; complete underneath the tumour), ID_tumour.nii.gz (1 NCR, 2 ED, 3 ET) and
@@ -43,7 +44,9 @@ def extract(ctx, data, out, force, quiet):
     from synth.cli.progress import bar
     from synth.hosts.extract import extract_layouts
 
-    results = extract_layouts(data, out, force=force, progress=bar("extracting layouts", "case", quiet))
+    results = extract_layouts(
+        opened(data, reading), out, force=force, progress=bar("extracting layouts", "case", quiet)
+    )
     failed = [result for result in results if result.problem]
     for result in failed:
         click.echo(f"error: {result.problem}", err=True)
@@ -72,7 +75,8 @@ def extract(ctx, data, out, force, quiet):
 @_RESUME
 @_FORCE
 @_QUIET
-def sample(n, out, data, edits, plan, style, seed, layouts, shard, resume, force, quiet):
+@reading_options
+def sample(n, out, data, edits, plan, style, seed, layouts, shard, resume, force, quiet, reading):
     """Draw N layouts as `synth generate` would, and write them without painting.
 
     Sample k is the layout (and style) of sample k of `synth generate` with the same seed and settings. OUT gets a
@@ -89,7 +93,7 @@ def sample(n, out, data, edits, plan, style, seed, layouts, shard, resume, force
     from synth.runs.generate import GenerateConfig, Generation
     from synth.runs.layouts import sample_layouts
 
-    sources = chosen_sources(data, layouts, out, quiet)
+    sources = chosen_sources(data, layouts, out, quiet, reading)
     generation = Generation(
         sources, config=GenerateConfig(seed=seed, edits=edits or None, style=style, plan=plan or None)
     )
@@ -113,7 +117,8 @@ def sample(n, out, data, edits, plan, style, seed, layouts, shard, resume, force
 @_RESUME
 @_FORCE
 @_QUIET
-def edit(source, out, edits, n, seed, donors, resume, force, quiet):
+@reading_options
+def edit(source, out, edits, n, seed, donors, resume, force, quiet, reading):
     """Apply edits to each layout of IN, with other draws for each of N copies; write them to OUT as ID_000, ID_001, ...
 
     IN is a layout's folder, a folder of layouts, or one of BraTS cases, whose layouts are then found on the way (about
@@ -129,12 +134,12 @@ def edit(source, out, edits, n, seed, donors, resume, force, quiet):
     from synth.runs.layouts import edit_layouts
 
     outcome = edit_layouts(
-        only_layouts(source),
+        only_layouts(opened(source, reading, scans=False)),
         out,
         edits,
         copies=n,
         seed=seed,
-        donors=only_layouts(donors) if donors else (),
+        donors=only_layouts(opened(donors, reading, scans=False)) if donors else (),
         resume=resume,
         force=force,
         progress=bar("editing", "layout", quiet),
@@ -149,7 +154,8 @@ def edit(source, out, edits, n, seed, donors, resume, force, quiet):
 @click.option("--scale", type=click.IntRange(1, 6), help="Pixels per mm. [default: 2 for up to 6 layouts, else 1]")
 @click.option("--force", is_flag=True, help="Replace the picture if it is there.")
 @_QUIET
-def show(layouts, out, rows, scale, force, quiet):
+@reading_options
+def show(layouts, out, rows, scale, force, quiet, reading):
     """Draw layouts as a PNG, a row each: axial, coronal and sagittal plane through the tumour, and volumes.
 
     LAYOUT is a layout's folder or a folder of them, BraTS cases (the tumour on the scan), ID_seg.nii.gz files (the
@@ -164,7 +170,7 @@ def show(layouts, out, rows, scale, force, quiet):
     from synth.hosts.inputs import find_inputs
     from synth.show.layouts import show_layouts
 
-    inputs = [given for path in layouts for given in find_inputs(path)]
+    inputs = [given for path in layouts for given in find_inputs(opened(path, reading, scans=False))]
     drawing = bar("drawing", "layout", quiet)
     path = show_layouts(inputs, out, scale=scale, max_rows=rows, force=force, progress=drawing)
     if not quiet:
@@ -177,7 +183,8 @@ def show(layouts, out, rows, scale, force, quiet):
 @click.option("--json", "json_file", type=click.Path(), help="Write everything, each layout too, to this file.")
 @click.option("--force", is_flag=True, help="Replace the JSON file if it is there.")
 @_QUIET
-def stats(layouts, against, json_file, force, quiet):
+@reading_options
+def stats(layouts, against, json_file, force, quiet, reading):
     """Say what LAYOUTS are like: volumes, composition, shapes and places; mean, sd, median, 5 and 95 %.
 
     LAYOUTS is anything that `synth layouts show` takes. With --against, each line has the Kolmogorov-Smirnov distance
@@ -196,7 +203,8 @@ def stats(layouts, against, json_file, force, quiet):
 
     if json_file:
         claim_file(json_file, STATISTICS, force=force)
-    inputs, real = find_inputs(layouts), find_inputs(against) if against else []
+    inputs = find_inputs(opened(layouts, reading, scans=False))
+    real = find_inputs(opened(against, reading, scans=False)) if against else []
     statistics = layout_statistics(inputs, bar("measuring", "layout", quiet))
     compared = distances(statistics, layout_statistics(real, bar("measuring real", "layout", quiet))) if real else None
     if json_file:

@@ -1,6 +1,27 @@
 """Options that several commands read alike, and what they stand for."""
 
+from functools import wraps
+
 import click
+
+
+class LabelTable(click.ParamType):
+    """The name of a table of label values."""
+
+    name = "table"
+
+    def get_metavar(self, param, ctx=None) -> str:
+        """What `--help` shows."""
+        return "[auto|brats2020|brats2023|msd|ped|...]"
+
+    def convert(self, value, param, ctx):
+        """The name itself, if it is one."""
+        from synth.brats import LABEL_TABLES
+        from synth.datasets.reading import AUTO
+
+        if value not in (AUTO, *LABEL_TABLES):
+            self.fail(f"{value!r} is not one of {', '.join(map(repr, (AUTO, *LABEL_TABLES)))}.", param, ctx)
+        return value
 
 
 class FormatName(click.ParamType):
@@ -21,6 +42,36 @@ class FormatName(click.ParamType):
         return value
 
 
+def reading_options(command):
+    """`--labels`, `--resample` and `--healthy` for a command that reads cases; it gets them as one `Reading`."""
+
+    @wraps(command)
+    def with_reading(*args, labels, resample, healthy, **options):
+        from synth.datasets.reading import Reading
+
+        return command(*args, reading=Reading(labels, resample, healthy), **options)
+
+    for option in (
+        click.option("--healthy", is_flag=True, help="Cases without a segmentation are healthy brains."),
+        click.option("--resample", is_flag=True, help="Bring scans on other grids to BraTS's (240x240x155, 1 mm)."),
+        click.option(
+            "--labels",
+            type=LabelTable(),
+            default="auto",
+            help="What the label values mean, if the file names do not say it. [default: by the names]",
+        ),
+    ):
+        with_reading = option(with_reading)
+    return with_reading
+
+
+def opened(path, reading, scans=True):
+    """The set at a path, read as the options say; problems of the set are for the command to tell. None for None."""
+    from synth.datasets.sets import open_set
+
+    return None if path is None else open_set(path, scans=scans, strict=False, reading=reading)
+
+
 def shard(ctx, param, value: str) -> tuple[int, int]:
     """`i/m` as two numbers; a click callback."""
     try:
@@ -32,7 +83,7 @@ def shard(ctx, param, value: str) -> tuple[int, int]:
     return i, m
 
 
-def chosen_sources(data: str | None, layouts: str | None, out: str, quiet: bool):
+def chosen_sources(data: str | None, layouts: str | None, out: str, quiet: bool, reading=None):
     """The `Sources` that --data and --layouts name, the embedded ones without --data; says which cases are left out."""
     from pathlib import Path
 
@@ -42,7 +93,7 @@ def chosen_sources(data: str | None, layouts: str | None, out: str, quiet: bool)
     if data is None:
         return embedded_sources()
     kept = Path(layouts) if layouts else Path(f"{Path(out)}-layouts")
-    sources, problems = data_sources(data, kept, bar("extracting layouts", "case", quiet))
+    sources, problems = data_sources(opened(data, reading, scans=False), kept, bar("extracting layouts", "case", quiet))
     for problem in problems:
         click.echo(f"left out: {problem}", err=True)
     return sources

@@ -4,6 +4,8 @@ import json
 
 import click
 
+from synth.cli.options import opened, reading_options
+
 
 @click.command(name="reconstruct")
 @click.argument("data", type=click.Path())
@@ -13,7 +15,8 @@ import click
 @click.option("--force", is_flag=True, help="Write into a folder that is not empty.")
 @click.option("--json", "as_json", is_flag=True, help="Print every case and modality as JSON.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
-def command(data, out, model, seed, force, as_json, quiet):
+@reading_options
+def command(data, out, model, seed, force, as_json, quiet, reading):
     """Paint each case below DATA from its own layout in its own style, nothing edited, to OUT.
 
     Prints, per modality and averaged over the cases, SSIM and PSNR inside the brain against the real scan, the same
@@ -27,7 +30,8 @@ def command(data, out, model, seed, force, as_json, quiet):
     from synth.cli.progress import bar
     from synth.runs.reconstruct import reconstruct, summary_lines
 
-    rows = reconstruct(data, out, model=model, seed=seed, force=force, progress=bar("reconstructing", "case", quiet))
+    cases = opened(data, reading)
+    rows = reconstruct(cases, out, model=model, seed=seed, force=force, progress=bar("reconstructing", "case", quiet))
     if as_json:
         click.echo(json.dumps([vars(row) for row in rows], indent=1))
         return

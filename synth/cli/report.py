@@ -2,6 +2,8 @@
 
 import click
 
+from synth.cli.options import opened, reading_options
+
 BELOW = 3  # exit code where --fail-under is not reached; 1 is an error, 2 a wrong option
 
 
@@ -38,7 +40,10 @@ BELOW = 3  # exit code where --fail-under is not reached; 1 is an error, 2 a wro
 @click.option("--force", is_flag=True, help="Replace an earlier report; what was measured is used again.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole report as JSON.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
-def command(synthetic, real, out, holdout, train_ids, utility, cache, fail_under, force, as_json, quiet, **options):
+@reading_options
+def command(
+    synthetic, real, out, holdout, train_ids, utility, cache, fail_under, force, as_json, quiet, reading, **options
+):
     """Check a synthetic set against real scans: validity, fidelity, diversity, memorisation, usefulness.
 
     Every number stands beside what real scans give among themselves, with pass, look or fail and the reason; there is
@@ -61,9 +66,9 @@ def command(synthetic, real, out, holdout, train_ids, utility, cache, fail_under
     bars = read_thresholds(fail_under)
     result = report(
         synthetic,
-        real,
+        opened(real, reading),
         out,
-        holdout=holdout,
+        holdout=opened(holdout, reading),
         train_ids=read_ids(train_ids) if train_ids is not None else None,
         utility=utility,
         cache=cache,

@@ -22,10 +22,11 @@ def training_of(
     augment,
     out,
     quiet,
+    reading,
     **train,
 ):
     """Settings, mix of cases and validation cases; the library's defaults stand where nothing was said."""
-    from synth.cli.options import chosen_sources
+    from synth.cli.options import chosen_sources, opened
     from synth.trainers.segmentation.annotated import find_annotated
     from synth.trainers.segmentation.mix import TrainingMix, sources_of_training
     from synth.trainers.segmentation.training import SegmenterTraining
@@ -41,12 +42,12 @@ def training_of(
         kinds = () if augment == "none" else tuple(part.strip() for part in augment.split(","))
         beyond = {"contrast": 0.0, "shading": 0.0} if augment == "none" else {}
         config = replace(config, augment=replace(config.augment, kinds=kinds, **beyond))
-    real, painted = sources_of_training(data, synthetic)
+    real, painted = sources_of_training([opened(folder, reading) for folder in data], synthetic)
     if synthetic_share is None:
         synthetic_share = 0.0 if not painted else (1.0 - fresh_share) * (0.5 if real else 1.0)
-    fresh = chosen_sources(fresh_from, None, f"{out}-fresh", quiet) if fresh_share else None
+    fresh = chosen_sources(fresh_from, None, f"{out}-fresh", quiet, reading) if fresh_share else None
     mix = TrainingMix(real, painted, fresh, synthetic_share, fresh_share, generator, synthetic)
-    return config, mix, find_annotated(val) if val is not None else []
+    return config, mix, find_annotated(opened(val, reading)) if val is not None else []
 
 
 def _given(**values) -> dict:

@@ -2,6 +2,8 @@
 
 import click
 
+from synth.cli.options import opened, reading_options
+
 _QUIET = click.option("--quiet", "-q", is_flag=True, help="No progress, neither of preparing nor of training.")
 
 
@@ -30,7 +32,8 @@ def command():
 @click.option("--seed", type=click.IntRange(min=0))
 @click.option("--name", help="The model's name, for its card. [default: the folder's]")
 @_QUIET
-def generator(data, val, out, init, name, patch, width, conditioning, quiet, **options):
+@reading_options
+def generator(data, val, out, init, name, patch, width, conditioning, quiet, reading, **options):
     """Train the generator that `synth generate` paints with.
 
     RUN gets checkpoints, losses.csv, TensorBoard logs, a preview PNG at every validation, and at the end model/ with
@@ -55,7 +58,9 @@ def generator(data, val, out, init, name, patch, width, conditioning, quiet, **o
         train=TrainConfig(**given(**options)),
         patch=PatchConfig(**given(size=patch)),
     )
-    folder = train_generator(data, val, out, config, init=init, name=name or "", quiet=quiet)
+    folder = train_generator(
+        opened(data, reading), opened(val, reading), out, config, init=init, name=name or "", quiet=quiet
+    )
     if folder is None:
         click.echo(f"stopped and saved; the same command goes on from there ({out}).")
     else:
@@ -90,6 +95,7 @@ def generator(data, val, out, init, name, patch, width, conditioning, quiet, **o
 @click.option("--seed", type=click.IntRange(min=0))
 @click.option("--name", help="The model's name, for its card. [default: the folder's]")
 @_QUIET
+@reading_options
 def segmenter(out, **options):
     """Train the segmenter that `synth segment` uses: Vox2Vox as published and calibrated, or a 3D U-Net.
 

@@ -2,6 +2,8 @@
 
 import click
 
+from synth.cli.options import opened, reading_options
+
 
 @click.command(name="utility")
 @click.option("--train", type=click.Path(), required=True, help="Real annotated cases to learn from.")
@@ -28,8 +30,9 @@ import click
 @click.option("--cache", type=click.Path(), help="Where prepared cases are kept. [default: OUT/cache]")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 @click.option("--quiet", "-q", is_flag=True, help="Result only, no progress of preparing and runs.")
+@reading_options
 @click.pass_context
-def command(ctx, train, synthetic, test, out, preset, quick, generator, cache, as_json, quiet, **changes):
+def command(ctx, train, synthetic, test, out, preset, quick, generator, cache, as_json, quiet, reading, **changes):
     """Train one segmenter on real, on synthetic and on both, and test all three on real scans.
 
     Same network, same start, same number of steps, for several seeds. Prints Dice per region with 95 % intervals over
@@ -54,9 +57,9 @@ def command(ctx, train, synthetic, test, out, preset, quick, generator, cache, a
     config = UtilityConfig.preset("quick" if quick else preset, **given)
     result = run_utility(
         config,
-        train,
+        opened(train, reading),
         synthetic,
-        test,
+        opened(test, reading),
         out,
         generator=generator,
         cache=cache,

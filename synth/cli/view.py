@@ -2,15 +2,18 @@
 
 import click
 
+from synth.cli.options import opened, reading_options
+
 
 @click.command(name="view")
 @click.argument("places", metavar="CASE...", nargs=-1, required=True, type=click.Path())
 @click.option("--out", "-o", type=click.Path(), default="view.html", show_default=True, help="The page to write.")
 @click.option("--n", "-n", "limit", type=click.IntRange(min=1), help="Cases at most, about 7 MB each. [default: 6]")
-@click.option("--open", "-w", "opened", is_flag=True, help="Show it in the browser.")
+@click.option("--open", "-w", "browse", is_flag=True, help="Show it in the browser.")
 @click.option("--force", is_flag=True, help="Replace the page if it is there.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
-def command(places, out, limit, opened, force, quiet):
+@reading_options
+def command(places, out, limit, browse, force, quiet, reading):
     """Write a page that shows each CASE in three planes and in 3D: modalities, labels over them, full resolution.
 
     CASE is the folder of a BraTS case or of many, a layout or a folder of layouts (tissue and tumour), an HDF5 set of
@@ -26,11 +29,17 @@ def command(places, out, limit, opened, force, quiet):
     from synth.show.view import view
 
     settings = {} if limit is None else {"limit": limit}  # the library has the default
-    done = view(places, out, force=force, progress=bar("reading", "case", quiet), **settings)
+    done = view(
+        [opened(place, reading, scans=False) for place in places],
+        out,
+        force=force,
+        progress=bar("reading", "case", quiet),
+        **settings,
+    )
     if done.left_out:
         click.echo(f"note: {done.sentence()}", err=True)
     click.echo(done.path)
-    if opened:
+    if browse:
         import webbrowser
 
         if not webbrowser.open(done.path.absolute().as_uri()):

@@ -9,12 +9,12 @@ from synth.brats import Tumour
 from synth.case import Case
 from synth.datasets.findings import CaseSummary, DatasetReport
 from synth.datasets.members import Grid, Member
-from synth.datasets.sets import open_set
+from synth.datasets.sets import CaseSet, open_set
 from synth.errors import SynthError, printable
 
 
 def check_dataset(
-    path: str | Path,
+    path: str | Path | CaseSet,
     *,
     labels: str = "required",
     grid: Grid | None = None,

@@ -16,6 +16,7 @@ from synth.datasets.cases import LABEL_USES, examine_case, usable
 from synth.datasets.findings import Findings
 from synth.datasets.labels import keep_inside
 from synth.datasets.layout_files import load_layout, load_style, map_path, style_path
+from synth.datasets.reading import PLAIN, Reading
 from synth.disk.files import sha256_file
 from synth.errors import DataError, SynthError, printable
 from synth.exporters import Exporter
@@ -84,6 +85,7 @@ class FilesMember(Member):
 
     files: CaseFiles
     root: Path
+    reading: Reading = PLAIN
 
     @property
     def id(self) -> str:
@@ -130,8 +132,8 @@ class FilesMember(Member):
         return hashlib.sha256("".join(sha256_file(path) for path in paths).encode()).hexdigest()
 
     def signature(self, version: str = "") -> str:
-        """Of names, sizes and times."""
-        parts = [version]
+        """Of names, sizes and times, and of what the user stated."""
+        parts = [version + self.reading.tag]
         for name, path in sorted(self.files.paths.items()):
             stat = path.stat()
             parts.append(f"{name}:{path.name}:{stat.st_size}:{stat.st_mtime_ns}")

@@ -7,7 +7,7 @@ that can find its own cases again.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property, partial
 from itertools import islice
 from pathlib import Path
@@ -18,6 +18,7 @@ from synth.datasets.case_files import refuse_any, scan_folder
 from synth.datasets.findings import Findings
 from synth.datasets.layout_files import list_layouts, map_path
 from synth.datasets.members import ExporterMember, FilesMember, Hdf5Member, LayoutMember, Member
+from synth.datasets.reading import AUTO, PLAIN, Reading
 from synth.disk.manifest import MANIFEST, records_of
 from synth.errors import DataError, printable
 from synth.exporters import Finder, finders, open_exporter
@@ -36,6 +37,7 @@ class CaseSet:
         format: `BRATS`, `HDF5`, `LAYOUTS`, or the name of an exporter.
         members: its cases, not read yet, sorted by id.
         findings: what is wrong with the set as a whole, such as an id in two places.
+        reading: what its user stated about the files.
 
     Example:
         >>> for case in open_set("BraTS2021_TrainingData"):  # doctest: +SKIP
@@ -46,6 +48,7 @@ class CaseSet:
     format: str
     members: tuple[Member, ...] = field(repr=False)
     findings: Findings = field(default_factory=lambda: Findings(""), repr=False, compare=False)
+    reading: Reading = PLAIN
 
     @property
     def ids(self) -> list[str]:
@@ -55,6 +58,12 @@ class CaseSet:
     def __repr__(self) -> str:
         """One line: where, what, how many."""
         return f"CaseSet({str(self.path)!r}, {self.format}, {len(self)} members)"
+
+    def __fspath__(self) -> str:
+        """Where it lies: a set may be given wherever its path may."""
+        return str(self.path)
+
+    __str__ = __fspath__
 
     def __len__(self) -> int:
         """How many cases there are."""
@@ -87,6 +96,10 @@ class CaseSet:
                 "finish the run with --resume or take the case out."
             )
         return records[member.id]
+
+    def is_painted(self, member: Member) -> bool:
+        """Whether the manifest of a set of ours claims a case, or should."""
+        return self._manifest(member) is not None
 
     def patients(self, member: Member) -> frozenset[str]:
         """Whose anatomy is in a case: its own patient's, or those that a painted one descends from (maybe nobody)."""
@@ -128,15 +141,18 @@ class CaseSet:
             folder = folder.parent
 
 
-def open_set(path: str | Path, *, scans: bool = False, strict: bool = True) -> CaseSet:
+def open_set(
+    path: "str | Path | CaseSet", *, scans: bool = False, strict: bool = True, reading: Reading | None = None
+) -> CaseSet:
     """Find out what a folder or file holds; nothing is read yet.
 
     Args:
         path: a folder of BraTS cases or a single case's; a segmentation, or a folder of those; a folder of layouts or
             a single layout's; an HDF5 set of synth, its folder or one of its files; a set in any other format of
-            `synth.exporters` that finds its cases again.
+            `synth.exporters` that finds its cases again. An open set is given back.
         scans: only scans will do: layouts are passed over.
         strict: refuse a set in which something is wrong as a whole (an id in two places); False: its `findings` say so.
+        reading: what its user states about the files; None: nothing, or what an open set was opened with.
 
     Raises:
         DataError: nothing is there, nothing of the kind, or (strict) a finding.
@@ -145,21 +161,27 @@ def open_set(path: str | Path, *, scans: bool = False, strict: bool = True) -> C
         >>> open_set("synthetic").ids  # doctest: +SKIP
         ['Synth_000000', 'Synth_000001']
     """
-    path = Path(path)
+    if isinstance(path, CaseSet):
+        if reading in (None, path.reading) and not (scans and path.format == LAYOUTS):
+            if strict:
+                refuse_any(path.findings)
+            return path
+        path, reading = path.path, reading or path.reading
+    path, reading = Path(path), reading or PLAIN
     if not path.exists():
         raise DataError(f"{printable(path)}: expected the folder of a dataset, found nothing; check the path.")
     if path.is_file():
-        return _file(path, scans)
-    for look in (_hdf5, *(_formatted(name, find) for name, find in finders())):
+        return _file(path, scans, reading)
+    for look in (_hdf5, *(_formatted(name, find, reading) for name, find in finders())):
         if (cases := look(path)) is not None:
             return cases
     layouts = _layouts(path)
     if layouts is None:
-        return _brats(path, strict)
+        return _brats(path, strict, reading)
     if not scans:
         return layouts
     try:
-        return _brats(path, strict)  # layouts may lie among the scans that they were extracted from
+        return _brats(path, strict, reading)  # layouts may lie among the scans that they were extracted from
     except DataError as error:
         raise DataError(
             f"{printable(path)}: expected scans, found {len(layouts)} layouts; give the cases, or paint the layouts "
@@ -167,14 +189,15 @@ def open_set(path: str | Path, *, scans: bool = False, strict: bool = True) -> C
         ) from error
 
 
-def _file(path: Path, scans: bool) -> CaseSet:
+def _file(path: Path, scans: bool, reading: Reading) -> CaseSet:
     if path.suffix == ".h5":
         return _hdf5_set(path)
     if scans:
         raise DataError(f"{printable(path)}: expected the folder of a dataset, found a file; check the path.")
     for naming in NAMINGS.values():
         if (parsed := naming.parse(path.name)) and parsed[1] == "seg":
-            return CaseSet(path, BRATS, (FilesMember(_bare(path, parsed[0], naming), path.parent),))
+            member = FilesMember(_bare(path, parsed[0], naming), path.parent, reading)
+            return CaseSet(path, BRATS, (member,), reading=reading)
     folder = path.parent.resolve()
     is_map = path.name in {map_path(folder, name).name for name in ("tissue", "tumour")}
     if is_map and (layout := _layouts(folder)) is not None:
@@ -207,30 +230,37 @@ def _layouts(path: Path) -> CaseSet | None:
     return CaseSet(path, LAYOUTS, tuple(map(LayoutMember, folders))) if folders else None
 
 
-def _formatted(name: str, find: Finder) -> Callable[[Path], CaseSet | None]:
+def _formatted(name: str, find: Finder, reading: Reading) -> Callable[[Path], CaseSet | None]:
     """How a format's own finder looks at a folder."""
 
     def look(path: Path) -> CaseSet | None:
         known = find(path)
         if known is None:
             return None
-        members: list[Member] = [FilesMember(case, path) for case in known if isinstance(case, CaseFiles)]
+        members: list[Member] = [FilesMember(case, path, reading) for case in known if isinstance(case, CaseFiles)]
         if ids := [case for case in known if isinstance(case, str)]:
             exporter, records = open_exporter(name, path), cache(partial(records_of, path))
             members += [ExporterMember(case_id, path, exporter, records) for case_id in ids]
-        return CaseSet(path, name, tuple(sorted(members, key=lambda member: member.id)))
+        return CaseSet(path, name, tuple(sorted(members, key=lambda member: member.id)), reading=reading)
 
     return look
 
 
-def _brats(path: Path, strict: bool) -> CaseSet:
+def _brats(path: Path, strict: bool, reading: Reading) -> CaseSet:
     try:
         cases, findings = scan_folder(path)
     except DataError as error:
         raise DataError(f"{error} {_known_as(path)}") from error
     if strict:
         refuse_any(findings)
-    return CaseSet(path, BRATS, tuple(FilesMember(files, path) for files in cases), findings)
+    members = [FilesMember(files, path, reading) for files in cases]
+    if reading.labels != AUTO:  # said of other people's files: what synth wrote is in the convention of its names
+        plain = CaseSet(path, BRATS, tuple(members))
+        members = [
+            replace(member, reading=replace(reading, labels=AUTO)) if plain.is_painted(member) else member
+            for member in members
+        ]
+    return CaseSet(path, BRATS, tuple(members), findings, reading)
 
 
 def _known_as(path: Path) -> str:

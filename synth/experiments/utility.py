@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from synth.datasets.sets import CaseSet
 from synth.disk.claim import SETTINGS, UTILITY, claim
 from synth.disk.files import atomic_write, make_folder
 from synth.disk.lock import FolderLock
@@ -86,9 +87,9 @@ class UtilityConfig:
 
 def run_utility(
     config: UtilityConfig,
-    train: str | Path,
-    synthetic: str | Path,
-    test: str | Path,
+    train: str | Path | CaseSet,
+    synthetic: str | Path | CaseSet,
+    test: str | Path | CaseSet,
     out: str | Path,
     *,
     generator: str | Path | None = None,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from synth.datasets.layout_files import map_path, save_layout, style_path
 from synth.datasets.members import Member
-from synth.datasets.sets import open_set
+from synth.datasets.sets import CaseSet, open_set
 from synth.disk.claim import EXTRACT, claim
 from synth.errors import OutputError, SynthError
 from synth.layout.layout import Layout
@@ -39,7 +39,7 @@ def extract_case(member: Member) -> tuple[Layout, Style]:
 
 
 def extract_layouts(
-    data: str | Path, out: str | Path, *, force: bool = False, progress: Callable[[Iterable], Iterable] = iter
+    data: str | Path | CaseSet, out: str | Path, *, force: bool = False, progress: Callable[[Iterable], Iterable] = iter
 ) -> list[Extracted]:
     """Write tissue, tumour and style of every case of a dataset below `out`, a folder each.
 

@@ -16,7 +16,7 @@ from synth.brats import GRID, Tissue
 from synth.datasets.findings import Findings
 from synth.datasets.labels import label_classes
 from synth.datasets.members import CASE, LAYOUT, SEGMENTATION, FilesMember, LayoutMember, Member
-from synth.datasets.sets import open_set
+from synth.datasets.sets import CaseSet, open_set
 from synth.datasets.volume import geometry_problems, read_volume
 from synth.errors import DataError, printable
 from synth.hosts.extract import extract_case
@@ -80,7 +80,7 @@ class Input:
         return None
 
 
-def find_inputs(path: str | Path) -> list[Input]:
+def find_inputs(path: str | Path | CaseSet) -> list[Input]:
     """The layouts, cases or segmentations at `path` (what `open_set` takes), sorted by id.
 
     Raises:
@@ -90,8 +90,8 @@ def find_inputs(path: str | Path) -> list[Input]:
     without = [member for member in cases.members if not member.labelled]
     if without:
         raise DataError(
-            f"{printable(path)}: {len(without)} of {len(cases)} cases have no segmentation ({printable(without[0].id)},"
-            " ...); expected one each: add them, or leave these cases out."
+            f"{printable(cases.path)}: {len(without)} of {len(cases)} cases have no segmentation "
+            f"({printable(without[0].id)}, ...); expected one each: add them, or leave these cases out."
         )
     return [_input(member) for member in cases.members]
 
@@ -104,21 +104,22 @@ def _input(member: Member) -> Input:
     return Input(member, partial(_from_case, member))
 
 
-def only_layouts(path: str | Path) -> list[Input]:
+def only_layouts(path: str | Path | CaseSet) -> list[Input]:
     """As `find_inputs`, for what has or can get tissue of its own: layouts, and cases, whose tissue is then found.
 
     Raises:
         DataError: nothing of the kind is there.
     """
-    inputs = find_inputs(path)
+    cases = open_set(path)
+    inputs = find_inputs(cases)
     kinds = {given.kind for given in inputs}
     if kinds == {LAYOUT}:
         return inputs
     if kinds == {CASE}:
         return [extracted(given) for given in inputs]
     raise DataError(
-        f"{printable(path)}: expected layouts or whole BraTS cases, found {_PLURAL[SEGMENTATION]} without tissue; "
-        "give the scans too, or layouts."
+        f"{printable(cases.path)}: expected layouts or whole BraTS cases, found {_PLURAL[SEGMENTATION]} without "
+        "tissue; give the scans too, or layouts."
     )
 
 

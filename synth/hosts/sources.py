@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from synth.datasets.layout_files import folder_sources, list_layouts, load_style
+from synth.datasets.reading import PLAIN, Reading
+from synth.datasets.sets import CaseSet
 from synth.errors import LayoutError, SynthError
 from synth.hosts.anatomies import AtlasAnatomies
 from synth.hosts.extract import extract_layouts
@@ -30,6 +32,7 @@ class Sources:
         prior: what sampled styles are drawn from, made when first asked for.
         name: what the run's record says: "embedded", or the ids' count and checksum.
         reads: folders that hosts and styles are read from: no run may clear them.
+        reading: what the user stated about the files of the data, for the run's record.
     """
 
     hosts: Sequence[LayoutSource]
@@ -37,6 +40,7 @@ class Sources:
     prior: Callable[[], StylePrior]
     name: str
     reads: tuple[Path, ...] = ()
+    reading: Reading = PLAIN
 
     def style(self, kind: str, host: str, rng: np.random.Generator) -> Style:
         """The host's own style, or one sampled with `rng`.
@@ -59,7 +63,7 @@ def embedded_sources() -> Sources:
 
 
 def data_sources(
-    data: str | Path, layouts: str | Path, progress: Callable[[Iterable], Iterable] = iter
+    data: str | Path | CaseSet, layouts: str | Path, progress: Callable[[Iterable], Iterable] = iter
 ) -> tuple[Sources, list[str]]:
     """Hosts, donors and styles from a folder of BraTS cases, or from one of layouts already extracted.
 
@@ -75,24 +79,24 @@ def data_sources(
         SynthError: no case is usable.
     """
     problems = []
-    folder = Path(data)
+    place = folder = Path(data)
     if not list_layouts(folder):
         results = extract_layouts(data, layouts, progress=progress)
         problems = [result.problem for result in results if result.problem]
         usable = {result.id for result in results if not result.problem}
         if not usable:
-            raise LayoutError(f"{data}: none of {len(results)} cases can be used; the first: {problems[0]}")
+            raise LayoutError(f"{place}: none of {len(results)} cases can be used; the first: {problems[0]}")
         folder = Path(layouts)
         hosts = [source for source in folder_sources(folder) if source.id in usable]
     else:
         hosts = folder_sources(folder)
     paths = {source.id: source.path for source in hosts}
-    reads = (Path(data), folder)
+    reads, reading = (place, folder), data.reading if isinstance(data, CaseSet) else PLAIN
     if not any(_style_file(path).is_file() for path in paths.values()):  # layouts alone: of other programs, say
-        return Sources(hosts, None, shipped_style_prior, _describe(paths, styled=False), reads), problems
+        return Sources(hosts, None, shipped_style_prior, _describe(paths, styled=False), reads, reading), problems
     own = lru_cache(64)(lambda host: load_style(paths[host]))
     prior = lru_cache(1)(lambda: StylePrior.fit(load_style(path) for path in paths.values()))
-    return Sources(hosts, own, prior, _describe(paths), reads), problems
+    return Sources(hosts, own, prior, _describe(paths), reads, reading), problems
 
 
 def _style_file(path: Path) -> Path:

@@ -84,11 +84,11 @@ _SHOWN = 3  # checks a section in the terminal
 
 
 def report(
-    synthetic: str | Path,
-    real: str | Path,
+    synthetic: str | Path | CaseSet,
+    real: str | Path | CaseSet,
     out: str | Path,
     *,
-    holdout: str | Path | None = None,
+    holdout: str | Path | CaseSet | None = None,
     train_ids: Collection[str] | None = None,
     utility: str | Path | None = None,
     cache: str | Path | None = None,
@@ -157,7 +157,7 @@ def _claim(out: Path, cache: Path, force: bool) -> None:
     claim(out, REPORT, force=force, beside=own)
 
 
-def _opened(path: str | Path) -> CaseSet:
+def _opened(path: str | Path | CaseSet) -> CaseSet:
     """The cases at a path, of an id in two places the first: the other is a finding of the set."""
     cases = open_set(path, scans=True, strict=False)
     return replace(cases, members=tuple(cases[name] for name in dict.fromkeys(cases.ids)))

@@ -150,6 +150,7 @@ class Generation:
             "plan": self.sampler.plan.to_dict() if self.sampler.plan else None,
             "style": self.style_kind,
             "sources": self.sources.name,
+            **({"reading": stated} if (stated := self.sources.reading.to_dict()) else {}),
         }
 
     def draw(self, index: int, attempt: int = 0) -> tuple[Layout, SampleRecipe]:

@@ -94,7 +94,7 @@ def reconstruct_case(case: Case, painter: "LayoutPainter", seed: int = 0) -> tup
 
 
 def reconstruct(
-    data: str | Path,
+    data: str | Path | CaseSet,
     out: str | Path,
     *,
     model: str | Path | None = None,

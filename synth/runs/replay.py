@@ -14,6 +14,8 @@ from synth import __version__
 from synth.brats import NAMINGS
 from synth.datasets.case_files import QUARANTINE
 from synth.datasets.members import CASE, LAYOUT, SEGMENTATION
+from synth.datasets.reading import Reading
+from synth.datasets.sets import CaseSet, open_set
 from synth.disk.claim import REPLAY, claim
 from synth.disk.files import case_path, make_folder
 from synth.disk.manifest import MANIFEST, RUN, read_entries, read_run
@@ -39,7 +41,7 @@ def replay(
     ids: Sequence[str],
     out: str | Path,
     *,
-    data: Sequence[str | Path] = (),
+    data: Sequence[str | Path | CaseSet] = (),
     model: str | Path | None = None,
     layout_only: bool = False,
     force: bool = False,
@@ -72,7 +74,7 @@ def replay(
     records = _chosen(folder, ids)
     _check(folder, run, records)
     claim(out, REPLAY, force=force, apart=("the run", folder))
-    sources = _sources(run, records, folder, [Path(path) for path in data])
+    sources = _sources(run, records, folder, [_as_read(run, path) for path in data])
     if layout_only or run.get("format") == FORMAT:
         make = _layouts(run, sources, folder, out)
     else:
@@ -132,7 +134,12 @@ def _check(folder: Path, run: dict, records: list[dict]) -> None:
             ) from error
 
 
-def _sources(run: dict, records: list[dict], folder: Path, data: list[Path]) -> Sources:
+def _as_read(run: dict, path: str | Path | CaseSet) -> CaseSet:
+    """The data, understood as the run understood them."""
+    return path if isinstance(path, CaseSet) else open_set(path, reading=Reading(**run.get("reading", {})))
+
+
+def _sources(run: dict, records: list[dict], folder: Path, data: list[CaseSet]) -> Sources:
     """What the recorded hosts and donors are read from."""
     if run.get("sources") == EMBEDDED:
         if data:
@@ -148,7 +155,7 @@ def _sources(run: dict, records: list[dict], folder: Path, data: list[Path]) -> 
         )
     wanted = {name for record in records for name in (record["host"], record["donor"]) if name is not None}
     known: dict[str, Input] = {}
-    for path in data or [kept]:
+    for path in data or [_as_read(run, kept)]:
         known |= {given.id: given for given in find_inputs(path) if given.id in wanted and given.id not in known}
         if known.keys() >= wanted:
             break
@@ -156,7 +163,9 @@ def _sources(run: dict, records: list[dict], folder: Path, data: list[Path]) -> 
     if missing:
         where = ", ".join(str(path) for path in data or [kept])
         raise DataError(f"{where}: the recorded sample needs {', '.join(missing)}, which is not there; give its data.")
-    return Sources([_usable(given) for given in known.values()], None, shipped_style_prior, _name(data or [kept]))
+    return Sources(
+        [_usable(given) for given in known.values()], None, shipped_style_prior, _name(data or [_as_read(run, kept)])
+    )
 
 
 def _usable(given: Input) -> Input:
@@ -167,7 +176,7 @@ def _usable(given: Input) -> Input:
     return extracted(given) if given.kind == CASE else given
 
 
-def _name(paths: list[Path]) -> str:
+def _name(paths: list[CaseSet]) -> str:
     """What a run of these sources would call them, if that can be told without extracting anything."""
     try:
         is_layouts = find_inputs(paths[0])[0].kind == LAYOUT

@@ -76,7 +76,7 @@ class Segmentations:
 
 
 def segment(
-    scans: str | Path,
+    scans: str | Path | CaseSet,
     out: str | Path,
     *,
     model: str | Path | None = None,
@@ -119,7 +119,7 @@ def segment(
         raise SynthError(
             f"mirror must be one of {', '.join(MIRRORS)} and overlap 0 to {MOST_OVERLAP}; found {mirror!r}, {overlap}."
         )
-    scans, out = Path(scans), Path(out)
+    out = Path(out)
     # what may be refused comes before anything is removed
     ours = claim(out, SEGMENT, resume=resume, force=force, apart=("the scans", scans))
     cases = _complete(open_set(scans, scans=True))

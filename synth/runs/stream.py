@@ -17,6 +17,7 @@ import numpy as np
 from synth.ahead import ahead
 from synth.brats import GRID, MODALITIES, Tumour
 from synth.case import Case
+from synth.datasets.sets import CaseSet
 from synth.errors import SynthError
 from synth.hosts.plans import read_plan
 from synth.hosts.sources import Sources, data_sources, embedded_sources
@@ -35,7 +36,7 @@ NORMALISATIONS = ("zscore", None)
 
 
 def layouts(
-    data: str | Path | Sources | None = None,
+    data: str | Path | CaseSet | Sources | None = None,
     *,
     edits: AnyPolicy | None = None,
     plan: AnyPlan | None = None,
@@ -69,7 +70,7 @@ def layouts(
 
 
 def dataset(
-    data: str | Path | Sources | None = None,
+    data: str | Path | CaseSet | Sources | None = None,
     *,
     model: str | Path | None = None,
     edits: AnyPolicy | None = None,
@@ -169,7 +170,7 @@ class _Cut:
         return 1 if self.patch is None else self.patches
 
 
-def _sources(data: str | Path | Sources | None, kept: str | Path | None) -> Sources:
+def _sources(data: str | Path | CaseSet | Sources | None, kept: str | Path | None) -> Sources:
     if data is None:
         return embedded_sources()
     if isinstance(data, Sources):

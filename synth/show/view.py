@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from synth.datasets.members import CASE, Member
-from synth.datasets.sets import open_set
+from synth.datasets.sets import CaseSet, open_set
 from synth.disk.claim import VIEW, claim_file
 from synth.disk.files import atomic_write
 from synth.errors import OutputError, printable
@@ -52,7 +52,7 @@ class View:
 
 
 def view(
-    places: Sequence[str | Path],
+    places: Sequence[str | Path | CaseSet],
     out: str | Path = "view.html",
     *,
     limit: int = LIMIT,
@@ -89,7 +89,7 @@ def view(
     return View(out, tuple(shown.id for shown in chosen), sum(map(len, by_place)) - len(chosen))
 
 
-def find_shown(place: str | Path) -> list[Shown]:
+def find_shown(place: str | Path | CaseSet) -> list[Shown]:
     """What can be shown at a place, sorted by id; files are found by name, none is read.
 
     Raises:
@@ -98,7 +98,7 @@ def find_shown(place: str | Path) -> list[Shown]:
     cases = open_set(place)
     if any(member.kind == CASE for member in cases.members):
         return [Shown(member.id, partial(_scans, member)) for member in cases.members]
-    return [Shown(given.id, partial(_layout, given)) for given in find_inputs(place)]
+    return [Shown(given.id, partial(_layout, given)) for given in find_inputs(cases)]
 
 
 def _scans(member: Member) -> dict[str, bytes]:

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from synth.brats import CLASSES, Tissue
 from synth.case import Case
 from synth.datasets.members import Member
-from synth.datasets.sets import open_set
+from synth.datasets.sets import CaseSet, open_set
 from synth.errors import SynthError
 from synth.hosts.extract import VERSION
 from synth.layout.layout import Layout
@@ -55,7 +55,7 @@ class TrainingCase:
         return read_array(self.folder, CODES)
 
 
-def prepare_cases(data: str | Path, cache: str | Path, *, quiet: bool = False) -> list[TrainingCase]:
+def prepare_cases(data: str | Path | CaseSet, cache: str | Path, *, quiet: bool = False) -> list[TrainingCase]:
     """Prepare every case of a dataset folder once; later calls reuse what is there, whole and unchanged.
 
     Args:

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from synth.brats import MODALITIES
-from synth.datasets.sets import open_set
+from synth.datasets.sets import CaseSet, open_set
 from synth.errors import ModelError
 from synth.lineage import hash_id
 from synth.models.architectures import build_network, generator_entry
@@ -44,8 +44,8 @@ class GeneratorTraining:
 
 
 def train_generator(
-    data: str | Path,
-    val: str | Path | None,
+    data: str | Path | CaseSet,
+    val: str | Path | CaseSet | None,
     out: str | Path,
     config: GeneratorTraining | None = None,
     *,

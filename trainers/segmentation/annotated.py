@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from synth.case import Case
-from synth.datasets.sets import HDF5, open_set
+from synth.datasets.sets import HDF5, CaseSet, open_set
 from synth.errors import DataError, printable
 from synth.hosts.extract import VERSION
 from synth.trainers.segmentation.patches import LabelledCase, prepare_labelled
@@ -34,7 +34,7 @@ class Annotated:
     read: Callable[[], Case]
 
 
-def find_annotated(folder: str | Path) -> list[Annotated]:
+def find_annotated(folder: str | Path | CaseSet) -> list[Annotated]:
     """All annotated cases below a folder, sorted by id; a synthetic set is known by its manifest.
 
     Raises:

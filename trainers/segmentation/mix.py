@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from synth.datasets.sets import CaseSet
 from synth.errors import DataError
 from synth.hosts.sources import Sources
 from synth.lineage import hash_id
@@ -106,7 +107,7 @@ def hashed(cases: Iterable[Annotated]) -> list[str]:
 
 
 def sources_of_training(
-    real: Sequence[str | Path], synthetic: Sequence[str | Path]
+    real: Sequence[str | Path | CaseSet], synthetic: Sequence[str | Path | CaseSet]
 ) -> tuple[list[Annotated], list[Annotated]]:
     """The real and the synthetic cases of some folders.
 
@@ -123,7 +124,7 @@ def sources_of_training(
     return kinds[0], kinds[1]
 
 
-def _of_kind(folder: str | Path, painted: bool) -> list[Annotated]:
+def _of_kind(folder: str | Path | CaseSet, painted: bool) -> list[Annotated]:
     cases = find_annotated(folder)
     if cases[0].synthetic != painted:
         raise DataError(
