@@ -12,17 +12,20 @@ from synth.cli.options import opened, reading_options
 @click.command(name="check")
 @click.argument("data", type=click.Path())
 @click.option("--no-labels", is_flag=True, help="Cases need no segmentation; those that are there are checked anyway.")
+@click.option("--strict", is_flag=True, help="Warnings fail too: exit code 1.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole report as JSON.")
 @click.option("--quiet", "-q", is_flag=True, help="Print the problems only: no summary, no progress bar.")
 @reading_options
 @click.pass_context
-def command(ctx, data, no_labels, as_json, quiet, reading):
-    """Read every BraTS case below the folder DATA; say what it holds and every problem, one line each.
+def command(ctx, data, no_labels, strict, as_json, quiet, reading):
+    """Read every BraTS case below the folder DATA; say what it holds and every problem.
+
+    Each problem is one line; what is wrong with many files alike is one line with their number (--json has them all).
 
     Files may be .nii.gz or .nii, named as in BraTS 2017-2021 (ID_t1, ID_t1ce, ID_t2, ID_flair, ID_seg) or as from
     2023 on (ID-t1n, ID-t1c, ID-t2w, ID-t2f, ID-seg), in nested folders as you like. Nothing is changed.
 
-    The exit code is 1 if any case has an error; warnings alone leave it 0.
+    The exit code is 1 if any case has an error; warnings alone leave it 0, but with --strict.
 
     \b
     Example:
@@ -40,7 +43,7 @@ def command(ctx, data, no_labels, as_json, quiet, reading):
     else:
         for line in _problems(report) if quiet else [*_summary(report), *_problems(report), _verdict(report)]:
             click.echo(line)
-    if report.errors:
+    if report.errors or (strict and report.warnings):
         ctx.exit(1)
 
 
@@ -83,7 +86,9 @@ def _volumes(values: list[float]) -> str:
 
 
 def _problems(report) -> list[str]:
-    return [f"{finding.severity}: {finding}" for finding in (*report.errors, *report.warnings)]
+    from synth.datasets.findings import folded
+
+    return folded((*report.errors, *report.warnings))
 
 
 def _verdict(report) -> str:

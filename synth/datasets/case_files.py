@@ -7,12 +7,11 @@ from pathlib import Path
 
 from synth.brats import MODALITIES, NAMINGS
 from synth.case import CaseFiles
-from synth.datasets.findings import Findings
+from synth.datasets.findings import Findings, listing
 from synth.errors import DataError, printable
 
 QUARANTINE = "quarantine"  # in a run's folder: what its gate refused, not to be mistaken for its cases
 _PASSED_OVER = {"__MACOSX", "lost+found", QUARANTINE}  # left behind by zip programs and file systems, never data
-_SHOWN = 3  # names in a sentence before "and n more"
 
 
 def find_cases(folder: str | os.PathLike) -> list[CaseFiles]:
@@ -83,12 +82,6 @@ def unrecognised(files: CaseFiles) -> list[str]:
         and not name.startswith(".")
         and not any(naming.parse(name) for naming in NAMINGS.values())
     ]
-
-
-def listing(names: list[str]) -> str:
-    """The first few names, and how many more there are."""
-    shown = ", ".join(printable(name) for name in names[:_SHOWN])
-    return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
 def _walk(root: Path, findings: Findings) -> Iterator[Path]:

@@ -16,8 +16,8 @@ import numpy as np
 
 from synth.brats import AFFINE, GRID, MODALITIES
 from synth.case import Case, CaseFiles
-from synth.datasets.case_files import find_cases, listing, unrecognised
-from synth.datasets.findings import STRAY_FRACTION, STRAY_VOXELS, Findings
+from synth.datasets.case_files import find_cases, unrecognised
+from synth.datasets.findings import STRAY_FRACTION, STRAY_VOXELS, Findings, listing
 from synth.datasets.labels import keep_inside, label_classes
 from synth.datasets.volume import Volume, geometry_problems, read_volume, same_place
 from synth.errors import DataError, FileError, SynthError, printable

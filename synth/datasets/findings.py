@@ -1,5 +1,7 @@
 """What an inspection found: problems one sentence each, and the report of a whole dataset."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 
 from synth.errors import printable
@@ -10,6 +12,10 @@ WARNING = "warning"
 # of the tumour or the brain, and in any case up to this number. The 16 real cases have none at all.
 STRAY_FRACTION = 1e-3
 STRAY_VOXELS = 10
+ALIKE = 5  # lines that say the same of different files (those of one case, say), before they are one line
+_SHOWN = 3  # names in a sentence before "and n more"
+_NUMBER = re.compile(r"\d[\d.]*")
+_FILE = re.compile(r"\bID[_-]\w+")
 
 
 @dataclass(frozen=True)
@@ -97,3 +103,35 @@ class DatasetReport:
     def to_dict(self) -> dict:
         """A JSON-able dict of everything, with the counts of errors and warnings."""
         return {**asdict(self), "errors": len(self.errors), "warnings": len(self.warnings)}
+
+
+def folded(findings: Sequence[Finding]) -> list[str]:
+    """One line a finding; more than `ALIKE` that say the same of many files are one line with their count.
+
+    Two say the same if their severity agrees and their messages do, but for numbers and the ids of their cases. The
+    line shows the first of them, and a few of the other cases.
+    """
+    groups: dict[tuple[str, str], list[Finding]] = {}
+    for finding in findings:
+        groups.setdefault((finding.severity, _gist(finding)), []).append(finding)
+    lines = []
+    for alike in groups.values():
+        if len(alike) <= ALIKE:
+            lines += [f"{finding.severity}: {finding}" for finding in alike]
+            continue
+        others = [case for case in dict.fromkeys(finding.case for finding in alike) if case != alike[0].case]
+        where = f" of {len(others)} other case{'s' if len(others) > 1 else ''} ({listing(others)})" if others else ""
+        lines.append(f"{alike[0].severity}: {alike[0]} The same of {len(alike) - 1} more files{where}.")
+    return lines
+
+
+def listing(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
+    shown = ", ".join(printable(name) for name in names[:_SHOWN])
+    return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
+
+
+def _gist(finding: Finding) -> str:
+    """A message without what differs from case to case."""
+    text = finding.message.replace(finding.case, "ID") if finding.case else finding.message
+    return _NUMBER.sub("#", _FILE.sub("FILE", text))

@@ -10,8 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from synth.brats import NAMINGS, Naming, Tumour
-from synth.datasets.case_files import listing
-from synth.datasets.findings import STRAY_FRACTION, STRAY_VOXELS, Findings
+from synth.datasets.findings import STRAY_FRACTION, STRAY_VOXELS, Findings, listing
 
 
 def label_classes(path: Path, values: np.ndarray, naming: Naming, notes: Findings) -> np.ndarray | None:
