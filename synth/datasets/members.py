@@ -16,6 +16,7 @@ from synth.datasets.cases import LABEL_USES, examine_case, usable
 from synth.datasets.findings import Findings
 from synth.datasets.labels import keep_inside
 from synth.datasets.layout_files import load_layout, load_style, map_path, style_path
+from synth.datasets.reading import PLAIN, Reading
 from synth.disk.files import sha256_file
 from synth.errors import DataError, SynthError, printable
 from synth.exporters import Exporter
@@ -37,6 +38,7 @@ class Member(ABC):
         kind: `CASE`, `SEGMENTATION` (labels without scans) or `LAYOUT`.
         naming: the convention of its labels.
         labelled: whether labels come with it.
+        reading: what the user states about its files.
     """
 
     id: str
@@ -44,6 +46,7 @@ class Member(ABC):
     kind: str = CASE
     naming: Naming = NAMINGS["brats2020"]
     labelled: bool = True
+    reading: Reading = PLAIN
 
     @abstractmethod
     def examine(self, labels: str = "required", grid: Grid | None = None) -> tuple[Case | None, Findings]:
@@ -84,6 +87,7 @@ class FilesMember(Member):
 
     files: CaseFiles
     root: Path
+    reading: Reading = PLAIN
 
     @property
     def id(self) -> str:
@@ -112,7 +116,7 @@ class FilesMember(Member):
 
     def examine(self, labels: str = "required", grid: Grid | None = None) -> tuple[Case | None, Findings]:
         """As `cases.examine_case`."""
-        return examine_case(self.files, labels=labels, grid=grid or GRID)
+        return examine_case(self.files, labels=labels, grid=grid or GRID, reading=self.reading)
 
     def checksums(self) -> dict[str, str]:
         """By file."""
@@ -130,8 +134,8 @@ class FilesMember(Member):
         return hashlib.sha256("".join(sha256_file(path) for path in paths).encode()).hexdigest()
 
     def signature(self, version: str = "") -> str:
-        """Of names, sizes and times."""
-        parts = [version]
+        """Of names, sizes and times, and of what the user stated."""
+        parts = [version + self.reading.tag]
         for name, path in sorted(self.files.paths.items()):
             stat = path.stat()
             parts.append(f"{name}:{path.name}:{stat.st_size}:{stat.st_mtime_ns}")
@@ -147,6 +151,7 @@ class ArraysMember(Member):
 
     Attributes:
         records: gives the records of the manifest beside it by id, or None.
+        reading: what the user states; only `healthy` counts, the format itself says what its labels mean.
     """
 
     records: Callable[[], dict[str, dict] | None]
@@ -167,6 +172,9 @@ class ArraysMember(Member):
             return None, notes
         if labels == "ignore":
             case = replace(case, labels=None)
+        elif case.labels is None and self.reading.healthy:
+            healthy = np.zeros(case.images.shape[:3], np.uint8, order="F")
+            case = replace(case, labels=healthy, meta={**case.meta, "healthy": True})
         self._check(case, labels == "required", grid or GRID, notes)
         return (None if notes.errors else case), notes
 
@@ -180,7 +188,8 @@ class ArraysMember(Member):
     def signature(self, version: str = "") -> str:
         """Of its record in the manifest; of the file where it has none."""
         state = (self.records() or {}).get(self.id) or [str(self.path.resolve()), self.path.stat().st_mtime_ns]
-        return hashlib.sha256(version.encode() + repr(state).encode()).hexdigest()
+        stated = "healthy" if self.reading.healthy else ""
+        return hashlib.sha256((version + stated).encode() + repr(state).encode()).hexdigest()
 
     def _check(self, case: Case, labels_required: bool, grid: Grid, notes: Findings) -> None:
         name = printable(self.id)
@@ -201,7 +210,9 @@ class ArraysMember(Member):
             notes.error(self.path, f"case {name}: {empty} of its modalities are 0 everywhere; expected a brain.")
         notes.topic = "labels"
         if case.labels is None and labels_required:
-            notes.error(self.path, f"case {name}: has no labels; add them or leave the case out.")
+            notes.error(
+                self.path, f"case {name}: has no labels; add them, leave it out, or, if healthy, say so (--healthy)."
+            )
         elif case.labels is not None and not notes.errors:
             keep_inside(self.path, case.labels, case.brain, notes)
 
@@ -214,6 +225,7 @@ class Hdf5Member(ArraysMember):
     path: Path
     cases: Hdf5Cases = field(repr=False)
     records: Callable[[], dict[str, dict] | None] = field(repr=False, compare=False)
+    reading: Reading = PLAIN
 
     @property
     def naming(self) -> Naming:
@@ -247,6 +259,7 @@ class ExporterMember(ArraysMember):
     path: Path
     exporter: Exporter = field(repr=False, compare=False)
     records: Callable[[], dict[str, dict] | None] = field(repr=False, compare=False)
+    reading: Reading = PLAIN
 
     @cached_property
     def labelled(self) -> bool:

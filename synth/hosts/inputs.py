@@ -145,7 +145,9 @@ def _read_labels(member: FilesMember) -> Layout:
     volume = read_volume(path, GRID)
     problems = [f"{printable(path)}: {problem}" for problem in geometry_problems(volume)]
     notes = Findings(member.id)
-    labels = None if problems else label_classes(path, volume.array, member.naming, notes)
+    labels, scaled = None, getattr(volume, "scaled", None)
+    if not problems:
+        labels = label_classes(path, volume.array, member.naming, notes, member.reading, scaled)
     if labels is None:
         raise DataError([*problems, *map(str, notes.errors)][0])
     return on_stand_in(labels, volume.affine, member.id)

@@ -1,0 +1,34 @@
+"""How the files of a set are to be understood where they do not say it themselves: what its user states."""
+
+from dataclasses import asdict, dataclass
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the user of a set says about its files.
+
+    Attributes:
+        labels: the table that its label values belong to, a name of `brats.LABEL_TABLES`; "auto": that of the year
+            that the file names belong to.
+        resample: bring scans on another grid to BraTS's; False: they are refused.
+        healthy: a case without a segmentation is a healthy brain (all labels 0) where labels are needed; False: it is
+            refused.
+    """
+
+    labels: str = AUTO
+    resample: bool = False
+    healthy: bool = False
+
+    def to_dict(self) -> dict:
+        """What differs from the default, for a record; empty for the default."""
+        return {name: value for name, value in asdict(self).items() if value != getattr(Reading, name)}
+
+    @property
+    def tag(self) -> str:
+        """A text that differs where cases are read differently; empty for the default."""
+        return "|".join(f"{name}={value}" for name, value in self.to_dict().items())
+
+
+PLAIN = Reading()  # nothing stated
