@@ -14,8 +14,9 @@ from pathlib import Path
 
 from synth.brats import NAMINGS, Naming
 from synth.case import Case, CaseFiles
-from synth.datasets.case_files import refuse_any, scan_folder
+from synth.datasets.case_files import ForeignDataError, refuse_any, scan_folder
 from synth.datasets.findings import Findings
+from synth.datasets.foreign import family_of
 from synth.datasets.layout_files import list_layouts, map_path
 from synth.datasets.members import ExporterMember, FilesMember, Hdf5Member, LayoutMember, Member
 from synth.disk.manifest import MANIFEST, records_of
@@ -168,6 +169,8 @@ def open_set(path: str | Path, *, scans: bool = False, strict: bool = True) -> C
 
 
 def _file(path: Path, scans: bool) -> CaseSet:
+    if known := family_of(path):
+        raise DataError(f"{printable(path)}: this is one of the {known[0].what}; {known[0].advice}.")
     if path.suffix == ".h5":
         return _hdf5_set(path)
     if scans:
@@ -226,6 +229,8 @@ def _formatted(name: str, find: Finder) -> Callable[[Path], CaseSet | None]:
 def _brats(path: Path, strict: bool) -> CaseSet:
     try:
         cases, findings = scan_folder(path)
+    except ForeignDataError:
+        raise
     except DataError as error:
         raise DataError(f"{error} {_known_as(path)}") from error
     if strict:
