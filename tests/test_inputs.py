@@ -95,6 +95,10 @@ FOREIGN = {  # variant: (files, what the sentence has to say)
         [*names("p1/{}.nii.gz", ("T1", "CT1", "T2", "FLAIR", "segmentation")), "p1/T1_r2s_bet.nii.gz"],
         "HD-GLIO; its labels (1 non-enhancing, 2 enhancing) leave out the necrosis",
     ),
+    "BraTS inpainting": (
+        names("a/BraTS-GLI-00000-000-{}.nii.gz", ("t1n", "t1n-voided", "mask", "mask-healthy", "mask-unhealthy")),
+        "3 files .*BraTS inpainting; one modality with a part cut out is not read",
+    ),
     "BIDS": (
         names("sub-01/anat/sub-01_{}.nii.gz", ("T1w", "ce-gd_T1w", "T2w", "FLAIR")),
         "files in BIDS; BIDS is not read: copy",
@@ -231,6 +235,7 @@ def test_ids_that_only_look_like_those_of_fets_stay(tmp_path):
         ("A_tumor_segmentation.nii.gz", "A_tumor_segmentation.nii.gz most likely is the segmentation"),
         ("A_GlistrBoost.nii.gz", "A_GlistrBoost.nii.gz most likely is the segmentation"),
         ("A_nnunet_seg.nii.gz", "A_nnunet_seg.nii.gz most likely is the segmentation"),
+        ("A_mask.nii.gz", "A_mask.nii.gz is perhaps the segmentation: put the right one beside the scans as A_seg"),
         ("A_brain_mask.nii.gz", "and A_brain_mask.nii.gz, which may need renaming."),
         (
             "SegmentationsForQC/A_staple_seg.nii.gz",

@@ -152,7 +152,7 @@ def _hint(files: CaseFiles, missing: str, likely: dict[str, list[str]]) -> str:
     """Which file most likely is the missing one, and the name that it needs."""
     names, what = likely[missing], "segmentation" if missing == "seg" else missing
     wanted = printable(files.naming.stem(files.id, missing))
-    if len(names) > 1 or "/" in names[0]:
+    if len(names) > 1 or "/" in names[0] or (missing == "seg" and "mask" in names[0].lower()):
         verb = "are" if len(names) > 1 else "is"
         return f"{listing(names)} {verb} perhaps the {what}: put the right one beside the scans as {wanted}.nii.gz"
     suffix = ".nii.gz" if names[0].endswith(".gz") else ".nii"

@@ -88,6 +88,11 @@ FAMILIES = (
         "meningiomas with one modality and a target volume of radiotherapy are not read: leave them out",
     ),
     Family(
+        "files of BraTS inpainting",
+        rf"/(?P<id>[^/]+)-(t1n-voided|mask-(un)?healthy){_NIFTI}",
+        "one modality with a part cut out is not read: give the cases with all four modalities",
+    ),
+    Family(
         "files in BIDS",
         rf"/(?P<id>sub-[a-z\d]+(_ses-[a-z\d]+)?)_(\w+-[a-z\d]+_)*(T1w|T2w){_NIFTI}",
         f"BIDS is not read: {_COPY}, if they are skull-stripped and on the BraTS grid",
