@@ -59,6 +59,15 @@ def shard_paths(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("synth*.h5") if _SHARD.fullmatch(path.name))
 
 
+def _of_another_program(file: h5py.File) -> str:
+    """The first few entries of a file in which none is a case of ours; empty for ours, damaged or not."""
+    kinds = {name: file.get(name, getclass=True) for name in file}
+    ours = [name for name, kind in kinds.items() if kind is not h5py.Dataset]  # a link to nothing is damage
+    if not kinds or (len(ours) == len(kinds) and any(kinds[n] is None or "images" in file[n] for n in ours)):
+        return ""
+    return ", ".join(sorted(kinds)[:3]) + (", ..." if len(kinds) > 3 else "")
+
+
 class Hdf5Cases(Sequence[Case]):
     """Cases in HDF5 files, sorted by id: `len`, `ids`, `shape`, `read`, `read_patch`.
 
@@ -160,6 +169,11 @@ class Hdf5Cases(Sequence[Case]):
             )
         try:
             with h5py.File(path, "r") as file:
+                if strange := _of_another_program(file):
+                    raise DataError(
+                        f"{path}: expected an HDF5 set of synth, a group with `images` for each case, found that of "
+                        f"another program ({strange}); give the scans themselves (.nii.gz)."
+                    )
                 sizes = {name: sum(d.id.get_storage_size() for d in file[name].values()) for name in sorted(file)}
         except (OSError, RuntimeError, AttributeError, KeyError, ValueError) as error:
             raise DataError(f"{path}: cannot be opened as HDF5 ({error}).") from error

@@ -5,7 +5,9 @@ as consecutive class indices (`Tissue`, `Tumour`). File names and on-disk label 
 module alone and are applied where files are read and written.
 
 Sources: Menze et al. 2015 (doi:10.1109/TMI.2014.2377694), Bakas et al. 2017 (doi:10.1038/sdata.2017.117),
-Baid et al. 2021 (arXiv:2107.02314); BraTS 2023 renamed the files and made ET = 3.
+Baid et al. 2021 (arXiv:2107.02314); BraTS 2023 renamed the files and made ET = 3. Other tables: Antonelli et al. 2022
+(doi:10.1038/s41467-022-30695-9) for the Decathlon, nnU-Net's own conversion of BraTS, Kazerooni et al. 2024
+(arXiv:2404.15009) for children.
 """
 
 from dataclasses import dataclass
@@ -104,4 +106,45 @@ NAMINGS = {
     ),
 }
 
-LABEL_TABLES: dict = {}
+
+@dataclass(frozen=True)
+class LabelTable:
+    """What the label values of a segmentation mean.
+
+    Attributes:
+        name: as users give it to `--labels`.
+        meaning: value on disk -> class; several values may be one class.
+        source: whose table it is.
+    """
+
+    name: str
+    meaning: dict[int, Tumour]
+    source: str
+
+    def __str__(self) -> str:
+        """The values in words: `1 NCR, 2 ED, 4 ET`."""
+        return ", ".join(f"{value} {tumour.name}" for value, tumour in self.meaning.items() if tumour)
+
+    def from_disk(self, values: np.ndarray) -> np.ndarray:
+        """Label values to class indices 0..3 (`Tumour`), uint8; the values must be of this table."""
+        classes = np.zeros(max(self.meaning) + 1, np.uint8)
+        for value, tumour in self.meaning.items():
+            classes[value] = tumour
+        return classes[values.astype(np.intp)]
+
+
+_NONE, _NCR, _ED, _ET = Tumour
+_DECATHLON = {0: _NONE, 1: _ED, 2: _NCR, 3: _ET}
+LABEL_TABLES = {
+    table.name: table
+    for table in (
+        *(
+            LabelTable(naming.name, dict(zip(naming.label_values, Tumour, strict=True)), f"BraTS {naming.years}")
+            for naming in NAMINGS.values()
+        ),
+        LabelTable("brats2015", {0: _NONE, 1: _NCR, 2: _ED, 3: _NCR, 4: _ET}, "BraTS 2013-2016"),
+        LabelTable("msd", _DECATHLON, "Medical Segmentation Decathlon, Task01"),
+        LabelTable("nnunet", _DECATHLON, "nnU-Net's own conversion of BraTS"),
+        LabelTable("ped", {0: _NONE, 1: _ET, 2: _NCR, 3: _NCR, 4: _ED}, "BraTS-PED from 2024 on"),
+    )
+}

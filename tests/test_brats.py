@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from synth.brats import AFFINE, CLASSES, GRID, MODALITIES, NAMINGS, REGIONS, Tissue, Tumour
+from synth.brats import AFFINE, CLASSES, GRID, LABEL_TABLES, MODALITIES, NAMINGS, REGIONS, Tissue, Tumour
 
 
 @pytest.mark.parametrize(
@@ -48,6 +48,32 @@ def test_labels_round_trip(name, et):
         back = naming.from_disk(disk.astype(dtype))
         assert back.dtype == np.uint8
         np.testing.assert_array_equal(back, classes)
+
+
+@pytest.mark.parametrize(
+    ("name", "classes"),
+    [
+        ("brats2015", "NONE NCR ED NCR ET"),
+        ("brats2023", "NONE NCR ED ET"),
+        ("msd", "NONE ED NCR ET"),
+        ("nnunet", "NONE ED NCR ET"),
+        ("ped", "NONE ET NCR NCR ED"),
+    ],
+)
+def test_label_tables(name, classes):
+    table = LABEL_TABLES[name]
+    values = np.arange(len(classes.split()), dtype=np.int16)
+    read = table.from_disk(values)
+    assert read.dtype == np.uint8
+    assert [Tumour(value).name for value in read] == classes.split()
+    assert sorted(table.meaning) == values.tolist()
+
+
+def test_a_label_table_says_what_it_means():
+    assert str(LABEL_TABLES["brats2020"]) == "1 NCR, 2 ED, 4 ET"
+    assert str(LABEL_TABLES["msd"]) == "1 ED, 2 NCR, 3 ET"
+    for name, naming in NAMINGS.items():
+        assert tuple(LABEL_TABLES[name].meaning) == naming.label_values
 
 
 def test_tables_agree():

@@ -110,6 +110,19 @@ def labels(values, naming="brats2020"):
     return damage
 
 
+def scaled_labels(slope):
+    """Store the labels as they are under a header that scales them."""
+
+    def damage(folder):
+        path = at(folder, "seg")
+        image = nib.load(path)
+        new = nib.Nifti1Image(np.asarray(image.dataobj), image.affine)
+        new.header.set_slope_inter(slope, 0)
+        nib.save(new, path)
+
+    return damage
+
+
 def rename(folder):
     new = NAMINGS["brats2023"]
     for modality, suffix in new.suffixes.items():
@@ -145,7 +158,7 @@ def bomb(folder):
 
 def other_names(folder):
     for i, path in enumerate(sorted(folder.iterdir())):
-        path.rename(folder / f"BRATS_001_{i:04d}.nii.gz")
+        path.rename(folder / f"{'abcde'[i]}.nii.gz")
 
 
 def two_places(folder):
@@ -182,7 +195,7 @@ BAD = {  # kind: (damage, what the one line must say)
     "missing segmentation": (remove("seg"), "lacks seg"),
     "segmentation under another name": (
         lambda folder: at(folder, "seg").rename(folder / "W39_1998.09.19_Segm.nii.gz"),
-        "and W39_1998.09.19_Segm.nii.gz, which may need renaming.",
+        f"flair; W39_1998.09.19_Segm.nii.gz most likely is the segmentation: name it {ID}_seg.nii.gz.",
     ),
     "another shape": (
         voxels("t2", lambda a: a[..., :150]),
@@ -211,7 +224,7 @@ BAD = {  # kind: (damage, what the one line must say)
     "label 4 in a file of 2023": (labels((1, 2, 4), "brats2023"), "which is ET in BraTS 2017-2021 but the resection"),
     "labels 3 and 4": (
         voxels("seg", put(3)),
-        "beside 4 for ET: probably the non-enhancing core in data up to 2015; write 1",
+        "beside 4 for ET: probably the non-enhancing core in data up to 2016; read them with --labels brats2015",
     ),
     "labels 3 and 4 in a file of 2023": (
         lambda folder: (voxels("seg", put(3))(folder), rename(folder)),
@@ -223,6 +236,33 @@ BAD = {  # kind: (damage, what the one line must say)
         "more; remap the labels",
     ),
     "interpolated labels": (voxels("seg", put(1.5), dtype=np.float32), "20 labels are not whole numbers (such as 1.5)"),
+    "labels scaled by the header": (scaled_labels(0.37), SEG + "984 labels are not whole numbers (such as "),
+    "one-hot labels": (
+        voxels("seg", lambda a: np.stack([a == value for value in (1, 2, 4)], -1).astype(np.uint8)),
+        SEG + "expected 240x240x155 voxels, the header says 240x240x155x3: a channel for each class or region",
+    ),
+    "one-hot labels, channels first": (
+        voxels("seg", lambda a: np.stack([a == value for value in (0, 1, 2, 4)]).astype(np.uint8)),
+        "the header says 4x240x240x155: a channel for each class or region, as in one-hot maps and a network's output; "
+        "save one map with labels 0, 1, 2, 4 instead.",
+    ),
+    "labels with a first axis of one": (
+        voxels("seg", lambda a: a[None]),
+        SEG + "expected 240x240x155 voxels, the header says 1x240x240x155: one channel, stored as the first axis",
+    ),
+    "a scan with a first axis of one": (
+        voxels("t2", lambda a: a[None]),
+        T2 + "expected 240x240x155 voxels, the header says 1x240x240x155: one channel, stored as the first axis",
+    ),
+    "a t1ce that is called T1GD": (
+        lambda folder: at(folder, "t1ce").rename(folder / f"{ID}_T1GD.nii.gz"),
+        f"lacks t1ce: expected {ID}_t1ce (.nii.gz or .nii), found t1, t2, flair, seg; {ID}_T1GD.nii.gz most likely is "
+        f"the t1ce: name it {ID}_t1ce.nii.gz.",
+    ),
+    "several drafts of a segmentation": (
+        lambda folder: [at(folder, "seg").rename(folder / f"{ID}_b_seg.nii.gz"), (folder / f"{ID}_a_seg.nii").touch()],
+        f"{ID}_a_seg.nii, {ID}_b_seg.nii.gz are perhaps the segmentation: put the right one beside the scans as",
+    ),
     "NaN labels": (voxels("seg", put(np.nan), dtype=np.float32), SEG + "20 labels are NaN or Inf"),
     "NaN voxels": (voxels("t1", put(np.nan), dtype=np.float32), T1 + "20 voxels are NaN or Inf; repair or exclude"),
     "Inf voxels": (voxels("t1", put(-np.inf), dtype=np.float64), T1 + "20 voxels are NaN or Inf"),

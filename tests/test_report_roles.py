@@ -1,3 +1,4 @@
+import codecs
 import json
 from pathlib import Path
 
@@ -98,3 +99,23 @@ def test_ids_from_a_file_and_from_the_line(tmp_path):
     (tmp_path / "binary").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(DataError, match="text file"):
         read_ids(str(tmp_path / "binary"))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        codecs.BOM_UTF8 + b"a\r\nb\r\n",
+        "\ufeffa\r\nb\r\n".encode("utf-16-le"),
+        "\ufeffa\nb\n".encode("utf-16-be"),
+    ],
+    ids=["utf-8", "utf-16-le", "utf-16-be"],
+)
+def test_a_byte_order_mark_is_no_part_of_an_id(tmp_path, data):
+    (tmp_path / "ids.txt").write_bytes(data)
+    assert read_ids(str(tmp_path / "ids.txt")) == ("a", "b")
+
+
+def test_utf16_without_a_mark_is_refused(tmp_path):
+    (tmp_path / "ids.txt").write_bytes("a\nb\n".encode("utf-16-le"))
+    with pytest.raises(DataError, match="expected a text file with one id a line"):
+        read_ids(str(tmp_path / "ids.txt"))

@@ -12,15 +12,15 @@ class LabelTable(click.ParamType):
 
     def get_metavar(self, param, ctx=None) -> str:
         """What `--help` shows."""
-        return "[auto|brats2020|brats2023|msd|ped|...]"
+        return "[auto|brats|msd|ped|...]"
 
     def convert(self, value, param, ctx):
         """The name itself, if it is one."""
         from synth.brats import LABEL_TABLES
-        from synth.datasets.reading import AUTO
+        from synth.datasets.reading import AUTO, BRATS
 
-        if value not in (AUTO, *LABEL_TABLES):
-            self.fail(f"{value!r} is not one of {', '.join(map(repr, (AUTO, *LABEL_TABLES)))}.", param, ctx)
+        if value not in (known := (AUTO, BRATS, *LABEL_TABLES)):
+            self.fail(f"{value!r} is not one of {', '.join(map(repr, known))}.", param, ctx)
         return value
 
 

@@ -12,13 +12,16 @@ from functools import reduce
 from itertools import combinations
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 
 from synth.brats import AFFINE, GRID, MODALITIES
 from synth.case import Case, CaseFiles
-from synth.datasets.case_files import find_cases, unrecognised
+from synth.datasets.case_files import CANDIDATES, find_cases, nearly_named
+from synth.datasets.cohorts import cohort_of
 from synth.datasets.findings import STRAY_FRACTION, STRAY_VOXELS, Findings, listing
 from synth.datasets.labels import keep_inside, label_classes
+from synth.datasets.reading import AUTO, PLAIN, Reading
 from synth.datasets.volume import Volume, geometry_problems, read_volume, same_place
 from synth.errors import DataError, FileError, SynthError, printable
 
@@ -30,22 +33,27 @@ EMPTIEST = 0.5  # of the brain; a modality that covers less gets a warning (16 c
 INT16 = np.iinfo(np.int16)
 
 
-def read_case(files: CaseFiles, *, labels: str = "required", grid: tuple[int, int, int] = GRID) -> Case:
+def read_case(
+    files: CaseFiles, *, labels: str = "required", grid: tuple[int, int, int] = GRID, reading: Reading = PLAIN
+) -> Case:
     """Read the files of one case, refusing whatever does not fit together.
 
     Args:
         files: from `find_cases`.
         labels: "required" (no segmentation is an error), "optional" (None then) or "ignore" (not even opened).
         grid: the shape that every file must have.
+        reading: what the user states about the files: what the label values mean, and whether a case without a
+            segmentation is a healthy brain (all labels 0, unless they are ignored).
 
     Returns:
         A Case whose images are int16 if all four files hold whole numbers that fit, else float32; each modality is
-        contiguous in memory. `meta` holds the naming and the sentences of what was put right ("warnings").
+        contiguous in memory. `meta` holds the naming, the sentences of what was put right ("warnings") and, where the
+        user's word decided, "labels" (the name of the table) and "healthy" (True).
 
     Raises:
         DataError: any of the problems that `check.check_dataset` reports as an error.
     """
-    return usable(*examine_case(files, labels=labels, grid=grid))
+    return usable(*examine_case(files, labels=labels, grid=grid, reading=reading))
 
 
 def usable(case: Case | None, findings: Findings) -> Case:
@@ -58,27 +66,31 @@ def usable(case: Case | None, findings: Findings) -> Case:
 
 
 def examine_case(
-    files: CaseFiles, *, labels: str = "required", grid: tuple[int, int, int] = GRID
+    files: CaseFiles, *, labels: str = "required", grid: tuple[int, int, int] = GRID, reading: Reading = PLAIN
 ) -> tuple[Case | None, Findings]:
     """The case (None if it cannot be used) and all its problems; `read_case` and `check.check_dataset` in one."""
     if labels not in LABEL_USES:
         raise SynthError(f"labels must be one of {', '.join(LABEL_USES)}; found {labels!r}.")
     notes = Findings(files.id, "files")
-    _check_names(files, labels == "required", notes)
+    _check_names(files, labels, reading.healthy, notes)
     volumes = {}
     for name in MODALITIES if labels == "ignore" else (*MODALITIES, "seg"):
         if name in files.paths:
             try:
                 volumes[name] = read_volume(files.paths[name], grid)
             except FileError as problem:
-                notes.error(problem.file, problem.reason)
+                by_shape = "the header says" in problem.reason
+                notes.error(problem.file, (_axes_problem(name, files, grid) if by_shape else "") or problem.reason)
     notes.topic = "geometry"
     _check_geometry(files, volumes, notes)
     notes.topic = "intensities"
     arrays = {m: _intensities(files.paths[m], volumes[m].array, notes) for m in MODALITIES if m in volumes}
     classes, notes.topic = None, "labels"
     if "seg" in volumes:
-        classes = label_classes(files.paths["seg"], volumes["seg"].array, files.naming, notes)
+        scaled = getattr(volumes["seg"], "scaled", None)
+        classes = label_classes(files.paths["seg"], volumes["seg"].array, files.naming, notes, reading, scaled)
+    elif cohort := cohort_of(files.id):
+        notes.warning(files.folder, cohort.caution)
     if len(arrays) < len(MODALITIES) or any(array is None for array in arrays.values()):
         return None, notes
     brain = reduce(np.logical_or, (array != 0 for array in arrays.values()))
@@ -89,30 +101,88 @@ def examine_case(
         keep_inside(files.paths["seg"], classes, brain, notes)
     if notes.errors:
         return None, notes
-    meta = {"naming": files.naming.name, "warnings": [str(finding) for finding in notes]}
+    meta: dict[str, object] = {"naming": files.naming.name, "warnings": [str(finding) for finding in notes]}
+    if classes is not None and reading.labels != AUTO:
+        meta["labels"] = reading.labels
+    if classes is None and reading.healthy and labels != "ignore":
+        classes, meta["healthy"] = np.zeros(brain.shape, np.uint8, order="F"), True
     return Case(files.id, _stack(list(arrays.values())), classes, volumes["t1"].affine, meta), notes
 
 
-def _check_names(files: CaseFiles, labels_required: bool, notes: Findings) -> None:
+def _check_names(files: CaseFiles, labels: str, healthy: bool, notes: Findings) -> None:
     """Whether the id can travel (into JSON, HDF5, file names) and all files are there."""
     if not files.id.isprintable():
         notes.error(
             next(iter(files.paths.values())), "the name holds bytes that are no readable UTF-8 text; rename the file."
         )
-    wanted = (*MODALITIES, "seg") if labels_required else MODALITIES
+    wanted = (*MODALITIES, "seg") if labels == "required" else MODALITIES
     missing = [name for name in wanted if name not in files.paths]
-    if not missing:
+    unlabelled = labels != "ignore" and "seg" not in files.paths
+    if not missing and not unlabelled:
         return
+    likely, beside = nearly_named(files)
+    if "seg" not in likely and any((files.folder / CANDIDATES).glob("*_seg.nii*")):
+        likely["seg"] = sorted(f"{CANDIDATES}/{path.name}" for path in (files.folder / CANDIDATES).glob("*_seg.nii*"))
+    if healthy and "seg" not in likely:
+        missing = [name for name in missing if name != "seg"]
+    if missing or (healthy and unlabelled and "seg" in likely):
+        notes.error(files.folder, _lacking(files, missing or ["seg"], likely, beside))
+    elif unlabelled and "seg" in likely:
+        notes.warning(
+            files.folder,
+            f"case {printable(files.id)} counts as one without a segmentation, but {_hint(files, 'seg', likely)}.",
+        )
+
+
+def _lacking(files: CaseFiles, missing: list[str], likely: dict[str, list[str]], beside: list[str]) -> str:
+    """What a case lacks, what is there instead, and what to do."""
     names = ", ".join(printable(files.naming.stem(files.id, name)) for name in missing)
     present = ", ".join(name for name in (*MODALITIES, "seg") if name in files.paths)
-    if others := unrecognised(files):
-        present += f" and {listing(others)}, which may need renaming"
-    elif missing == ["seg"]:
-        present += "; where no labels are needed, --no-labels allows for that"
-    notes.error(
-        files.folder,
-        f"case {printable(files.id)} lacks {', '.join(missing)}: expected {names} (.nii.gz or .nii), found {present}.",
-    )
+    hints = [_hint(files, name, likely) for name in missing if name in likely]
+    if others := [name for name in beside if not any(name in found for found in likely.values())]:
+        present += f" and {listing(others)}" + (", which may need renaming" if not hints else "")
+    elif missing == ["seg"] and not hints:
+        present += "; a healthy brain is read with --healthy, and where no labels are needed, --no-labels allows for it"
+    id_ = printable(files.id)
+    lacks = f"case {id_} lacks {', '.join(missing)}: expected {names} (.nii.gz or .nii), found {present}"
+    return "; ".join([lacks, *hints]) + "."
+
+
+def _hint(files: CaseFiles, missing: str, likely: dict[str, list[str]]) -> str:
+    """Which file most likely is the missing one, and the name that it needs."""
+    names, what = likely[missing], "segmentation" if missing == "seg" else missing
+    wanted = printable(files.naming.stem(files.id, missing))
+    if len(names) > 1 or "/" in names[0] or (missing == "seg" and "mask" in names[0].lower()):
+        verb = "are" if len(names) > 1 else "is"
+        return f"{listing(names)} {verb} perhaps the {what}: put the right one beside the scans as {wanted}.nii.gz"
+    suffix = ".nii.gz" if names[0].endswith(".gz") else ".nii"
+    return f"{printable(names[0])} most likely is the {what}: name it {wanted}{suffix}"
+
+
+def _axes_problem(name: str, files: CaseFiles, grid: tuple[int, int, int]) -> str:
+    """What is wrong with a file that has four axes, for those kinds that can be told; empty for all others."""
+    try:
+        shape = nib.load(files.paths[name]).shape
+    except (OSError, ValueError, EOFError, nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError):
+        return ""
+    while len(shape) > 4 and shape[-1] == 1:
+        shape = shape[:-1]
+    if len(shape) != 4 or grid not in (shape[:3], shape[1:]):
+        return ""
+    size, said = ("x".join(map(str, axes)) for axes in (grid, shape))
+    begins = f"expected {size} voxels, the header says {said}"
+    if shape[1:] == grid and shape[0] == 1:
+        return (
+            f"{begins}: one channel, stored as the first axis (as MONAI and PyTorch have it), for which the header's "
+            "affine does not hold; save the volume without that axis."
+        )
+    if name == "seg":
+        values = ", ".join(map(str, files.naming.label_values))
+        return (
+            f"{begins}: a channel for each class or region, as in one-hot maps and a network's output; save one map "
+            f"with labels {values} instead."
+        )
+    return ""
 
 
 def _check_geometry(files: CaseFiles, volumes: dict[str, Volume], notes: Findings) -> None:

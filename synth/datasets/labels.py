@@ -1,60 +1,107 @@
 """The label map of a case: from the values on disk to class indices, inside the brain.
 
-*ET = 3 or 4.* The names of the files decide (4 up to 2021, 3 from 2023), and a value of the other convention is
-refused, never translated: 3 was also the non-enhancing core up to 2015, and 4 is the resection cavity in the
-post-treatment data of 2024, so the values alone do not tell what they mean.
+*ET = 3 or 4.* The names of the files decide (4 up to 2021, 3 from 2023) unless the user states a table, and a value
+that the table does not have is refused, never translated: 3 was also the non-enhancing core up to 2016, and 4 is the
+resection cavity in the post-treatment data of 2024, so the values alone do not tell what they mean.
 """
 
 from pathlib import Path
 
 import numpy as np
 
-from synth.brats import NAMINGS, Naming, Tumour
+from synth.brats import LABEL_TABLES, NAMINGS, LabelTable, Naming, Tumour
+from synth.datasets.cohorts import refused_by_id
 from synth.datasets.findings import STRAY_FRACTION, STRAY_VOXELS, Findings, listing
+from synth.datasets.reading import AUTO, PLAIN, Reading
+
+ROUNDED = 1e-3  # a label this near to a whole number is meant to be one: a header's slope cannot always hit it
 
 
-def label_classes(path: Path, values: np.ndarray, naming: Naming, notes: Findings) -> np.ndarray | None:
+def label_classes(
+    path: Path,
+    values: np.ndarray,
+    naming: Naming,
+    notes: Findings,
+    reading: Reading = PLAIN,
+    scaled: tuple[float, float] | None = None,
+) -> np.ndarray | None:
     """The label map as class indices (`brats.Tumour`).
 
     Args:
         path: the file, for the notes.
         values: (X, Y, Z) label values as on disk, of any real type.
         naming: the convention that the file's name belongs to.
-        notes: gets what is wrong.
+        notes: gets what is wrong; its `case` is the id, which may tell that the case is no glioma.
+        reading: what the user states; its `labels` takes the place of the naming's table.
+        scaled: slope and intercept by which the header scales the stored numbers, for the notes; None: it does not.
 
     Returns:
-        (X, Y, Z) uint8, or None if a value is no whole number or has no meaning in the convention.
+        (X, Y, Z) uint8, or None if the id forbids it or a value is no whole number or has no meaning in the table.
     """
-    if values.dtype.kind == "f":
-        if broken := values.size - np.count_nonzero(np.isfinite(values)):
-            notes.error(path, f"{broken} labels are NaN or Inf; export the segmentation again as integers.")
-            return None
-        fractions = np.count_nonzero(values != np.rint(values))
-        if fractions:
-            example = values[values != np.rint(values)][0]
-            notes.error(
-                path,
-                f"{fractions} labels are not whole numbers (such as {example:.6g}), as after interpolation or in a "
-                "probability map; resample labels with nearest neighbour.",
-            )
-            return None
+    if refusal := refused_by_id(notes.case, reading):
+        notes.error(path, refusal)
+        return None
+    if values.dtype.kind == "f" and (values := _whole(path, values, notes, scaled)) is None:
+        return None
     if values.min() < 0 or values.max() > 255:
         present, counts = np.unique(values[values != 0], return_counts=True)
         counts = dict(zip(present.tolist(), counts.tolist(), strict=True))
     else:
         values = values.astype(np.uint8, copy=False)
         counts = {value: n for value, n in enumerate(np.bincount(values.ravel(order="K")).tolist()) if n}
-    if set(counts) - set(naming.label_values):
-        notes.error(path, _label_sentence(counts, naming))
+    table = LABEL_TABLES[naming.name if reading.labels == AUTO else reading.labels]
+    if set(counts) - set(table.meaning):
+        notes.error(path, _unknown_labels(counts, naming, table, reading) + _by_slope(scaled))
         return None
-    return naming.from_disk(values)
+    return table.from_disk(values)
 
 
-def _label_sentence(counts: dict[float, int], naming: Naming) -> str:
-    """What the label values that a convention does not have most likely are, and what to do about it."""
-    unknown = {int(value): n for value, n in counts.items() if value not in naming.label_values}
-    legal = ", ".join(map(str, naming.label_values))
+def _whole(path: Path, values: np.ndarray, notes: Findings, scaled: tuple[float, float] | None) -> np.ndarray | None:
+    """Labels of a floating type, each rounded to the whole number that it all but is; None where one is none."""
+    if broken := values.size - np.count_nonzero(np.isfinite(values)):
+        notes.error(path, f"{broken} labels are NaN or Inf; export the segmentation again as integers.")
+        return None
+    whole = np.rint(values)
+    if not (fractions := np.count_nonzero(off := values != whole)):
+        return values
+    far = np.abs(values - whole) > ROUNDED
+    if not far.any():
+        notes.warning(
+            path,
+            f"{fractions} labels are not quite whole numbers (such as {values[off][0]:.7g}); they are rounded."
+            + _by_slope(scaled),
+        )
+        return whole
+    example = f"{np.count_nonzero(far)} labels are not whole numbers (such as {values[far][0]:.6g})"
+    if scaled:
+        notes.error(
+            path,
+            f"{example} because the header scales them by slope {scaled[0]:.9g} and intercept {scaled[1]:.9g}; "
+            "expected labels as they are: set the slope to 1 if the stored numbers are the labels, or export the "
+            "segmentation again as integers.",
+        )
+    else:
+        notes.error(
+            path, f"{example}, as after interpolation or in a probability map; resample labels with nearest neighbour."
+        )
+    return None
+
+
+def _by_slope(scaled: tuple[float, float] | None) -> str:
+    """A sentence more, where the header scales the labels."""
+    return "" if scaled is None else f" The header scales them by slope {scaled[0]:.9g} and intercept {scaled[1]:.9g}."
+
+
+def _unknown_labels(counts: dict[float, int], naming: Naming, table: LabelTable, reading: Reading) -> str:
+    """What the label values that a table does not have most likely are, and what to do about it."""
+    unknown = {int(value): n for value, n in counts.items() if value not in table.meaning}
+    legal = ", ".join(map(str, table.meaning))
     listed = listing([f"{value} ({n} voxels)" for value, n in unknown.items()])
+    if reading.labels != AUTO:
+        return (
+            f"expected labels {legal} ({table}, as --labels {table.name} states), found {listed}; state another table, "
+            "or remap the labels."
+        )
     sentence = f"expected labels {legal} (BraTS {naming.years}, by the file's name), found {listed}"
     enhancing = naming.label_values[Tumour.ET]
     other = NAMINGS["brats2023" if naming.name == "brats2020" else "brats2020"]
@@ -62,15 +109,16 @@ def _label_sentence(counts: dict[float, int], naming: Naming) -> str:
         return f"{sentence}; remap the labels to 1 NCR, 2 ED, {enhancing} ET."
     (value,) = unknown
     elsewhere = {
-        3: "the non-enhancing core in data up to 2015",
+        3: "the non-enhancing core in data up to 2016",
         4: "the resection cavity in post-treatment data of 2024",
     }
     if enhancing in counts:
-        advice = {3: "write 1 instead", 4: "such cases are not supported, leave them out"}
+        advice = {3: "read them with --labels brats2015", 4: "such cases are not supported, leave them out"}
         return f"{sentence} beside {enhancing} for ET: probably {elsewhere[value]}; {advice[value]}."
     return (
-        f"{sentence}, which is ET in BraTS {other.years} but {elsewhere[value]}; if it means ET here, write "
-        f"{enhancing} or give the files the names of {other.years}."
+        f"{sentence}, which is ET in BraTS {other.years} but {elsewhere[value]}; state what the labels mean, such as "
+        f"--labels {other.name} ({LABEL_TABLES[other.name]})"
+        + {3: f", brats2015 ({LABEL_TABLES['brats2015']}) or msd ({LABEL_TABLES['msd']}).", 4: "."}[value]
     )
 
 

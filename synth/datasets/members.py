@@ -38,6 +38,7 @@ class Member(ABC):
         kind: `CASE`, `SEGMENTATION` (labels without scans) or `LAYOUT`.
         naming: the convention of its labels.
         labelled: whether labels come with it.
+        reading: what the user states about its files.
     """
 
     id: str
@@ -45,6 +46,7 @@ class Member(ABC):
     kind: str = CASE
     naming: Naming = NAMINGS["brats2020"]
     labelled: bool = True
+    reading: Reading = PLAIN
 
     @abstractmethod
     def examine(self, labels: str = "required", grid: Grid | None = None) -> tuple[Case | None, Findings]:
@@ -61,6 +63,11 @@ class Member(ABC):
     @abstractmethod
     def signature(self, version: str = "") -> str:
         """A text that changes when its files do, told without reading them; `version` of what is made of it."""
+
+    @property
+    def annotated(self) -> bool:
+        """Whether its labels are known: stored, or stated to be those of a healthy brain."""
+        return self.labelled or (self.reading.healthy and self.kind == CASE)
 
     def header(self) -> nib.Nifti1Header | None:
         """The header of its scan; None where it has none of its own."""
@@ -114,7 +121,7 @@ class FilesMember(Member):
 
     def examine(self, labels: str = "required", grid: Grid | None = None) -> tuple[Case | None, Findings]:
         """As `cases.examine_case`."""
-        return examine_case(self.files, labels=labels, grid=grid or GRID)
+        return examine_case(self.files, labels=labels, grid=grid or GRID, reading=self.reading.of(self.naming))
 
     def checksums(self) -> dict[str, str]:
         """By file."""
@@ -149,6 +156,7 @@ class ArraysMember(Member):
 
     Attributes:
         records: gives the records of the manifest beside it by id, or None.
+        reading: what the user states; only `healthy` counts, the format itself says what its labels mean.
     """
 
     records: Callable[[], dict[str, dict] | None]
@@ -169,6 +177,9 @@ class ArraysMember(Member):
             return None, notes
         if labels == "ignore":
             case = replace(case, labels=None)
+        elif case.labels is None and self.reading.healthy:
+            healthy = np.zeros(case.images.shape[:3], np.uint8, order="F")
+            case = replace(case, labels=healthy, meta={**case.meta, "healthy": True})
         self._check(case, labels == "required", grid or GRID, notes)
         return (None if notes.errors else case), notes
 
@@ -182,7 +193,8 @@ class ArraysMember(Member):
     def signature(self, version: str = "") -> str:
         """Of its record in the manifest; of the file where it has none."""
         state = (self.records() or {}).get(self.id) or [str(self.path.resolve()), self.path.stat().st_mtime_ns]
-        return hashlib.sha256(version.encode() + repr(state).encode()).hexdigest()
+        stated = "healthy" if self.reading.healthy else ""
+        return hashlib.sha256((version + stated).encode() + repr(state).encode()).hexdigest()
 
     def _check(self, case: Case, labels_required: bool, grid: Grid, notes: Findings) -> None:
         name = printable(self.id)
@@ -203,7 +215,9 @@ class ArraysMember(Member):
             notes.error(self.path, f"case {name}: {empty} of its modalities are 0 everywhere; expected a brain.")
         notes.topic = "labels"
         if case.labels is None and labels_required:
-            notes.error(self.path, f"case {name}: has no labels; add them or leave the case out.")
+            notes.error(
+                self.path, f"case {name}: has no labels; add them, leave it out, or, if healthy, say so (--healthy)."
+            )
         elif case.labels is not None and not notes.errors:
             keep_inside(self.path, case.labels, case.brain, notes)
 
@@ -216,6 +230,7 @@ class Hdf5Member(ArraysMember):
     path: Path
     cases: Hdf5Cases = field(repr=False)
     records: Callable[[], dict[str, dict] | None] = field(repr=False, compare=False)
+    reading: Reading = PLAIN
 
     @property
     def naming(self) -> Naming:
@@ -249,6 +264,7 @@ class ExporterMember(ArraysMember):
     path: Path
     exporter: Exporter = field(repr=False, compare=False)
     records: Callable[[], dict[str, dict] | None] = field(repr=False, compare=False)
+    reading: Reading = PLAIN
 
     @cached_property
     def labelled(self) -> bool:

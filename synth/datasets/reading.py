@@ -1,8 +1,11 @@
 """How the files of a set are to be understood where they do not say it themselves: what its user states."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+
+from synth.brats import Naming
 
 AUTO = "auto"
+BRATS = "brats"
 
 
 @dataclass(frozen=True)
@@ -11,7 +14,7 @@ class Reading:
 
     Attributes:
         labels: the table that its label values belong to, a name of `brats.LABEL_TABLES`; "auto": that of the year
-            that the file names belong to.
+            that the file names belong to; "brats": the same, stated, so that nothing in the voxels casts doubt on it.
         resample: bring scans on another grid to BraTS's; False: they are refused.
         healthy: a case without a segmentation is a healthy brain (all labels 0) where labels are needed; False: it is
             refused.
@@ -20,6 +23,10 @@ class Reading:
     labels: str = AUTO
     resample: bool = False
     healthy: bool = False
+
+    def of(self, naming: Naming) -> "Reading":
+        """This, for files named by one convention: "brats" is its table by name."""
+        return replace(self, labels=naming.name) if self.labels == BRATS else self
 
     def to_dict(self) -> dict:
         """What differs from the default, for a record; empty for the default."""

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from synth.brats import NAMINGS, Naming
 from synth.case import Case, CaseFiles
-from synth.datasets.case_files import refuse_any, scan_folder
+from synth.datasets.case_files import ForeignDataError, refuse_any, scan_folder
 from synth.datasets.findings import Findings
+from synth.datasets.foreign import family_of
 from synth.datasets.layout_files import list_layouts, map_path
 from synth.datasets.members import ExporterMember, FilesMember, Hdf5Member, LayoutMember, Member
 from synth.datasets.reading import AUTO, PLAIN, Reading
@@ -172,10 +173,10 @@ def open_set(
         raise DataError(f"{printable(path)}: expected the folder of a dataset, found nothing; check the path.")
     if path.is_file():
         return _file(path, scans, reading)
-    for look in (_hdf5, *(_formatted(name, find, reading) for name, find in finders())):
-        if (cases := look(path)) is not None:
+    for look in (_hdf5, *(_formatted(name, find) for name, find in finders())):
+        if (cases := look(path, reading)) is not None:
             return cases
-    layouts = _layouts(path)
+    layouts = _layouts(path, reading)
     if layouts is None:
         return _brats(path, strict, reading)
     if not scans:
@@ -190,8 +191,10 @@ def open_set(
 
 
 def _file(path: Path, scans: bool, reading: Reading) -> CaseSet:
+    if known := family_of(path):
+        raise DataError(f"{printable(path)}: this is one of the {known[0].what}; {known[0].advice}.")
     if path.suffix == ".h5":
-        return _hdf5_set(path)
+        return _hdf5_set(path, reading)
     if scans:
         raise DataError(f"{printable(path)}: expected the folder of a dataset, found a file; check the path.")
     for naming in NAMINGS.values():
@@ -200,7 +203,7 @@ def _file(path: Path, scans: bool, reading: Reading) -> CaseSet:
             return CaseSet(path, BRATS, (member,), reading=reading)
     folder = path.parent.resolve()
     is_map = path.name in {map_path(folder, name).name for name in ("tissue", "tumour")}
-    if is_map and (layout := _layouts(folder)) is not None:
+    if is_map and (layout := _layouts(folder, reading)) is not None:
         return layout
     raise DataError(
         f"{printable(path)}: expected a folder of cases, a segmentation named ID_seg.nii.gz (labels 0, 1, 2, 4) or "
@@ -213,34 +216,35 @@ def _bare(path: Path, case_id: str, naming: Naming) -> CaseFiles:
     return CaseFiles(case_id, path.parent, naming, {"seg": path})
 
 
-def _hdf5(path: Path) -> CaseSet | None:
-    return _hdf5_set(path) if is_hdf5(path) else None
+def _hdf5(path: Path, reading: Reading) -> CaseSet | None:
+    return _hdf5_set(path, reading) if is_hdf5(path) else None
 
 
-def _hdf5_set(path: Path) -> CaseSet:
+def _hdf5_set(path: Path, reading: Reading) -> CaseSet:
     cases = open_cases(path)
     # of a single file the manifest lies beside it; it is read when lineage is asked for
     records = cache(partial(records_of, path if path.is_dir() else path.parent))
-    return CaseSet(path, HDF5, tuple(Hdf5Member(name, path, cases, records) for name in cases.ids))
+    members = tuple(Hdf5Member(name, path, cases, records, reading) for name in cases.ids)
+    return CaseSet(path, HDF5, members, reading=reading)
 
 
-def _layouts(path: Path) -> CaseSet | None:
+def _layouts(path: Path, reading: Reading) -> CaseSet | None:
     own = path.resolve()
     folders = [own] if map_path(own, "tissue").is_file() else list_layouts(path)
-    return CaseSet(path, LAYOUTS, tuple(map(LayoutMember, folders))) if folders else None
+    return CaseSet(path, LAYOUTS, tuple(map(LayoutMember, folders)), reading=reading) if folders else None
 
 
-def _formatted(name: str, find: Finder, reading: Reading) -> Callable[[Path], CaseSet | None]:
+def _formatted(name: str, find: Finder) -> Callable[[Path, Reading], CaseSet | None]:
     """How a format's own finder looks at a folder."""
 
-    def look(path: Path) -> CaseSet | None:
+    def look(path: Path, reading: Reading) -> CaseSet | None:
         known = find(path)
         if known is None:
             return None
         members: list[Member] = [FilesMember(case, path, reading) for case in known if isinstance(case, CaseFiles)]
         if ids := [case for case in known if isinstance(case, str)]:
             exporter, records = open_exporter(name, path), cache(partial(records_of, path))
-            members += [ExporterMember(case_id, path, exporter, records) for case_id in ids]
+            members += [ExporterMember(case_id, path, exporter, records, reading) for case_id in ids]
         return CaseSet(path, name, tuple(sorted(members, key=lambda member: member.id)), reading=reading)
 
     return look
@@ -249,6 +253,8 @@ def _formatted(name: str, find: Finder, reading: Reading) -> Callable[[Path], Ca
 def _brats(path: Path, strict: bool, reading: Reading) -> CaseSet:
     try:
         cases, findings = scan_folder(path)
+    except ForeignDataError:
+        raise
     except DataError as error:
         raise DataError(f"{error} {_known_as(path)}") from error
     if strict:

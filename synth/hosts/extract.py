@@ -31,9 +31,10 @@ def extract_case(member: Member) -> tuple[Layout, Style]:
     """Layout and style of one case on disk.
 
     Raises:
-        SynthError: the case cannot be read or has too little healthy brain.
+        SynthError: the case cannot be read, has no segmentation though nobody states that it is healthy
+            (`Reading.healthy`), or has too little healthy brain.
     """
-    case = member.read("optional")
+    case = member.read("required")
     layout = extract_layout(case)
     return layout, measure_style(case, layout)
 
@@ -44,7 +45,8 @@ def extract_layouts(
     """Write tissue, tumour and style of every case of a dataset below `out`, a folder each.
 
     A layout that is there and was made from the same files is kept (its style file remembers their sizes and times),
-    so an interrupted run is simply started again. A case that cannot be used is reported, not fatal.
+    so an interrupted run is simply started again. A case that cannot be used is reported, not fatal; one without a
+    segmentation is such a case, unless its user states that it is healthy (`Reading.healthy`).
 
     Args:
         data: a set of cases (`open_set`).
@@ -61,10 +63,11 @@ def extract_layouts(
     results = []
     for member in progress(cases.members):
         folder, signature = Path(out) / member.id, member.signature(VERSION)
-        if not force and _stored_signature(folder) == signature:
-            results.append(Extracted(member.id, folder, kept=True))
-            continue
         try:
+            known = member.labelled or member.reading.healthy
+            if known and not force and _stored_signature(folder) == signature:
+                results.append(Extracted(member.id, folder, kept=True))
+                continue
             layout, style = extract_case(member)
         except SynthError as error:
             results.append(Extracted(member.id, folder, kept=False, problem=str(error)))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from synth.brats import GRID, Tissue
+from synth.brats import AFFINE, GRID, Tissue
 from synth.datasets.findings import Findings
 from synth.datasets.labels import label_classes
 from synth.datasets.members import CASE, LAYOUT, SEGMENTATION, FilesMember, LayoutMember, Member
@@ -87,7 +87,7 @@ def find_inputs(path: str | Path | CaseSet) -> list[Input]:
         DataError: nothing is there, or none of these; cases among them have no segmentation.
     """
     cases = open_set(path)
-    without = [member for member in cases.members if not member.labelled]
+    without = [member for member in cases.members if not member.annotated]
     if without:
         raise DataError(
             f"{printable(cases.path)}: {len(without)} of {len(cases)} cases have no segmentation "
@@ -142,11 +142,15 @@ def extracted(case: Input) -> Input:
 
 def _read_labels(member: FilesMember) -> Layout:
     """The tumour of a segmentation, without a look at the scans beside it."""
+    if not member.labelled:  # stated to be healthy
+        return on_stand_in(np.zeros(GRID, np.uint8), AFFINE, member.id)
     path = member.files.paths["seg"]
     volume = read_volume(path, GRID)
     problems = [f"{printable(path)}: {problem}" for problem in geometry_problems(volume)]
     notes = Findings(member.id)
-    labels = None if problems else label_classes(path, volume.array, member.naming, notes)
+    labels, scaled = None, getattr(volume, "scaled", None)
+    if not problems:
+        labels = label_classes(path, volume.array, member.naming, notes, member.reading.of(member.naming), scaled)
     if labels is None:
         raise DataError([*problems, *map(str, notes.errors)][0])
     return on_stand_in(labels, volume.affine, member.id)

@@ -1,5 +1,6 @@
 """Which real cases the generator was trained on, and which it never saw: told by the user, or by its card."""
 
+import codecs
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,12 +83,15 @@ def _grouped(training: Collection[str], everything: Collection[str], said: str) 
 def read_ids(value: str) -> tuple[str, ...]:
     """Ids from a text file (one a line, `#` begins a comment), or from the text itself, separated by commas.
 
+    The file is UTF-8, or UTF-16 with a byte-order mark, as Windows PowerShell writes it; such a mark is no part of an
+    id.
+
     Raises:
         DataError: there is none, or the file cannot be read.
     """
     path = Path(value)
     try:
-        text = path.read_text(encoding="utf-8") if _is_file(path) else value.replace(",", "\n")
+        text = _text(path.read_bytes()) if _is_file(path) else value.replace(",", "\n")
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{printable(path)}: expected a text file with one id a line ({error}).") from error
     ids = tuple(line.split("#")[0].strip() for line in text.splitlines())
@@ -95,6 +99,15 @@ def read_ids(value: str) -> tuple[str, ...]:
     if not ids:
         raise DataError(f"--train-ids {printable(value)}: expected ids, one a line or separated by commas, found none.")
     return ids
+
+
+def _text(data: bytes) -> str:
+    """Bytes as text, by their byte-order mark if they have one; `UnicodeDecodeError` where they are no text."""
+    marked = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    text = data.decode("utf-16" if marked else "utf-8-sig")
+    if "\0" in text:
+        raise UnicodeDecodeError("utf-8", data, data.find(b"\0"), data.find(b"\0") + 1, "it holds zero bytes")
+    return text
 
 
 def _is_file(path: Path) -> bool:

@@ -43,7 +43,7 @@ def find_annotated(folder: str | Path | CaseSet) -> list[Annotated]:
     cases = open_set(folder, scans=True)
     annotated = []
     for member in cases.members:
-        if not member.labelled:
+        if not member.annotated:
             raise DataError(
                 f"{printable(member.path)}: case {printable(member.id)} has no segmentation; training needs labels: "
                 "add it or take the case out."
