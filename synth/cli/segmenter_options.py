@@ -26,8 +26,7 @@ def training_of(
 ):
     """Settings, mix of cases and validation cases; the library's defaults stand where nothing was said."""
     from synth.cli.options import chosen_sources
-    from synth.trainers.segmentation.annotated import find_annotated
-    from synth.trainers.segmentation.mix import TrainingMix, sources_of_training
+    from synth.trainers.segmentation.mix import TrainingMix, real_cases, sources_of_training
     from synth.trainers.segmentation.training import SegmenterTraining
 
     config = SegmenterTraining.of(arch, **_given(width=width), deep_supervision=deep_supervision)
@@ -46,7 +45,7 @@ def training_of(
         synthetic_share = 0.0 if not painted else (1.0 - fresh_share) * (0.5 if real else 1.0)
     fresh = chosen_sources(fresh_from, None, f"{out}-fresh", quiet) if fresh_share else None
     mix = TrainingMix(real, painted, fresh, synthetic_share, fresh_share, generator, synthetic)
-    return config, mix, find_annotated(val) if val is not None else []
+    return config, mix, real_cases(val) if val is not None else []
 
 
 def _given(**values) -> dict:

@@ -55,7 +55,8 @@ def generator(data, val, out, init, name, patch, width, conditioning, quiet, **o
         train=TrainConfig(**given(**options)),
         patch=PatchConfig(**given(size=patch)),
     )
-    folder = train_generator(data, val, out, config, init=init, name=name or "", quiet=quiet)
+    tell = lambda note: click.echo(f"note: {note}")  # noqa: E731
+    folder = train_generator(data, val, out, config, init=init, name=name or "", quiet=quiet, tell=tell)
     if folder is None:
         click.echo(f"stopped and saved; the same command goes on from there ({out}).")
     else:
