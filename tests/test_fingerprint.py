@@ -11,6 +11,7 @@ from synth.brats import NAMINGS
 from synth.datasets.cases import find_cases, read_case
 from synth.datasets.fingerprint import fingerprint, same_scan, twin_sentence, twins
 from synth.datasets.sets import open_set
+from synth.models.cards import GENERATOR, SEGMENTER, known_cases, names_alone, read_card, trained_on
 
 CASE = phantom_case(case_id="A")
 IMAGES = CASE.images
@@ -116,3 +117,16 @@ def test_real_scans_are_all_different_and_fast(real_data):
     assert twins(prints) == []
     assert len({digest for scan in prints.values() for digest in scan}) == 4 * len(prints)
     assert np.median(seconds) < 0.2  # 0.02 on an idle machine
+
+
+@pytest.mark.parametrize("kind", [GENERATOR, SEGMENTER], ids=lambda kind: kind.name)
+def test_what_ships_knows_its_training_scans_under_any_name(real_data, kind):
+    card = read_card("default", kind)
+    scans = {m.id: fingerprint(m.read("ignore").images) for m in open_set(real_data / "brats/train").members[:13]}
+    by_id = trained_on(dict.fromkeys(scans, ()), [card])
+    assert 0 < len(by_id) < len(scans)
+    renamed = {f"BraTS-GLI-{case_id[-5:]}-000": scan for case_id, scan in scans.items()}
+    assert trained_on(renamed, [card]) == tuple(f"BraTS-GLI-{case_id[-5:]}-000" for case_id in by_id)
+    assert names_alone([card]) == ""
+    watched = open_set(real_data / "brats/val").members[0].read("ignore")
+    assert known_cases(card, "validation").has("Renamed", fingerprint(watched.images))
