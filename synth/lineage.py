@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections.abc import Iterable
 
 _TIMEPOINT = re.compile(r"^(brats1[789]_.+)_\d{1,2}$|^(BraTS-[A-Z]+-\d+)-\d{3}$", re.IGNORECASE)
 _ATLAS = "atlas-"
@@ -18,9 +19,26 @@ def patient_of(case_id: str) -> str:
 
 
 def ancestors(record: dict) -> frozenset[str]:
-    """The patients that a manifest's record names: host and donor, unless they are atlas anatomies."""
+    """The patients that a manifest's record names: host and donor, unless they are atlas anatomies.
+
+    Where one of these was painted or drawn itself, `descended` has put whom they descend from into the record.
+    """
+    if record.get("ancestors") is not None:
+        return frozenset(record["ancestors"])
     names = [record.get("host"), record.get("donor")]
     return frozenset(patient_of(name) for name in names if name and not name.startswith(_ATLAS))
+
+
+def descended(sources: Iterable[tuple[str, frozenset[str] | None]]) -> tuple[str, ...] | None:
+    """The patients that a sample descends from, sorted, where host or donor descend from others; None where neither.
+
+    Args:
+        sources: host and donor: the id of each, and whom it descends from itself, None for a patient's own anatomy.
+    """
+    sources = list(sources)
+    if all(own is None for _, own in sources):
+        return None
+    return tuple(sorted(set().union(*(ancestors({"host": name}) if own is None else own for name, own in sources))))
 
 
 def hash_id(case_id: str) -> str:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -92,6 +93,25 @@ def test_folds_keep_a_patients_scans_together():
         split(cases, 8, seed=0)
 
 
+def test_two_names_of_one_scan_are_in_one_fold():
+    cases = [replace(case(f"P{k}"), fingerprint=(f"{k}",)) for k in range(6)]
+    cases += [replace(case("BraTS-GLI-00001-000"), fingerprint=("", "1")), case("BraTS-GLI-00001-001")]
+    for seed in range(5):
+        folds = split(cases, 3, seed=seed)
+        (held,) = [fold for fold in folds if "P1" in {one.id for one in fold.held_out}]
+        assert {"BraTS-GLI-00001-000", "BraTS-GLI-00001-001"} <= {one.id for one in held.held_out}
+        assert held.unrelated([case("S", {"BraTS-GLI-00001"}, True), case("T", {"P1"}, True)]) == []
+    with pytest.raises(DataError, match="found 6 patients"):
+        split(cases, 7, seed=0)
+
+
+def test_folds_without_twins_are_dealt_as_ever():
+    cases = [case(f"P{k}") for k in range(9)]
+    printed = [replace(one, fingerprint=(one.id, "")) for one in cases]
+    ids = [[[one.id for one in fold.held_out] for fold in split(given, 4, seed=2)] for given in (cases, printed)]
+    assert ids[0] == ids[1] == [["P2", "P8", "P1"], ["P7", "P3"], ["P6", "P4"], ["P5", "P0"]]
+
+
 def test_no_descendant_of_a_held_out_patient_is_learnt_from():
     fold = split([case("A"), case("B"), case("C")], 3, seed=0)[0]
     (patient,) = fold.patients
@@ -115,5 +135,9 @@ def test_fresh_samples_know_nothing_of_held_out_patients():
     left = sources_without(sources, frozenset({"Phantom_001"}))
     assert [host.id for host in left.hosts] == ["Phantom_000", "Phantom_002", "Phantom_003", "Phantom_004"]
     assert not np.allclose(left.prior().centre, sources_without(sources, frozenset({"Phantom_000"})).prior().centre)
+    hosts = [replace(host, layout=host.layout) for host in sources.hosts]
+    object.__setattr__(hosts[2], "fingerprint", ("", "d"))
+    left = sources_without(replace(sources, hosts=hosts), frozenset({"Phantom_001"}), [("c",), ("", "d")])
+    assert [host.id for host in left.hosts] == ["Phantom_000", "Phantom_003", "Phantom_004"]
     with pytest.raises(DataError, match="fewer folds"):
         sources_without(sources, frozenset(host.id for host in sources.hosts))

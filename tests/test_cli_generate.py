@@ -48,7 +48,7 @@ def extraction(monkeypatch):
         if files.id == "Phantom_bad":
             raise DataError(f"{files.id}: is all zero; repair or exclude it.")
         seed = int(files.id[-1])
-        return phantom_layout(seed=seed, case_id=files.id), phantom_sources(seed + 1).own_style(files.id)
+        return phantom_layout(seed=seed, case_id=files.id), phantom_sources(seed + 1).own_style(files.id), (files.id,)
 
     monkeypatch.setattr(synth.hosts.extract, "extract_case", extract)
 
@@ -282,8 +282,8 @@ def test_layouts_extract_writes_and_keeps(place, data):
     result = invoke(place, "layouts extract data out")
     assert (result.exit_code, result.output) == (0, "2 of 2 layouts in out.\n")
     once = files(place / "out")
-    assert sorted(once)[:3] == [
-        f"Phantom_000/Phantom_000_{part}" for part in ("style.json", "tissue.nii.gz", "tumour.nii.gz")
+    assert sorted(once)[:4] == [
+        f"Phantom_000/Phantom_000_{part}" for part in ("scan.json", "style.json", "tissue.nii.gz", "tumour.nii.gz")
     ]
     assert invoke(place, "layouts extract data out").output == "2 of 2 layouts in out (2 were there already).\n"
     assert invoke(place, "layouts extract data out --force --quiet").output == ""

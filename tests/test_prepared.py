@@ -8,12 +8,13 @@ import pytest
 from phantoms import embed, phantom_case, phantom_layout, write_case
 
 from synth.brats import GRID
+from synth.datasets.fingerprint import fingerprint
 from synth.errors import DataError, ModelError, OutputError
 from synth.layout.layout import Layout
 from synth.trainers import prepared
 from synth.trainers.painting.patches import load_case, prepare_cases
 from synth.trainers.painting.training import GeneratorTraining
-from synth.trainers.segmentation.annotated import Annotated, prepare
+from synth.trainers.segmentation.annotated import Annotated, fingerprinted, prepare
 from synth.trainers.segmentation.patches import load_labelled
 from synth.trainers.settings import SETTINGS, keep_settings
 
@@ -121,6 +122,21 @@ def test_a_whole_case_is_not_prepared_twice_and_a_changed_one_is(data, cache, mo
     assert made == ["A"]
 
 
+def test_a_case_that_was_prepared_without_a_fingerprint_gets_it_and_nothing_else(data, tmp_path, monkeypatch):
+    from synth.trainers.painting import patches
+
+    cache = tmp_path / "cache"
+    prepare_cases(data, cache, quiet=True)
+    before = contents(cache / "A")
+    record = json.loads(before["case.json"])
+    scan = tuple(record.pop("fingerprint"))
+    assert len(set(scan)) == 4
+    (cache / "A" / "case.json").write_text(json.dumps(record))
+    monkeypatch.setattr(patches, "extract_layout", None)  # the dear part
+    assert [case.fingerprint for case in prepare_cases(data, cache, quiet=True)] == [scan]
+    assert contents(cache / "A") == before
+
+
 def test_a_case_that_fails_to_be_written_leaves_nothing(tmp_path):
     with pytest.raises(TypeError):
         prepared.store(tmp_path / "A", {"images": np.zeros(3)}, {"id": object()})  # no JSON
@@ -146,6 +162,22 @@ def test_a_damaged_labelled_case_is_prepared_anew(damage, tmp_path):
     assert read == ["A", "A"]
     prepare([case], tmp_path)
     assert read == ["A", "A"]
+
+
+def test_a_labelled_case_keeps_the_fingerprint_of_its_scan(tmp_path):
+    case = phantom_case((24, 28, 20), seed=1, case_id="A")
+    item = Annotated("A", "s", frozenset({"A"}), False, lambda: case)
+    (made,) = prepare([item], tmp_path)
+    record = json.loads((made.folder / "case.json").read_text())
+    assert tuple(record.pop("fingerprint")) == made.fingerprint == fingerprint(case.images)
+    (made.folder / "case.json").write_text(json.dumps(record))  # as a synth before left it
+    images = (made.folder / "images.npy").stat()
+    (again,) = prepare([item], tmp_path)
+    assert (again.fingerprint, fingerprinted([item], [again])[0].fingerprint) == (made.fingerprint,) * 2
+    assert (made.folder / "images.npy").stat() == images
+    (made.folder / "case.json").write_text(json.dumps({**record, "fingerprint": [1]}))
+    with pytest.raises(DataError, match="no fingerprint of the scan"):
+        load_labelled(made.folder)
 
 
 # --- settings ---

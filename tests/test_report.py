@@ -160,6 +160,18 @@ def test_a_set_without_one_usable_case_is_reported_not_refused(place, tmp_path):
         report(place / "real", tmp_path / "scaled", tmp_path / "other", cache=place / "out/features")
 
 
+def test_a_training_scan_under_another_name_is_no_holdout(place, tmp_path):
+    write_copies(find_cases(place / "real")[:1], tmp_path / "held", "Renamed")
+    config = ReportConfig(pictures="none")
+    sets = (place / "synthetic", place / "real", tmp_path / "out")
+    found = report(
+        *sets, holdout=tmp_path / "held", train_ids=["Drawn_000"], cache=place / "out/features", config=config
+    ).about["sets"]
+    assert (found["training"], found["holdout"]) == (2, 3)
+    assert "1 more (Renamed_000) are scans of these under other names" in found["split"]
+    assert "2 of the 5 real cases are 1 scan under several names (Drawn_000 = Renamed_000)" in found["split"]
+
+
 def test_a_name_that_is_no_text_is_a_finding(place, tmp_path):
     folder = os.fsencode(tmp_path / "set") + b"/raw\xff"
     os.makedirs(folder)

@@ -7,8 +7,7 @@ import pytest
 from synth.datasets.members import Hdf5Member
 from synth.datasets.sets import BRATS, CaseSet
 from synth.errors import DataError, ModelError
-from synth.lineage import hash_id
-from synth.models.cards import model_hash, read_card
+from synth.models.cards import model_hash, read_card, used_cases
 from synth.report.roles import read_ids, split_real
 from synth.trainers.segmentation import leaks
 
@@ -47,8 +46,8 @@ def painted(tmp_path, monkeypatch):
     card = read_card("default")
     model = {"name": "default", "hash": model_hash(card)}
     (tmp_path / "run.json").write_text(json.dumps({"synth": "1", "model": model}))
-    known = {"training": {"ids_sha256": [hash_id("a")], "begun from": {"training": {"ids_sha256": [hash_id("b")]}}}}
-    card = {**card, **known, "validation": {"ids_sha256": [hash_id("c")]}}
+    known = {"training": {**used_cases({"a": ("1", "2")}), "begun from": {"training": used_cases({"b": ("3",)})}}}
+    card = {**card, **known, "validation": used_cases({"c": ("4",)})}
     monkeypatch.setattr(leaks, "read_card", lambda name: card)
     return a_set(path=tmp_path)
 
@@ -63,6 +62,34 @@ def test_the_card_knows_better_than_the_folder(painted):
     found = split_real(REAL, a_set("b", "e"), None, painted)
     assert (found.training, found.holdout) == ({"a", "b"}, {"c", "d", "e"})
     assert "b of the hold-out set" in found.said
+
+
+def test_a_training_scan_is_known_under_another_name(painted):
+    scans = {"a": ("1", "2"), "x": ("9", "2"), "y": ("3",), "z": ("4",), "w": ("", "8")}
+    found = split_real(a_set("x", "y", "w"), a_set("z"), None, painted, scans=scans)
+    assert (found.training, found.holdout) == ({"x", "y"}, {"w", "z"})
+    assert "2 of them under another name (x, y), known by the scan" in found.said
+    assert "1 of the others picked its weights" in found.said
+    assert "ids alone" not in found.said
+
+
+def test_a_card_of_ids_alone_says_so_once(painted, monkeypatch):
+    card = leaks.read_card("default")
+    known = {key: value for key, value in card["training"].items() if key != "fingerprints_sha256"}
+    monkeypatch.setattr(leaks, "read_card", lambda name: {**card, "training": known})
+    found = split_real(a_set("a", "x"), None, None, painted, scans={"x": ("1", "2")})
+    assert (found.training, found.holdout) == ({"a"}, {"x"})
+    assert found.said.count("lists ids alone") == 1
+
+
+@pytest.mark.parametrize("ids", [["a"], None])
+def test_twins_of_training_cases_are_training_cases(tmp_path, ids):
+    scans = {"a": ("1", "2"), "d": ("5", "2"), "e": ("6", "7")}
+    held = None if ids else a_set("d", "e")
+    real = a_set("a", "d", "e") if ids else a_set("a")
+    found = split_real(real, held, ids, a_set(path=tmp_path), scans=scans)
+    assert (found.training, found.holdout) == ({"a", "d"}, {"e"})
+    assert "1 more (d) are scans of these under other names" in found.said
 
 
 def test_a_card_that_knows_none_of_the_cases_makes_none_of_them_training(painted):

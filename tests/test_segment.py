@@ -23,11 +23,12 @@ from phantoms import SHAPE, phantom_case, write_case
 import synth.datasets.members
 from synth.brats import GRID, NAMINGS
 from synth.datasets.cases import find_cases, read_case
+from synth.datasets.fingerprint import fingerprint
 from synth.datasets.sets import open_set
 from synth.disk.manifest import read_entries
 from synth.errors import DataError, ModelError, OutputError, SynthError
 from synth.exporters import open_exporter
-from synth.models.cards import median_postprocess, trained_on
+from synth.models.cards import median_postprocess, trained_on, used_cases
 from synth.models.configs import MIRRORS as NETWORK_MIRRORS
 from synth.models.configs import SegmenterConfig
 from synth.models.ensembles import load_segmenter
@@ -273,7 +274,20 @@ def test_cases_that_the_model_knows_are_named(place, again):
     (place / "model/card.json").write_text(json.dumps({**card, **known}))
     assert again()[0].trained_on == ("A",)
     assert json.loads((place / "out/scores.json").read_text())["trained_on"] == ["A"]
-    assert trained_on(["A", "B"], [{}, known]) == ("A",)
+    assert trained_on({"A": (), "B": ()}, [{}, known]) == ("A",)
+
+
+def test_a_case_that_the_model_knows_under_another_name_is_named(place, again):
+    card = json.loads((place / "model/card.json").read_text())
+    known = used_cases({"Elsewhere": fingerprint(cases_of(place)["B"].images)})
+    (place / "model/card.json").write_text(json.dumps({**card, "training": known}))
+    done, seen = again()
+    assert (done.trained_on, done.caution, seen) == (("B",), "", [])  # nothing is read again for it
+    old = {key: value for key, value in known.items() if key != "fingerprints_sha256"}
+    (place / "model/card.json").write_text(json.dumps({**card, "training": old}))
+    done, _ = again()
+    assert done.trained_on == ()
+    assert "lists ids alone" in done.caution
 
 
 def test_what_is_missing_damaged_or_changed_is_done_anew(place, again):

@@ -15,7 +15,9 @@ import tensorflow as tf
 from phantoms import phantom_case, phantom_sources
 
 from synth.brats import REGIONS
+from synth.datasets.fingerprint import fingerprint
 from synth.errors import DataError, ModelError
+from synth.models.cards import known_cases, trained_on
 from synth.models.configs import SegmenterConfig
 from synth.models.ensembles import FOLDS
 from synth.models.networks.segmenter import build_segmenter
@@ -29,6 +31,7 @@ from synth.trainers.config import TrainConfig
 from synth.trainers.csv_log import CsvLog
 from synth.trainers.cutting import PatchConfig, crop
 from synth.trainers.loop import TrainingLoop
+from synth.trainers.segmentation import cross_validation
 from synth.trainers.segmentation.annotated import Annotated
 from synth.trainers.segmentation.cross_validation import cross_validate, thresholds_of
 from synth.trainers.segmentation.fresh import FreshPool
@@ -387,7 +390,7 @@ def test_held_out_cases_are_never_learnt_from(tmp_path):
     with pytest.raises(DataError, match="held out"):
         train_segmenter(TrainingMix(cases), cases[1:], tmp_path / "run", tiny())
     renamed = replace(cases[1], id="Q", patients=frozenset({"Q"}))
-    with pytest.raises(DataError, match="same brain and labels"):
+    with pytest.raises(DataError, match="have the same intensities"):
         train_segmenter(TrainingMix(cases), [renamed], tmp_path / "other", tiny())
 
 
@@ -422,6 +425,34 @@ def test_folds_predict_every_case_by_a_model_that_never_saw_it(tmp_path):
         cross_validate(mix, 2, out, tiny(steps=2), only=2)
     with pytest.raises(ModelError, match="--folds"):
         thresholds_of(tmp_path)
+
+
+def test_two_names_of_one_scan_are_held_out_together(tmp_path, monkeypatch):
+    cases = annotated(4)
+    twin = replace(cases[0], id="Twin", patients=frozenset({"Twin"}), signature="twin")
+    seen = []
+    monkeypatch.setattr(
+        cross_validation,
+        "train_on_mix",
+        lambda mix, held_out, *_, **__: seen.append([{case.id for case in part} for part in (mix.real, held_out)]),
+    )
+    for fold in range(2):
+        assert cross_validate(TrainingMix([*cases, twin]), 2, tmp_path / "cv", tiny(), only=fold) is None
+    assert len(seen) == 2
+    for parts in seen:
+        assert all(("P0" in part) == ("Twin" in part) for part in parts)
+
+
+def test_a_card_knows_the_scans_and_tells_nobody(tmp_path):
+    cases, told = annotated(3), []
+    twin = replace(cases[0], id="Twin", patients=frozenset({"Twin"}), signature="twin")
+    train_segmenter(TrainingMix([*cases[:2], twin]), cases[2:], tmp_path / "run", tiny(), tell=told.append)
+    _, card = load_segmenter_network(tmp_path / "run" / "model")
+    scans = {case.id: fingerprint(case.read().images) for case in cases}
+    assert trained_on({"Renamed": scans["P1"], "Unseen": scans["P2"]}, [card]) == ("Renamed",)
+    assert known_cases(card, "validation").has("Renamed", scans["P2"])
+    assert not any(digest in json.dumps(card) for scan in scans.values() for digest in scan)
+    assert any("2 of the 3 training cases are 1 scan under several names (P0 = Twin)" in note for note in told)
 
 
 def test_a_generator_that_knows_held_out_cases_is_told_of(tmp_path):

@@ -48,7 +48,7 @@ def extraction(sources, monkeypatch):
         asked.append(files.id)
         if files.id in bad:
             raise DataError(f"{files.id}: is all zero; repair or exclude it.")
-        return phantom_layout(seed=int(files.id[-1]), case_id=files.id), sources.own_style(files.id)
+        return phantom_layout(seed=int(files.id[-1]), case_id=files.id), sources.own_style(files.id), (files.id,)
 
     monkeypatch.setattr(synth.hosts.extract, "extract_case", extract)
     return asked, bad

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -144,7 +145,7 @@ def test_whole_run_writes_weights_and_card(monkeypatch, tmp_path, cases):
     from synth.trainers.painting import training as module
 
     monkeypatch.setattr(module, "prepare_cases", lambda data, cache, quiet: [cases[int(str(data))]])
-    monkeypatch.setattr(module, "open_set", lambda folder, scans: None)
+    monkeypatch.setattr(module, "open_set", lambda folder, scans: SimpleNamespace(refuse_painted=lambda why: None))
     config = GeneratorTraining(
         generator=GeneratorConfig(width=8, bottleneck=1),
         discriminator_width=8,

@@ -13,13 +13,13 @@ from synth.errors import DataError, ModelError, OutputError
 from synth.experiments.utility import PRESETS, UtilityConfig, _training, choose_cases, run_utility
 from synth.experiments.utility_result import ARMS, UtilityResult
 from synth.lineage import hash_id
-from synth.models.cards import model_hash, read_card
+from synth.models.cards import model_hash, read_card, used_cases
 from synth.models.configs import GeneratorConfig
 from synth.models.networks.segmenter import build_segmenter
 from synth.models.weights import load_segmenter_network
 from synth.trainers.segmentation import training as segmenter_training
-from synth.trainers.segmentation.annotated import Annotated, find_annotated
-from synth.trainers.segmentation.leaks import lineage_notes, refuse_copies, refuse_leaks
+from synth.trainers.segmentation.annotated import Annotated, find_annotated, fingerprinted
+from synth.trainers.segmentation.leaks import lineage_notes, refuse_copies, refuse_leaks, twin_notes
 from synth.trainers.segmentation.patches import store_labelled
 
 TINY = UtilityConfig(width=4, patch=32, steps=2, seeds=1)
@@ -61,8 +61,27 @@ def test_one_scan_under_two_names_is_refused(tmp_path):
     a, b = (store_labelled(phantom_case(seed=seed, case_id=f"P{seed}"), tmp_path / f"{seed}") for seed in (0, 1))
     twin = store_labelled(phantom_case(seed=0, case_id="Twin"), tmp_path / "twin")
     refuse_copies([a], [b])
-    with pytest.raises(DataError, match="test case Twin and training case P0"):
+    with pytest.raises(DataError, match="test case Twin and training case P0 have the same intensities"):
         refuse_copies([a, b], [twin])
+    case = phantom_case(seed=0, case_id="Relabelled")  # another year's scale, labels, and three modalities
+    images = case.images.astype(np.float32) / 7
+    images[..., 1] = phantom_case(seed=3).images[..., 1] * (images[..., 0] > 0)
+    other = store_labelled(replace(case, images=images, labels=(case.labels > 0).astype(np.uint8)), tmp_path / "other")
+    with pytest.raises(DataError, match="test case Relabelled and training case P0 have the same intensities"):
+        refuse_copies([a, b], [other])
+    case = phantom_case(seed=0, case_id="Painted")
+    noisy = np.where(case.images > 0, case.images + np.random.default_rng(0).integers(0, 9, case.images.shape), 0)
+    repainted = store_labelled(replace(case, images=noisy.astype(np.int16)), tmp_path / "painted")
+    with pytest.raises(DataError, match="the same brain and labels"):
+        refuse_copies([a, b], [repainted])
+
+
+def test_a_scan_that_is_trained_on_twice_is_said(tmp_path):
+    made = [store_labelled(phantom_case(seed=seed), tmp_path / name) for seed, name in ((0, "A"), (1, "B"), (0, "C"))]
+    made = fingerprinted(list(map(annotated, "ABC")), made)
+    (note,) = twin_notes(made)
+    assert note.startswith("2 of the 3 training cases are 1 scan under several names (A = C)")
+    assert twin_notes(made[:2]) == []
 
 
 @pytest.fixture
@@ -72,8 +91,8 @@ def painted(tmp_path):
         "name": "mine",
         "generator": GeneratorConfig().to_dict(),
         "weights_sha256": "0" * 64,
-        "training": {"ids_sha256": [hash_id("A")], "begun from": {"training": {"ids_sha256": [hash_id("B")]}}},
-        "validation": {"ids_sha256": [hash_id("C")]},
+        "training": {**used_cases({"A": ("a",)}), "begun from": {"training": used_cases({"B": ("b",)})}},
+        "validation": used_cases({"C": ("c",)}),
     }
     for name in ("model", "set"):
         (tmp_path / name).mkdir()
@@ -89,14 +108,28 @@ def painted(tmp_path):
         (["B"], ["trained on 1 of 1 test cases (B)"]),  # before it was fine-tuned
         (["C"], ["1 of 1 test cases (C) picked the weights"]),
         (["Z"], []),
+        (["Z=a"], ["trained on 1 of 1 test cases (Z)"]),  # another name of A's scan
+        (["Z=b", "Y=c"], ["trained on 1 of 2 test cases (Z)", "1 of 2 test cases (Y) picked the weights"]),
     ],
 )
 def test_what_the_generator_has_seen_is_said(painted, test, sentences):
     synthetic = [Annotated("Synth_0", "s", frozenset(), True, lambda: None)]
-    notes = lineage_notes(painted / "set", synthetic, [annotated("Y")], list(map(annotated, test)), painted / "model")
+    cases = [replace(annotated(name[0]), fingerprint=("", name[2:])) for name in test]
+    notes = lineage_notes(painted / "set", synthetic, [annotated("Y")], cases, painted / "model")
     assert len(notes) == len(sentences)
     for note, sentence in zip(notes, sentences, strict=True):
         assert sentence in note
+
+
+def test_a_card_of_ids_alone_is_said_to_be_one_once(painted):
+    path = painted / "model" / "card.json"
+    card = json.loads(path.read_text())
+    del card["training"]["begun from"]["training"]["fingerprints_sha256"]
+    path.write_text(json.dumps(card))
+    synthetic = [Annotated("Synth_0", "s", frozenset(), True, lambda: None)]
+    cases = [replace(annotated("Z"), fingerprint=("b",))]
+    (note,) = lineage_notes(painted / "set", synthetic, [], cases, painted / "model")
+    assert "lists ids alone" in note
 
 
 def test_knowledge_beyond_the_cases_used_is_said(painted):

@@ -11,11 +11,13 @@ from typing import Any, TypeVar
 import numpy as np
 
 from synth.brats import MODALITIES
-from synth.disk.files import atomic_folder
+from synth.datasets.fingerprint import Fingerprint
+from synth.disk.files import atomic_folder, atomic_write
 from synth.errors import DataError, SynthError, printable
 
 RECORD = "case.json"
 IMAGES = "images"
+SCAN = "fingerprint"  # in a record: of the scan that was prepared
 Kept = TypeVar("Kept")
 
 
@@ -48,7 +50,7 @@ def read_array(folder: Path, name: str) -> np.ndarray:
 
 
 def read_record(folder: Path, codes: str) -> dict[str, Any]:
-    """The record of a prepared case whose arrays are there, whole, and fit each other.
+    """The record of a prepared case whose arrays are there, whole, and fit each other; `SCAN` is its fingerprint.
 
     Args:
         folder: of the case.
@@ -58,6 +60,8 @@ def read_record(folder: Path, codes: str) -> dict[str, Any]:
         DataError: the record or an array is missing, torn, or something else.
     """
     record = _record(folder)
+    if not isinstance(scan := record.get(SCAN), list) or not all(isinstance(digest, str) for digest in scan):
+        raise damaged(folder / RECORD, "no fingerprint of the scan")
     images, coded = read_array(folder, IMAGES), read_array(folder, codes)
     if (coded.ndim, coded.dtype, images.dtype) != (3, np.uint8, np.float16):
         raise damaged(folder, f"{IMAGES} of {images.dtype} and {codes} of {coded.dtype}")
@@ -66,7 +70,13 @@ def read_record(folder: Path, codes: str) -> dict[str, Any]:
     return record
 
 
-def once(folder: Path, signature: str | None, load: Callable[[Path], Kept], make: Callable[[], Kept]) -> Kept:
+def once(
+    folder: Path,
+    signature: str | None,
+    load: Callable[[Path], Kept],
+    make: Callable[[], Kept],
+    scan: Callable[[], Fingerprint] | None = None,
+) -> Kept:
     """The case that lies in `folder`; made where there is none, and anew where it is damaged or of other files.
 
     Args:
@@ -74,9 +84,13 @@ def once(folder: Path, signature: str | None, load: Callable[[Path], Kept], make
         signature: of the files it is prepared from; None where nothing else can lie there.
         load: reads what `store` wrote; raises `SynthError` on what is damaged.
         make: stores the case there.
+        scan: gives the fingerprint, for a case that a synth without them prepared: that alone is then added.
     """
     try:
         if signature is None or _record(folder).get("signature") == signature:
+            if scan is not None and SCAN not in (record := _record(folder)):
+                with atomic_write(folder / RECORD) as handle:
+                    handle.write(json.dumps({**record, SCAN: scan()}).encode())
             return load(folder)
     except SynthError:
         pass  # whatever it was

@@ -57,6 +57,8 @@ def command(scans, out, model, ensemble, no_postprocess, resume, force, as_json,
             "scores say nothing about new scans.",
             err=True,
         )
+    if done.caution:
+        click.echo(f"note: {done.caution}", err=True)
     if as_json:
         click.echo(json.dumps({"cases": done.scores, "summary": done.summary}, indent=1))
         return

@@ -27,8 +27,7 @@ def training_of(
 ):
     """Settings, mix of cases and validation cases; the library's defaults stand where nothing was said."""
     from synth.cli.options import chosen_sources, opened
-    from synth.trainers.segmentation.annotated import find_annotated
-    from synth.trainers.segmentation.mix import TrainingMix, sources_of_training
+    from synth.trainers.segmentation.mix import TrainingMix, real_cases, sources_of_training
     from synth.trainers.segmentation.training import SegmenterTraining
 
     config = SegmenterTraining.of(arch, **_given(width=width), deep_supervision=deep_supervision)
@@ -47,7 +46,7 @@ def training_of(
         synthetic_share = 0.0 if not painted else (1.0 - fresh_share) * (0.5 if real else 1.0)
     fresh = chosen_sources(fresh_from, None, f"{out}-fresh", quiet, reading) if fresh_share else None
     mix = TrainingMix(real, painted, fresh, synthetic_share, fresh_share, generator, synthetic)
-    return config, mix, find_annotated(opened(val, reading)) if val is not None else []
+    return config, mix, real_cases(opened(val, reading)) if val is not None else []
 
 
 def _given(**values) -> dict:

@@ -58,8 +58,9 @@ def generator(data, val, out, init, name, patch, width, conditioning, quiet, rea
         train=TrainConfig(**given(**options)),
         patch=PatchConfig(**given(size=patch)),
     )
+    tell = lambda note: click.echo(f"note: {note}")  # noqa: E731
     folder = train_generator(
-        opened(data, reading), opened(val, reading), out, config, init=init, name=name or "", quiet=quiet
+        opened(data, reading), opened(val, reading), out, config, init=init, name=name or "", quiet=quiet, tell=tell
     )
     if folder is None:
         click.echo(f"stopped and saved; the same command goes on from there ({out}).")

@@ -1,4 +1,8 @@
-"""Layouts on the disk: `<id>/<id>_{tissue,tumour}.nii.gz` and, where it was measured, `<id>_style.json`."""
+"""Layouts on the disk: `<id>/<id>_{tissue,tumour}.nii.gz` and, where they were measured, `<id>_style.json`.
+
+Of a layout found in a scan, `<id>_scan.json` keeps the scan's fingerprint, and whom a painted one descends from: a file
+of its own, since a run's record has the checksums of styles.
+"""
 
 import json
 import os
@@ -10,11 +14,14 @@ import nibabel as nib
 import numpy as np
 
 from synth.brats import AFFINE, Tissue, Tumour
+from synth.datasets.fingerprint import Fingerprint
 from synth.datasets.volume import Volume, read_volume, same_place
 from synth.disk.files import atomic_write, case_path
+from synth.disk.manifest import records_of
 from synth.errors import FileError, LayoutError, SynthError
 from synth.exporters.nifti import write_nifti
 from synth.layout.layout import Layout
+from synth.lineage import ancestors
 from synth.style.style import Style
 
 MAPS: dict[str, type[IntEnum]] = {"tissue": Tissue, "tumour": Tumour}
@@ -23,9 +30,10 @@ _AXES = "".join(nib.aff2axcodes(AFFINE))
 
 @dataclass(frozen=True)
 class FolderSource:
-    """A layout in a folder written by `save_layout`."""
+    """A layout in a folder written by `save_layout`, and its record where a manifest lies beside it."""
 
     path: Path
+    record: dict | None = None
 
     @property
     def id(self) -> str:
@@ -36,12 +44,30 @@ class FolderSource:
         """Read the layout."""
         return load_layout(self.path)
 
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """Of the scan that it was found in; empty where that is not known."""
+        return load_fingerprint(self.path)
 
-def save_layout(layout: Layout, folder: str | os.PathLike, style: Style | None = None, source: str = "") -> Path:
+    @property
+    def ancestors(self) -> frozenset[str] | None:
+        """The patients that it descends from, where it was drawn or found in a painted scan; None for a patient's."""
+        return load_ancestors(self.path) if self.record is None else ancestors(self.record)
+
+
+def save_layout(
+    layout: Layout,
+    folder: str | os.PathLike,
+    style: Style | None = None,
+    source: str = "",
+    scan: Fingerprint = (),
+    descent: frozenset[str] | None = None,
+) -> Path:
     """Write `<id>_tissue.nii.gz`, `<id>_tumour.nii.gz` (and `<id>_style.json`) into `folder/<id>/`; return it.
 
     Both maps are uint8 NIfTI that any viewer opens; each file appears under its name only when complete. `source`
-    is kept beside the style: what the layout was made from.
+    is kept beside the style: what the layout was made from. `scan`, the fingerprint of the scan, and `descent`, whom a
+    painted one descends from, are kept in a file of their own.
 
     Raises:
         OutputError: the layout's id is no plain name: it would lead out of the folder.
@@ -52,6 +78,10 @@ def save_layout(layout: Layout, folder: str | os.PathLike, style: Style | None =
     if style is not None:
         with atomic_write(style_path(target)) as handle:
             handle.write((json.dumps({**style.to_dict(), "source": source}, indent=1) + "\n").encode())
+    if scan:
+        with atomic_write(scan_path(target)) as handle:
+            known = {"fingerprint": scan} | ({} if descent is None else {"ancestors": sorted(descent)})
+            handle.write((json.dumps(known) + "\n").encode())
     write_nifti(map_path(target, "tissue"), layout.tissue, layout.affine)  # last: its presence vouches
     return target
 
@@ -92,6 +122,17 @@ def load_style(folder: str | Path) -> Style:
         raise LayoutError(f"{path}: expected the style of this layout ({error}); extract it again.") from error
 
 
+def load_fingerprint(folder: str | Path) -> Fingerprint:
+    """The fingerprint of the scan that a layout was found in; empty where that is not known."""
+    return tuple(_scan(Path(folder)).get("fingerprint", ()))
+
+
+def load_ancestors(folder: str | Path) -> frozenset[str] | None:
+    """The patients that the painted scan descends from that a layout was found in; None where it was no such scan."""
+    known = _scan(Path(folder)).get("ancestors")
+    return None if known is None else frozenset(known)
+
+
 def list_layouts(folder: str | os.PathLike) -> list[Path]:
     """Folders below `folder` that hold a layout written by `save_layout`, sorted by id."""
     maps = Path(folder).glob("*/*_tissue.nii.gz")
@@ -104,7 +145,8 @@ def folder_sources(folder: str | Path) -> list[FolderSource]:
     Raises:
         LayoutError: there are none.
     """
-    sources = [FolderSource(path) for path in list_layouts(folder)]
+    records = records_of(Path(folder)) or {}
+    sources = [FolderSource(path, records.get(path.name)) for path in list_layouts(folder)]
     if not sources:
         raise LayoutError(f"{folder}: expected folders with layouts, found none; run `synth layouts extract` first.")
     return sources
@@ -118,6 +160,31 @@ def map_path(folder: Path, name: str) -> Path:
 def style_path(folder: Path) -> Path:
     """The file of the style in a layout's folder."""
     return folder / f"{folder.name}_style.json"
+
+
+def scan_path(folder: Path) -> Path:
+    """The file of the fingerprint in a layout's folder."""
+    return folder / f"{folder.name}_scan.json"
+
+
+def _scan(folder: Path) -> dict[str, list[str]]:
+    """What is known of the scan that a layout was found in; nothing where the file is not there.
+
+    Raises:
+        LayoutError: it is damaged.
+    """
+    path = scan_path(folder)
+    if not path.is_file():
+        return {}
+    try:
+        known = json.loads(path.read_bytes())
+        if not all(isinstance(text, str) for texts in known.values() for text in [*texts]):
+            raise ValueError("texts expected")
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise LayoutError(
+            f"{path}: expected what is known of this layout's scan ({error}); extract it again."
+        ) from error
+    return known
 
 
 def _read_map(path: Path, layout_id: str) -> Volume:

@@ -15,7 +15,7 @@ from pathlib import Path
 from synth.brats import NAMINGS, Naming
 from synth.case import Case, CaseFiles
 from synth.datasets.case_files import ForeignDataError, refuse_any, scan_folder
-from synth.datasets.findings import Findings
+from synth.datasets.findings import Findings, listing
 from synth.datasets.foreign import family_of
 from synth.datasets.layout_files import list_layouts, map_path
 from synth.datasets.members import ExporterMember, FilesMember, Hdf5Member, LayoutMember, Member
@@ -106,6 +106,22 @@ class CaseSet:
         """Whose anatomy is in a case: its own patient's, or those that a painted one descends from (maybe nobody)."""
         record = self.record(member)
         return frozenset({patient_of(member.id)}) if record is None else ancestors(record)
+
+    def refuse_painted(self, why: str) -> None:
+        """Refuse a set of which synth painted any case, where only real ones will do.
+
+        Args:
+            why: only real ones will do; half a sentence.
+
+        Raises:
+            DataError: it holds one, by the manifest nearest above it; or the lineage of one is unknown.
+        """
+        painted = [member.id for member in self.members if self.record(member) is not None]
+        if painted:
+            raise DataError(
+                f"{printable(self.path)}: expected real scans, found {len(painted)} of {len(self)} cases that synth "
+                f"painted ({listing(painted)}); {why}: give the folder of the real ones alone."
+            )
 
     @property
     def records(self) -> dict[str, dict] | None:

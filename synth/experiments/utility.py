@@ -23,12 +23,12 @@ from synth.disk.lock import FolderLock
 from synth.disk.manifest import json_text, other_settings
 from synth.errors import DataError, ModelError, OutputError
 from synth.experiments.utility_result import ARMS, UtilityResult
-from synth.lineage import hash_id
+from synth.models.cards import used_cases
 from synth.models.sliding_window import Segmenter
 from synth.models.weights import save_segmenter
 from synth.quality.segmentation_metrics import region_dice
-from synth.trainers.segmentation.annotated import Annotated, find_annotated, prepare
-from synth.trainers.segmentation.leaks import lineage_notes, refuse_copies, refuse_leaks
+from synth.trainers.segmentation.annotated import Annotated, find_annotated, fingerprinted, prepare
+from synth.trainers.segmentation.leaks import lineage_notes, refuse_copies, refuse_leaks, twin_notes
 from synth.trainers.segmentation.patches import FixedPool, Mix
 from synth.trainers.segmentation.training import SegmenterTraining, fit_segmenter
 from synth.trainers.settings import origin
@@ -127,17 +127,22 @@ def run_utility(
     refuse_leaks(sets["train"], sets["synthetic"], sets["test"])
     chosen = {seed: choose_cases([case.id for case in sets["train"]], config.cases, seed) for seed in config.all_seeds}
     always = set.intersection(*map(set, chosen.values()))
-    notes = lineage_notes(synthetic, sets["synthetic"], sets["train"], sets["test"], generator, always)
+    # a wrong generator is told now; the scans that it knows under other names, once they are read
+    lineage_notes(synthetic, sets["synthetic"], sets["train"], sets["test"], generator, always)
     claim(out, UTILITY)
     make_folder(out)
     lock = FolderLock(out)
     try:
         _keep_settings(out, config, sets)
-        for note in notes:
-            tell(f"note: {note}")
         used = set().union(*chosen.values())
+        rest = [case for case in sets["train"] if case.id not in used]
         sets["train"] = [case for case in sets["train"] if case.id in used]
         prepared = _prepare(sets, Path(cache or out / "cache"), progress)
+        sets = {role: fingerprinted(cases, prepared[role]) for role, cases in sets.items()}
+        notes = lineage_notes(synthetic, sets["synthetic"], sets["train"] + rest, sets["test"], generator, always)
+        notes += [note for role in sets for note in twin_notes(sets[role], f"cases of --{role}")]
+        for note in notes:
+            tell(f"note: {note}")
         scores = _run_all(config, chosen, prepared, out / "runs", tell, quiet)
         if scores is None:
             return None
@@ -213,8 +218,8 @@ def _run(config: UtilityConfig, arm: str, seed: int, real, synthetic, test, run:
             "window": config.patch,
             "postprocess": {"min_component_ml": 0.0, "min_et_ml": 0.0},
             "training": {
+                **used_cases({case.id: case.fingerprint for case in real if arm != "synthetic"}),
                 "cases": sum(map(len, pools)),
-                "ids_sha256": [hash_id(case.id) for case in real if arm != "synthetic"],
                 "settings": asdict(settings),
             },
             "intended use": "research on the worth of training sets only; not for segmenting patients.",

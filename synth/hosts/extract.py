@@ -5,13 +5,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from synth.datasets.layout_files import map_path, save_layout, style_path
+from synth.datasets.fingerprint import Fingerprint, fingerprint
+from synth.datasets.layout_files import load_ancestors, map_path, save_layout, scan_path, style_path
 from synth.datasets.members import Member
 from synth.datasets.sets import CaseSet, open_set
 from synth.disk.claim import EXTRACT, claim
 from synth.errors import OutputError, SynthError
 from synth.layout.layout import Layout
 from synth.layout.tissue import extract_layout
+from synth.lineage import ancestors
 from synth.style.style import Style, measure_style
 
 VERSION = "1"  # of tissue and style: raise it when either measures differently, and kept layouts are made anew
@@ -27,8 +29,8 @@ class Extracted:
     problem: str = ""
 
 
-def extract_case(member: Member) -> tuple[Layout, Style]:
-    """Layout and style of one case on disk.
+def extract_case(member: Member) -> tuple[Layout, Style, Fingerprint]:
+    """Layout and style of one case on disk, and what its scan is known by.
 
     Raises:
         SynthError: the case cannot be read, has no segmentation though nobody states that it is healthy
@@ -36,7 +38,7 @@ def extract_case(member: Member) -> tuple[Layout, Style]:
     """
     case = member.read("required")
     layout = extract_layout(case)
-    return layout, measure_style(case, layout)
+    return layout, measure_style(case, layout), fingerprint(case.images)
 
 
 def extract_layouts(
@@ -63,27 +65,28 @@ def extract_layouts(
     results = []
     for member in progress(cases.members):
         folder, signature = Path(out) / member.id, member.signature(VERSION)
+        record = cases.record(member)
+        descent = None if record is None else ancestors(record)
+        known = member.annotated and (descent is None or load_ancestors(folder) == descent)
         try:
-            known = member.labelled or member.reading.healthy
-            if known and not force and _stored_signature(folder) == signature:
+            if not force and known and _stored_signature(folder) == signature:
                 results.append(Extracted(member.id, folder, kept=True))
                 continue
-            layout, style = extract_case(member)
+            layout, style, scan = extract_case(member)
         except SynthError as error:
             results.append(Extracted(member.id, folder, kept=False, problem=str(error)))
             continue
-        _store(layout, style, out, signature)
+        _store(layout, out, style, signature, scan, descent)
         results.append(Extracted(member.id, folder, kept=False))
     return results
 
 
-def _store(layout: Layout, style: Style, out: str | Path, signature: str) -> None:
+def _store(layout: Layout, out: str | Path, *known) -> None:
     try:
-        for path in _files(
-            Path(out) / layout.id
-        ):  # never a new style beside an old map; nothing else that may be there
+        folder = Path(out) / layout.id
+        for path in (*_files(folder), scan_path(folder)):  # never a new style beside an old map; nothing else
             path.unlink(missing_ok=True)
-        save_layout(layout, out, style, source=signature)
+        save_layout(layout, out, *known)
     except OSError as error:
         raise OutputError(f"{Path(out) / layout.id}: cannot be written ({error.strerror or error}).") from error
 

@@ -6,7 +6,7 @@ tissue of a case instead.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
 
@@ -15,6 +15,7 @@ import numpy as np
 from synth.brats import AFFINE, GRID, Tissue
 from synth.datasets.findings import Findings
 from synth.datasets.labels import label_classes
+from synth.datasets.layout_files import load_ancestors
 from synth.datasets.members import CASE, LAYOUT, SEGMENTATION, FilesMember, LayoutMember, Member
 from synth.datasets.sets import CaseSet, open_set
 from synth.datasets.volume import geometry_problems, read_volume
@@ -23,6 +24,7 @@ from synth.hosts.extract import extract_case
 from synth.layout.atlas import atlas_probabilities
 from synth.layout.layout import Layout
 from synth.layout.space import box_of
+from synth.lineage import ancestors
 from synth.style.style import Style
 
 _PLURAL = {LAYOUT: "layouts", CASE: "cases", SEGMENTATION: "segmentations"}
@@ -37,12 +39,14 @@ class Input:
         read: gives the layout.
         measured: gives the style of the scan that it comes from; None where that is not known.
         complete: whether the tissue is the brain's own and not a stand-in.
+        record: gives what a manifest of synth's says of the case; None where it stands in none.
     """
 
     member: Member
     read: Callable[[], Layout] = field(repr=False, compare=False)
     measured: Callable[[], Style | None] | None = field(default=None, repr=False, compare=False)
     complete: bool = False
+    record: Callable[[], dict | None] = field(default=lambda: None, repr=False, compare=False)
 
     @property
     def id(self) -> str:
@@ -66,6 +70,13 @@ class Input:
             SynthError: a file cannot be read or is not what it has to be.
         """
         return self.read()
+
+    @property
+    def ancestors(self) -> frozenset[str] | None:
+        """The patients that it descends from, where it was drawn or painted; None for a patient's own anatomy."""
+        if (record := self.record()) is not None:
+            return ancestors(record)
+        return load_ancestors(self.path) if self.kind == LAYOUT else None
 
     def style(self) -> Style | None:
         """The measured style of the scan that a layout comes from, where it is known."""
@@ -93,7 +104,7 @@ def find_inputs(path: str | Path | CaseSet) -> list[Input]:
             f"{printable(cases.path)}: {len(without)} of {len(cases)} cases have no segmentation "
             f"({printable(without[0].id)}, ...); expected one each: add them, or leave these cases out."
         )
-    return [_input(member) for member in cases.members]
+    return [replace(_input(member), record=partial(cases.record, member)) for member in cases.members]
 
 
 def _input(member: Member) -> Input:
@@ -128,7 +139,7 @@ def extracted(case: Input) -> Input:
     styles: list[Style] = []  # small, and wanted after the layout: the layout itself is not kept
 
     def read() -> Layout:
-        layout, style = extract_case(case.member)
+        layout, style, _ = extract_case(case.member)
         styles[:] = [style]
         return layout
 
@@ -137,7 +148,7 @@ def extracted(case: Input) -> Input:
             read()
         return styles[0]
 
-    return Input(case.member, read, style, complete=True)
+    return Input(case.member, read, style, complete=True, record=case.record)
 
 
 def _read_labels(member: FilesMember) -> Layout:

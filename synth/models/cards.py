@@ -2,14 +2,15 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from synth.errors import ModelError
+from synth.datasets.fingerprint import Fingerprint
+from synth.errors import ModelError, printable
 from synth.lineage import hash_id
 from synth.models.architectures import generator_config
 from synth.models.configs import SegmenterConfig
@@ -94,7 +95,58 @@ def segmenter_hash(card: dict) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def trained_on(ids: Iterable[str], cards: Sequence[dict]) -> tuple[str, ...]:
-    """Ids whose hash is among those that a card lists as trained on."""
-    known = {hashed for card in cards for hashed in card.get("training", {}).get("ids_sha256", ())}
-    return tuple(i for i in ids if hash_id(i) in known)
+@dataclass(frozen=True)
+class Known:
+    """Which cases a model has used, as hashes: they tell nothing to those who have not the scans.
+
+    Attributes:
+        ids: of their ids.
+        scans: of the digests of their fingerprints (`datasets.fingerprint`).
+        by_id_alone: whether some of them are known by their ids alone, as in cards of synth 0.1.
+    """
+
+    ids: frozenset[str]
+    scans: frozenset[str]
+    by_id_alone: bool
+
+    def has(self, case_id: str, scan: Iterable[str] = ()) -> bool:
+        """Whether this scan is among them, under whatever name, or a case of this id."""
+        return hash_id(case_id) in self.ids or any(hash_id(digest) in self.scans for digest in filter(None, scan))
+
+
+def used_cases(cases: Mapping[str, Fingerprint]) -> dict[str, Any]:
+    """The entries of a card on cases that a model has used, by id; `known_cases` reads them."""
+    scans = {hash_id(digest) for scan in cases.values() for digest in filter(None, scan)}
+    return {
+        "cases": len(cases),
+        "ids_sha256": [hash_id(case_id) for case_id in cases],
+        "fingerprints_sha256": sorted(scans),
+    }
+
+
+def known_cases(card: dict, part: str) -> Known:
+    """What a model, and the models it was begun from, used for "training" or "validation"."""
+    entry = card.get(part) or {}
+    ids, scans = frozenset(entry.get("ids_sha256") or ()), frozenset(entry.get("fingerprints_sha256") or ())
+    known = Known(ids, scans, bool(ids) and not scans)
+    parent = (card.get("training") or {}).get("begun from") or {}
+    if not parent:
+        return known
+    older = known_cases(parent, part)
+    return Known(known.ids | older.ids, known.scans | older.scans, known.by_id_alone or older.by_id_alone)
+
+
+def trained_on(cases: Mapping[str, Fingerprint], cards: Sequence[dict]) -> tuple[str, ...]:
+    """Ids of the cases that one of the cards lists as trained on, by their scan or by their id."""
+    known = [known_cases(card, "training") for card in cards]
+    return tuple(case_id for case_id, scan in cases.items() if any(one.has(case_id, scan) for one in known))
+
+
+def names_alone(cards: Sequence[dict]) -> str:
+    """The sentence on cards that list ids alone; empty where they know their training cases by the scan."""
+    old = [str(card.get("name")) for card in cards if known_cases(card, "training").by_id_alone]
+    if not old:
+        return ""
+    return (
+        f"The card of {printable(old[0])} lists ids alone: a training scan under another name is not recognised as one."
+    )

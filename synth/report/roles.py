@@ -1,16 +1,17 @@
 """Which real cases the generator was trained on, and which it never saw: told by the user, or by its card."""
 
 import codecs
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from synth.datasets.fingerprint import Fingerprint, same_scan
 from synth.datasets.sets import CaseSet
 from synth.disk.manifest import RUN, read_run
 from synth.errors import DataError, OutputError, printable
-from synth.lineage import hash_id, patient_of
-from synth.models.cards import read_card
-from synth.trainers.segmentation.leaks import ids_in, listed, painter_card
+from synth.lineage import patient_of
+from synth.models.cards import known_cases, names_alone, read_card
+from synth.trainers.segmentation.leaks import listed, painter_card
 
 
 @dataclass(frozen=True)
@@ -34,44 +35,64 @@ def split_real(
     train_ids: Collection[str] | None,
     synthetic: CaseSet,
     generator: str | Path | None = None,
+    scans: Mapping[str, Fingerprint] | None = None,
 ) -> Split:
-    """Tell training from hold-out cases.
+    """Tell training from hold-out cases: by their scans as far as these are known, and by their ids.
 
     `train_ids` are the training cases, all others are hold-out. Without them the card of the generator that the
     synthetic set names is asked: what it does not list is hold-out, whichever folder it came in. Where there is no
-    card, a `holdout` set is hold-out and all others are training cases. Other scans of a training patient are neither.
+    card, a `holdout` set is hold-out and all others are training cases. Another name of a training scan is a training
+    case too; other scans of a training patient are neither.
+
+    Args:
+        real: the real cases.
+        holdout: those that were given as never seen.
+        train_ids: ids of the training cases, where the user knows them.
+        synthetic: the set in question.
+        generator: folder of the model that painted it, where it does not ship.
+        scans: id -> fingerprint, as far as the cases were read.
 
     Raises:
         DataError: `train_ids` names a case that is not there, or one of the hold-out set.
         ModelError: `generator` is not the model that painted the set.
     """
     held = frozenset(holdout.ids) if holdout else frozenset()
-    everything = frozenset(real.ids) | held
+    everything, scans = frozenset(real.ids) | held, scans or {}
     if train_ids is not None:
         named = frozenset(train_ids)
         if unknown := sorted(named - everything):
             raise DataError(f"--train-ids names {listed(unknown)}, not among the real cases; check the ids.")
         if both := sorted(named & held):
             raise DataError(f"--train-ids names {listed(both)}, which the hold-out set holds too; take it out of one.")
-        return _grouped(named, everything, f"{len(named)} training cases as named by --train-ids.")
+        return _grouped(named, everything, f"{len(named)} training cases as named by --train-ids.", scans)
     card, why = _card(synthetic, generator)
     if card is None:
         if holdout:
-            return _grouped(everything - held, everything, f"The hold-out set counts as never seen ({why}).")
+            return _grouped(everything - held, everything, f"The hold-out set counts as never seen ({why}).", scans)
         return Split(None, held, f"Which real cases the generator was trained on is unknown: {why}.")
-    seen, picked = ids_in(card, "training"), ids_in(card, "validation")
-    known = frozenset(i for i in everything if hash_id(i) in seen)
+    seen, picked = known_cases(card, "training"), known_cases(card, "validation")
+    known = frozenset(i for i in everything if seen.has(i, scans.get(i, ())))
     name = printable(str(card.get("name")))
     said = f"The card of the generator {name} lists {len(known)} of the {len(everything)} real cases as trained on."
+    if renamed := sorted(i for i in known if not seen.has(i)):
+        said += f" {len(renamed)} of them under another name ({listed(renamed)}), known by the scan."
+    if sentence := names_alone([card]):
+        said += f" {sentence}"
     if wrong := sorted(known & held):
         said += f" {listed(wrong)} of the hold-out set among them: they count as training cases."
-    if chosen := [i for i in everything - known if hash_id(i) in picked]:
+    if chosen := [i for i in everything - known if picked.has(i, scans.get(i, ()))]:
         said += f" {len(chosen)} of the others picked its weights, but never trained it."
-    return _grouped(known, everything, said)
+    return _grouped(known, everything, said, scans)
 
 
-def _grouped(training: Collection[str], everything: Collection[str], said: str) -> Split:
+def _grouped(
+    training: frozenset[str], everything: frozenset[str], said: str, scans: Mapping[str, Fingerprint]
+) -> Split:
     """All that is not training is hold-out, but for other scans of training patients: they are neither."""
+    digests = {digest for i in training for digest in scans.get(i, ())}
+    if twins := sorted(i for i in everything - training if same_scan(scans.get(i, ()), digests)):
+        said += f" {len(twins)} more ({listed(twins)}) are scans of these under other names: training cases too."
+        training = training | set(twins)
     patients = {patient_of(i) for i in training}
     others = frozenset(i for i in everything if i not in training)
     relatives = frozenset(i for i in others if patient_of(i) in patients)

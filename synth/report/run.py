@@ -2,6 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from synth import __version__
 from synth.datasets.findings import Findings
+from synth.datasets.fingerprint import twin_sentence
 from synth.datasets.sets import CaseSet, open_set
 from synth.disk.claim import REPORT, claim
 from synth.disk.files import atomic_write, make_folder, remove_partials
@@ -122,9 +124,12 @@ def report(
     _claim(out, cache, force)
     painted, scans = _opened(synthetic), _opened(real)
     held = _opened(holdout) if holdout is not None else None
+    for cases in filter(None, (scans, held)):
+        cases.refuse_painted("a synthetic set is measured against them")
     _ = painted.records  # a damaged manifest is told now
     worth: tuple[dict | None, bytes | None] = read_utility(utility) if utility is not None else (None, None)
-    split = split_real(scans, held, train_ids, painted, config.generator)
+    tell_apart = partial(split_real, scans, held, train_ids, painted, config.generator)
+    split = tell_apart()
     scans, paired = _pooled(scans, held), _is_paired(painted, config)
     painted = sampled(painted, config)
     scans = sampled(scans, config, keep=painted.ids if paired else (), apart=split.holdout)
@@ -137,6 +142,9 @@ def report(
     theirs = measure_set(scans, probes, cache, progress("measuring the real scans"))
     if not theirs.records:
         raise DataError(f"{scans.path}: none of its {len(theirs.facts)} cases can be used; {_first_problem(theirs)}")
+    split = tell_apart(theirs.fingerprints)
+    if twice := twin_sentence(theirs.fingerprints, "real cases"):
+        split = replace(split, said=f"{split.said} {twice}")
     sets = _sets(ours, theirs, split, painted, paired, config.seed)
     material = Material(sets, ours, theirs, painted, scans, card, *worth, config, progress)
     sections, viewer = sections_of(material)

@@ -19,13 +19,14 @@ from synth import __version__
 from synth.ahead import ahead
 from synth.brats import MODALITIES, NAMINGS, REGIONS, Tumour
 from synth.case import Case
+from synth.datasets.fingerprint import Fingerprint, fingerprint
 from synth.datasets.members import FilesMember, Member
 from synth.datasets.sets import CaseSet, open_set
 from synth.disk.claim import SEGMENT, claim
 from synth.disk.files import atomic_write, changed_files
 from synth.disk.manifest import Manifest, json_text, recorded_files
 from synth.errors import SynthError
-from synth.models.cards import median_postprocess, trained_on
+from synth.models.cards import median_postprocess, names_alone, trained_on
 from synth.models.ensembles import load_segmenter
 from synth.models.postprocess import Postprocess
 from synth.quality.segmentation_metrics import measure, summary, table
@@ -54,6 +55,7 @@ class Segmentations:
         scores: id -> region -> metric -> value (`quality.segmentation_metrics.measure`) of cases that came with labels.
         summary: region -> metric -> mean and median over these cases; empty without any.
         trained_on: ids among them that the model was trained on: their scores say nothing about new scans.
+        caution: a sentence where the model's card lists ids alone, so that scans under other names are not recognised.
     """
 
     out: Path
@@ -63,6 +65,7 @@ class Segmentations:
     scores: dict[str, dict] = field(default_factory=dict)
     summary: dict = field(default_factory=dict)
     trained_on: tuple[str, ...] = ()
+    caution: str = ""
 
     def table(self) -> list[str]:
         """Lines for a terminal: every metric and region, mean and median; none without labelled cases."""
@@ -146,7 +149,8 @@ def segment(
             time.perf_counter() - begin,
             scores,
             _summary(list(scores.values())),
-            trained_on(scores, cards),
+            trained_on({scan: run.fingerprint(cases[scan]) for scan in scores}, cards),
+            names_alone(cards) if scores else "",
         )
         _save_scores(done, settings)
     return done
@@ -171,6 +175,10 @@ class _Run:
         record = self.manifest.get(self.numbers[scan.id])
         scores = record and record["scores"]
         return scores and {region: scores[region] for region in REGIONS}
+
+    def fingerprint(self, scan: Member) -> Fingerprint:
+        """Of the scan of a case that is done; empty where a synth without fingerprints segmented it."""
+        return tuple((self.manifest.get(self.numbers[scan.id]) or {}).get("fingerprint", ()))
 
     def go(self, progress: Callable) -> int:
         """Segment and measure; save the contact sheet. Returns how many cases were segmented."""
@@ -206,6 +214,7 @@ class _Run:
             "index": self.numbers[case.id],
             "id": case.id,
             "source": source,
+            "fingerprint": fingerprint(case.images),
             "volumes_ml": {name: round(float(counts[list(region)].sum()), 3) for name, region in REGIONS.items()},
             "scores": None if case.labels is None else measure(case.labels, labels, spacing),
         }

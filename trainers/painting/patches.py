@@ -16,6 +16,7 @@ from tqdm import tqdm
 
 from synth.brats import CLASSES, Tissue
 from synth.case import Case
+from synth.datasets.fingerprint import Fingerprint, fingerprint
 from synth.datasets.members import Member
 from synth.datasets.sets import CaseSet, open_set
 from synth.errors import SynthError
@@ -28,7 +29,7 @@ from synth.style.style import Style, measure_style
 from synth.trainers.augment import AugmentConfig, draw_augmentation, warp_patch
 from synth.trainers.batches import batches_by_step, specs_of
 from synth.trainers.cutting import PatchConfig, crop, patch_centre, patch_start
-from synth.trainers.prepared import IMAGES, RECORD, damaged, once, read_array, read_record, store
+from synth.trainers.prepared import IMAGES, RECORD, SCAN, damaged, once, read_array, read_record, store
 
 CODES = "classes"
 _WHITE = CLASSES.index("WM")
@@ -36,13 +37,14 @@ _WHITE = CLASSES.index("WM")
 
 @dataclass(frozen=True)
 class TrainingCase:
-    """One prepared case: where its arrays lie, its box in the grid, its style."""
+    """One prepared case: where its arrays lie, its box in the grid, its style, the fingerprint of its scan."""
 
     id: str
     folder: Path
     box: tuple[tuple[int, int], ...]
     shape: tuple[int, int, int]
     style: Style
+    fingerprint: Fingerprint = ()
 
     @property
     def images(self) -> np.ndarray:
@@ -70,13 +72,18 @@ def prepare_cases(data: str | Path | CaseSet, cache: str | Path, *, quiet: bool 
     members = open_set(data, scans=True).members
     for member in tqdm(members, desc="layouts and styles", unit="case", disable=quiet or None):
         folder, signature = Path(cache) / member.id, member.signature(VERSION)
-        out.append(once(folder, signature, load_case, partial(_prepare, member, folder, signature)))
+        make, scan = partial(_prepare, member, folder, signature), partial(_fingerprint, member)
+        out.append(once(folder, signature, load_case, make, scan))
     return out
 
 
 def _prepare(member: Member, folder: Path, signature: str) -> TrainingCase:
     case = member.read()
     return store_case(case, extract_layout(case), folder, signature)
+
+
+def _fingerprint(member: Member) -> Fingerprint:
+    return fingerprint(member.read("ignore").images)
 
 
 def store_case(case: Case, layout: Layout, folder: Path, signature: str = "") -> TrainingCase:
@@ -96,6 +103,7 @@ def store_case(case: Case, layout: Layout, folder: Path, signature: str = "") ->
         "box": [[part.start, part.stop] for part in box],
         "shape": list(layout.shape),
         "style": style.to_dict(),
+        SCAN: fingerprint(case.images),
     }
     store(folder, arrays, record)
     return load_case(folder)
@@ -114,7 +122,7 @@ def load_case(folder: Path) -> TrainingCase:
         style = Style.from_dict(record["style"])
     except (SynthError, KeyError, TypeError, ValueError) as error:
         raise damaged(folder / RECORD, error) from error
-    return TrainingCase(record["id"], folder, box, (x, y, z), style)
+    return TrainingCase(record["id"], folder, box, (x, y, z), style, tuple(record[SCAN]))
 
 
 def draw_patch(

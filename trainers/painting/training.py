@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,11 +12,11 @@ import numpy as np
 import tensorflow as tf
 
 from synth.brats import MODALITIES
+from synth.datasets.fingerprint import twin_sentence
 from synth.datasets.sets import CaseSet, open_set
 from synth.errors import ModelError
-from synth.lineage import hash_id
 from synth.models.architectures import build_network, generator_entry
-from synth.models.cards import model_hash, read_card
+from synth.models.cards import model_hash, read_card, used_cases
 from synth.models.configs import GeneratorConfig
 from synth.models.inference import LayoutPainter
 from synth.models.networks.discriminator import build_discriminator
@@ -53,6 +54,7 @@ def train_generator(
     name: str = "",
     devices: list[str] | None = None,
     quiet: bool = False,
+    tell: Callable[[str], None] = lambda note: None,
 ) -> Path | None:
     """Train a generator, or go on with the run in `out`; at the end write weights and card there.
 
@@ -65,20 +67,24 @@ def train_generator(
         name: of the model, for its card; None takes the folder's.
         devices: TensorFlow device names for MirroredStrategy; None takes all GPUs.
         quiet: no progress, of preparing or of training.
+        tell: called with what is no error but must be known, such as a scan that is there under two names.
 
     Returns:
         The model's folder, or None if the run was stopped before its end (start it again to go on).
 
     Raises:
-        SynthError: a case cannot be read, or the settings differ from the run's.
+        SynthError: a case cannot be read or was painted by synth, or the settings differ from the run's.
     """
     config, out = config or GeneratorTraining(), Path(out)
     for folder in (data, val) if val is not None else (data,):
-        open_set(folder, scans=True)  # refuse a mistyped folder before the run's own is begun
+        # before the run's own folder is begun
+        open_set(folder, scans=True).refuse_painted("a generator learns from real scans")
     keep_settings(out, config)
     train = prepare_cases(data, out / "cache" / "train", quiet=quiet)
     held_out = prepare_cases(val, out / "cache" / "val", quiet=quiet) if val is not None else []
     _refuse_overlap(train, held_out)
+    if twice := twin_sentence({case.id: case.fingerprint for case in train}, "training cases"):
+        tell(twice)
     keras.utils.set_random_seed(config.train.seed)
     step = AdversarialStep(
         lambda: _build_networks(config, init), PaintingTask(config.loss), config.train, choose_strategy(devices)
@@ -125,18 +131,20 @@ def _build_networks(config: GeneratorTraining, init: str | Path | None) -> tuple
 
 
 def _refuse_overlap(train: list[TrainingCase], val: list[TrainingCase]) -> None:
-    """A case in both folders would make validation a lie; by id, and by the scan itself."""
-    known = {_fingerprint(case): case.id for case in train}
+    """A case in both folders would make validation a lie; by id, by the scan itself, and by its tissue and tumour."""
+    ids = {case.id for case in train}
+    scans = {digest: case.id for case in train for digest in case.fingerprint if digest}
+    anatomies = {_anatomy(case): case.id for case in train}
     for case in val:
-        twin = known.get(_fingerprint(case))
-        if twin is not None or case.id in set(known.values()):
+        twin = next((scans[digest] for digest in case.fingerprint if digest in scans), anatomies.get(_anatomy(case)))
+        if twin is not None or case.id in ids:
             raise ModelError(
                 f"case {case.id} of the validation folder is also in the training folder ({twin or case.id}); "
                 "remove it from one of them: validation must never be learnt from."
             )
 
 
-def _fingerprint(case: TrainingCase) -> str:
+def _anatomy(case: TrainingCase) -> str:
     return hashlib.sha256(np.ascontiguousarray(case.classes).tobytes()).hexdigest()
 
 
@@ -150,13 +158,11 @@ def _card(
         "kind": "generator: layout in a style -> t1, t1ce, t2, flair",
         "generator": generator_entry(config.generator),
         "training": {
-            "cases": len(train),
-            "ids_sha256": [hash_id(case.id) for case in train],
+            **used_cases({case.id: case.fingerprint for case in train}),
             "settings": asdict(config),
         },
         "validation": {
-            "cases": len(val),
-            "ids_sha256": [hash_id(case.id) for case in val],
+            **used_cases({case.id: case.fingerprint for case in val}),
             "best": json.loads(best.read_text()) if best.is_file() else None,
         },
         "grid": "240x240x155, 1 mm, LPS, origin (0, 239, 0); sizes divisible by 16 inside the brain's box",

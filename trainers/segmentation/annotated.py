@@ -5,10 +5,11 @@ a split can keep relatives together. Cases drawn from the atlas descend from nob
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from synth.case import Case
+from synth.datasets.fingerprint import Fingerprint
 from synth.datasets.sets import HDF5, CaseSet, open_set
 from synth.errors import DataError, printable
 from synth.hosts.extract import VERSION
@@ -25,6 +26,7 @@ class Annotated:
         patients: whose anatomy is in it (`patient_of`); empty for one drawn from the atlas.
         synthetic: whether it was painted.
         read: gives the Case.
+        fingerprint: of its scan; empty as long as the case was not read (`fingerprinted`).
     """
 
     id: str
@@ -32,6 +34,7 @@ class Annotated:
     patients: frozenset[str]
     synthetic: bool
     read: Callable[[], Case]
+    fingerprint: Fingerprint = ()
 
 
 def find_annotated(folder: str | Path | CaseSet) -> list[Annotated]:
@@ -60,4 +63,9 @@ def prepare(
     cases: Sequence[Annotated], cache: str | Path, progress: Callable[[Iterable], Iterable] = iter
 ) -> list[LabelledCase]:
     """Prepare cases below `cache`, once; raise `DataError` on one that cannot be read or has no labels."""
-    return prepare_labelled(cases, Path(cache), lambda case: case.read(), progress)
+    return prepare_labelled(cases, Path(cache), lambda case: case.read(), progress if cases else iter)
+
+
+def fingerprinted(cases: Sequence[Annotated], prepared: Sequence[LabelledCase]) -> list[Annotated]:
+    """Cases with the fingerprints of their scans, once `prepare` has read them."""
+    return [replace(case, fingerprint=made.fingerprint) for case, made in zip(cases, prepared, strict=True)]

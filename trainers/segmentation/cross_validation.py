@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from synth.models.postprocess import Postprocess, choose
 from synth.models.sliding_window import Segmenter
 from synth.models.weights import load_segmenter_network, save_segmenter
 from synth.quality.segmentation_metrics import region_dice
-from synth.trainers.segmentation.annotated import prepare
+from synth.trainers.segmentation.annotated import fingerprinted, prepare
 from synth.trainers.segmentation.folds import Fold, split
 from synth.trainers.segmentation.mix import TrainingMix
 from synth.trainers.segmentation.patches import LabelledCase
@@ -65,10 +66,13 @@ def cross_validate(
         SynthError: as for `train_segmenter`; fewer patients than folds.
     """
     out = Path(out)
-    dealt = split(data.real, folds, config.train.seed)
+    split(data.real, folds, config.train.seed)  # too few patients are told before anything is read
     if only is not None and not 0 <= only < folds:
         raise DataError(f"fold {only} does not exist: {folds} folds are numbered from 0 to {folds - 1}.")
     keep_settings(out, config, mix=data.described(), folds=folds)
+    prepared = prepare(data.real, out / "cache" / "real", progress)
+    data = replace(data, real=fingerprinted(data.real, prepared))
+    dealt = split(data.real, folds, config.train.seed)
     mixes = [data.for_fold(fold) for fold in dealt]  # what is impossible is said before the first is trained
     for fold, mix in zip(dealt, mixes, strict=True):
         place = out / f"fold_{fold.number}"

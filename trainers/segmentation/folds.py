@@ -1,11 +1,12 @@
 """Splits of annotated cases that keep relatives together."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 
+from synth.datasets.fingerprint import Fingerprint, same_scan, twins
 from synth.errors import DataError
 from synth.hosts.anatomies import AtlasAnatomies
 from synth.hosts.sources import Sources
@@ -33,10 +34,10 @@ class Fold:
 
 
 def split(cases: Sequence[Annotated], folds: int, seed: int) -> list[Fold]:
-    """K folds over real cases: all scans of a patient in one fold, sizes as even as that allows.
+    """K folds over real cases: all scans of a patient in one fold, under whatever names, sizes as even as that allows.
 
     Args:
-        cases: real ones.
+        cases: real ones, with fingerprints where a scan may be there under two names.
         folds: how many, at least 2 and at most the number of patients.
         seed: of the order in which patients are dealt out.
 
@@ -44,8 +45,11 @@ def split(cases: Sequence[Annotated], folds: int, seed: int) -> list[Fold]:
         DataError: there are fewer patients than folds.
     """
     groups: dict[frozenset[str], list[Annotated]] = {}
-    for case in cases:
-        groups.setdefault(case.patients, []).append(case)
+    # who shares a patient or a scan, be it by way of a third
+    kin = twins({i: (*case.fingerprint, *map("patient {}".format, case.patients)) for i, case in enumerate(cases)})
+    family = {i: frozenset().union(*(cases[k].patients for k in members)) for members in kin for i in members}
+    for i, case in enumerate(cases):
+        groups.setdefault(family.get(i, case.patients), []).append(case)
     if folds < 2 or len(groups) < folds:
         raise DataError(f"{folds} folds need at least 2 folds and as many patients; found {len(groups)} patients.")
     names = sorted(groups, key=sorted)
@@ -71,15 +75,25 @@ def refuse_relatives(training: Iterable[Annotated], held_out: Iterable[Annotated
                 )
 
 
-def sources_without(sources: Sources, patients: frozenset[str]) -> Sources:
+def sources_without(sources: Sources, patients: frozenset[str], scans: Collection[Fingerprint] = ()) -> Sources:
     """Hosts, donors and styles of the other patients alone, for samples that are to know nothing of these.
+
+    Args:
+        sources: of samples.
+        patients: whose cases are to be left out.
+        scans: fingerprints of scans to be left out under whatever name: layouts remember what they were found in.
 
     Raises:
         DataError: nobody is left.
     """
     if isinstance(sources.hosts, AtlasAnatomies):
         return sources
-    hosts = [host for host in sources.hosts if patient_of(host.id) not in patients]
+    digests = {digest for scan in scans for digest in scan}
+    hosts = [
+        host
+        for host in sources.hosts
+        if patient_of(host.id) not in patients and not same_scan(getattr(host, "fingerprint", ()), digests)
+    ]
     if not hosts:
         raise DataError("no case is left to draw samples from once those held out are taken away; use fewer folds.")
     if len(hosts) == len(sources.hosts):

@@ -3,10 +3,10 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from synth.datasets.fingerprint import twin_sentence
 from synth.disk.manifest import RUN, read_run
 from synth.errors import DataError, ModelError, OutputError, printable
-from synth.lineage import hash_id
-from synth.models.cards import model_hash, read_card
+from synth.models.cards import known_cases, model_hash, names_alone, read_card
 from synth.trainers.segmentation.annotated import Annotated
 from synth.trainers.segmentation.patches import LabelledCase
 
@@ -17,7 +17,7 @@ def refuse_leaks(train: Sequence[Annotated], synthetic: Sequence[Annotated], tes
     """Refuse a test case whose patient is trained on, as a scan or as the ancestor of a synthetic case.
 
     Raises:
-        DataError: that, or synthetic cases where real ones are needed.
+        DataError: that, synthetic cases where real ones are needed, or real ones among the synthetic.
     """
     for cases, what in ((test, "test"), (train, "real training")):
         painted = [case.id for case in cases if case.synthetic]
@@ -26,6 +26,7 @@ def refuse_leaks(train: Sequence[Annotated], synthetic: Sequence[Annotated], tes
                 f"the {what} set holds synthetic cases ({listed(painted)}); usefulness is measured on real scans "
                 "against real scans: give folders of real ones."
             )
+    refuse_mixed(synthetic)
     tested = {patient: case.id for case in test for patient in case.patients}
     for case in train:
         for patient in case.patients & tested.keys():
@@ -41,6 +42,19 @@ def refuse_leaks(train: Sequence[Annotated], synthetic: Sequence[Annotated], tes
             )
 
 
+def refuse_mixed(synthetic: Sequence[Annotated]) -> None:
+    """Raise `DataError` where some of the cases given as synthetic stand in a manifest of synth's, and others do not.
+
+    A set without any manifest may be another program's; beside painted cases those without are real scans.
+    """
+    others = [case.id for case in synthetic if not case.synthetic]
+    if others and len(others) < len(synthetic):
+        raise DataError(
+            f"the synthetic set holds {len(synthetic) - len(others)} cases that synth painted and {len(others)} that "
+            f"no manifest knows ({listed(others)}), such as real scans; give the synthetic set's own folder."
+        )
+
+
 def refuse_copies(train: Sequence[LabelledCase], test: Sequence[LabelledCase]) -> None:
     """Refuse a test case that is also trained on under another name.
 
@@ -49,16 +63,25 @@ def refuse_copies(train: Sequence[LabelledCase], test: Sequence[LabelledCase]) -
         test: prepared cases.
 
     Raises:
-        DataError: brain and labels of two are equal, voxel by voxel.
+        DataError: a modality of two is the same (`datasets.fingerprint`), or brain and labels are, voxel by voxel.
     """
-    known = {case.fingerprint: case.id for case in test}
+    scans = {digest: case for case in test for digest in case.fingerprint if digest}
+    anatomies = {case.anatomy: case for case in test}
     for case in train:
-        twin = known.get(case.fingerprint)
+        twin = next((scans[digest] for digest in case.fingerprint if digest in scans), None)
+        what = "the same intensities" if twin else "the same brain and labels"
+        twin = twin or anatomies.get(case.anatomy)
         if twin is not None:
             raise DataError(
-                f"test case {printable(twin)} and training case {printable(case.id)} have the same brain and labels, "
+                f"test case {printable(twin.id)} and training case {printable(case.id)} have {what}, "
                 "voxel by voxel: they are one scan under two names; take one of them out."
             )
+
+
+def twin_notes(cases: Sequence[Annotated], what: str = "training cases") -> list[str]:
+    """One sentence where some of the cases, whose ids are unique, are one scan under several names; none else."""
+    sentence = twin_sentence({case.id: case.fingerprint for case in cases}, what)
+    return [sentence] if sentence else []
 
 
 def lineage_notes(
@@ -149,34 +172,27 @@ def seen_by_generator(
     name: str, card: dict, hidden: Sequence[Annotated], test: Sequence[Annotated], *, named: bool = True
 ) -> list[str]:
     """What a generator with this card knows of test cases, and of real cases that are there but not used."""
-    trained, picked = ids_in(card, "training"), ids_in(card, "validation")
-    notes = []
-    known = [case.id for case in test if hash_id(case.id) in trained]
+    trained, picked = known_cases(card, "training"), known_cases(card, "validation")
+    notes = [sentence] if (sentence := names_alone([card])) else []
+    known = [case.id for case in test if trained.has(case.id, case.fingerprint)]
     if known:
         notes.append(
             f"the generator {name} was trained on {len(known)} of {len(test)} test cases{_brackets(known, named)}: the "
             "synthetic arms have seen them, and their scores are too good."
         )
-    chosen = [case.id for case in test if hash_id(case.id) in picked - trained]
+    chosen = [case.id for case in test if case.id not in known and picked.has(case.id, case.fingerprint)]
     if chosen:
         notes.append(
             f"{len(chosen)} of {len(test)} test cases{_brackets(chosen, named)} picked the weights of the generator "
             f"{name}; it was not trained on them."
         )
-    more = [case.id for case in hidden if hash_id(case.id) in trained]
+    more = [case.id for case in hidden if trained.has(case.id, case.fingerprint)]
     if more:
         notes.append(
             f"the generator {name} was trained on {len(more)} real cases of the training folder that are not among "
             "those used: the synthetic arms know more than these few."
         )
     return notes
-
-
-def ids_in(card: dict, part: str) -> set[str]:
-    """The hashed ids that a model, and the models it was begun from, used."""
-    known = card.get(part) or {}
-    parent = (card.get("training") or {}).get("begun from") or {}
-    return set(known.get("ids_sha256") or ()) | (ids_in(parent, part) if parent else set())
 
 
 def _brackets(ids: Sequence[str], named: bool) -> str:

@@ -1,10 +1,11 @@
 """What a segmenter learns from: real cases, cases painted before, samples painted meanwhile, and their shares."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from synth.datasets.fingerprint import Fingerprint
 from synth.datasets.sets import CaseSet
 from synth.errors import DataError
 from synth.hosts.sources import Sources
@@ -12,7 +13,7 @@ from synth.lineage import hash_id
 from synth.models.cards import read_card
 from synth.trainers.segmentation.annotated import Annotated, find_annotated
 from synth.trainers.segmentation.folds import Fold, sources_without
-from synth.trainers.segmentation.leaks import lineage_notes, seen_by_generator
+from synth.trainers.segmentation.leaks import lineage_notes, listed, seen_by_generator
 
 
 @dataclass(frozen=True)
@@ -63,13 +64,13 @@ class TrainingMix:
             notes += seen_by_generator(card["name"], card, (), held_out, named=named)
         return list(dict.fromkeys(notes))
 
-    def without(self, patients: frozenset[str]) -> "TrainingMix":
-        """The mix whose fresh samples know nothing of these patients.
+    def without(self, patients: frozenset[str], scans: Collection[Fingerprint] = ()) -> "TrainingMix":
+        """The mix whose fresh samples know nothing of these patients, nor of these scans under other names.
 
         Raises:
             DataError: nobody is left to draw them from.
         """
-        return self if self.fresh is None else replace(self, fresh=sources_without(self.fresh, patients))
+        return self if self.fresh is None else replace(self, fresh=sources_without(self.fresh, patients, scans))
 
     @property
     def shares(self) -> list[float]:
@@ -98,7 +99,8 @@ class TrainingMix:
                 f"every synthetic case descends from a patient of fold {fold.number}; make more of them, or fewer "
                 "folds."
             )
-        return replace(self, real=fold.training, synthetic=synthetic).without(fold.patients)
+        scans = [case.fingerprint for case in fold.held_out]
+        return replace(self, real=fold.training, synthetic=synthetic).without(fold.patients, scans)
 
 
 def hashed(cases: Iterable[Annotated]) -> list[str]:
@@ -124,11 +126,23 @@ def sources_of_training(
     return kinds[0], kinds[1]
 
 
+def real_cases(folder: str | Path | CaseSet) -> list[Annotated]:
+    """The annotated cases of a folder; raise `DataError` where synth painted any of them."""
+    return _of_kind(folder, painted=False)
+
+
 def _of_kind(folder: str | Path | CaseSet, painted: bool) -> list[Annotated]:
     cases = find_annotated(folder)
-    if cases[0].synthetic != painted:
+    wrong = [case.id for case in cases if case.synthetic != painted]
+    if len(wrong) == len(cases):
         raise DataError(
             f"{folder}: is given as {'synthetic' if painted else 'real'}, but "
             + ("has no manifest of synth's." if painted else "is a set that synth painted; give it as synthetic.")
+        )
+    if wrong:
+        raise DataError(
+            f"{folder}: is given as {'synthetic' if painted else 'real'}, but of its {len(cases)} cases {len(wrong)} "
+            + (f"stand in no manifest of synth's ({listed(wrong)})" if painted else f"were painted ({listed(wrong)})")
+            + "; it holds several sets: give the folder of each, the painted ones as synthetic."
         )
     return cases

@@ -16,13 +16,14 @@ import tensorflow as tf
 
 from synth.brats import MODALITIES
 from synth.case import Case, zscored
+from synth.datasets.fingerprint import Fingerprint, fingerprint
 from synth.errors import DataError
 from synth.layout.layout import bounding_box
 from synth.randomness import step_rng
 from synth.trainers.augment import SegmentationAugment
 from synth.trainers.batches import batches_by_step
 from synth.trainers.cutting import PatchConfig, crop, patch_centre, patch_start
-from synth.trainers.prepared import IMAGES, once, read_array, read_record, store
+from synth.trainers.prepared import IMAGES, SCAN, once, read_array, read_record, store
 
 CODES = "coded"
 HEALTHY = 1  # in `LabelledCase.coded`; the tumour's classes follow
@@ -30,10 +31,11 @@ HEALTHY = 1  # in `LabelledCase.coded`; the tumour's classes follow
 
 @dataclass(frozen=True)
 class LabelledCase:
-    """One prepared case: its box of z-scored images and labels on the disk."""
+    """One prepared case: its box of z-scored images and labels on the disk, and the fingerprint of its scan."""
 
     id: str
     folder: Path
+    fingerprint: Fingerprint = ()
 
     @property
     def images(self) -> np.ndarray:
@@ -51,8 +53,8 @@ class LabelledCase:
         return np.maximum(self.coded, HEALTHY) - HEALTHY
 
     @property
-    def fingerprint(self) -> str:
-        """Checksum of brain and labels: the same scan under two names has one."""
+    def anatomy(self) -> str:
+        """Checksum of brain and labels, which a scan painted anew from a layout has in common with the first."""
         return hashlib.sha256(np.ascontiguousarray(self.coded).tobytes()).hexdigest()
 
 
@@ -69,8 +71,9 @@ def store_labelled(case: Case, folder: Path, record: dict | None = None) -> Labe
     images = zscored(case.images[box], brain[box])
     coded = np.where(brain[box], case.labels[box] + HEALTHY, 0).astype(np.uint8)
     arrays = {IMAGES: np.ascontiguousarray(images, np.float16), CODES: coded}
-    store(folder, arrays, {**(record or {}), "id": case.id})
-    return LabelledCase(case.id, folder)
+    scan = fingerprint(case.images)
+    store(folder, arrays, {**(record or {}), "id": case.id, SCAN: scan})
+    return LabelledCase(case.id, folder, scan)
 
 
 def load_labelled(folder: Path) -> LabelledCase:
@@ -79,7 +82,8 @@ def load_labelled(folder: Path) -> LabelledCase:
     Raises:
         DataError: it is damaged, or another kind of case.
     """
-    return LabelledCase(read_record(folder, CODES)["id"], folder)
+    record = read_record(folder, CODES)
+    return LabelledCase(record["id"], folder, tuple(record[SCAN]))
 
 
 class Pool(Protocol):
@@ -163,9 +167,14 @@ def prepare_labelled(
     for item in progress(cases):
         # sets have ids in common: what lies under another signature may be in use by another training
         folder = Path(cache) / f"{item.id}-{hashlib.sha256(item.signature.encode()).hexdigest()[:12]}"
-        out.append(once(folder, item.signature, load_labelled, partial(_prepare, item, read, folder)))
+        make, scan = partial(_prepare, item, read, folder), partial(_fingerprint, item, read)
+        out.append(once(folder, item.signature, load_labelled, make, scan))
     return out
 
 
 def _prepare(item, read: Callable, folder: Path) -> LabelledCase:
     return store_labelled(read(item), folder, {"signature": item.signature})
+
+
+def _fingerprint(item, read: Callable) -> Fingerprint:
+    return fingerprint(read(item).images)

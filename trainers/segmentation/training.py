@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from synth.lineage import hash_id
-from synth.models.cards import SEGMENTER
+from synth.models.cards import SEGMENTER, used_cases
 from synth.models.configs import SegmenterConfig
 from synth.models.networks.segmenter import build_patchgan, build_segmenter
 from synth.models.postprocess import Postprocess
@@ -22,10 +21,10 @@ from synth.trainers.augment import SegmentationAugment
 from synth.trainers.config import TrainConfig, choose_strategy
 from synth.trainers.cutting import PatchConfig
 from synth.trainers.loop import BEST_RECORD, TrainingLoop
-from synth.trainers.segmentation.annotated import Annotated, prepare
+from synth.trainers.segmentation.annotated import Annotated, fingerprinted, prepare
 from synth.trainers.segmentation.folds import refuse_relatives
 from synth.trainers.segmentation.fresh import FreshPool
-from synth.trainers.segmentation.leaks import refuse_copies
+from synth.trainers.segmentation.leaks import refuse_copies, twin_notes
 from synth.trainers.segmentation.mix import TrainingMix, hashed
 from synth.trainers.segmentation.patches import FixedPool, LabelledCase, Mix, labelled_dataset
 from synth.trainers.segmentation.task import SUPERVISED, SegmentationLoss, SegmentationTask
@@ -150,22 +149,21 @@ def train_on_mix(
         The model's folder, or None if the run was stopped before its end.
     """
     # real and synthetic ids may coincide
-    pools, shares = [], []
-    for cases, share, place in (
-        (data.real, data.real_share, "real"),
-        (data.synthetic, data.synthetic_share, "painted"),
-    ):
-        if cases:
-            pools.append(FixedPool(prepare(cases, cache / place, progress)))
-            shares.append(share)
+    real = prepare(data.real, cache / "real", progress)
+    painted = prepare(data.synthetic, cache / "painted", progress)
+    pools = [FixedPool(cases) for cases in (real, painted) if cases]
+    shares = [share for cases, share in ((real, data.real_share), (painted, data.synthetic_share)) if cases]
+    held_out = prepare(val, cache / "real", progress)
+    refuse_copies([*real, *painted], held_out)
+    data = replace(data, real=fingerprinted(data.real, real), synthetic=fingerprinted(data.synthetic, painted))
+    val = fingerprinted(val, held_out)
+    data = data.without(frozenset(), [case.fingerprint for case in val])
     if data.fresh is not None:
         generation = Generation(data.fresh, data.model, GenerateConfig(seed=config.train.seed))
         pools.append(FreshPool(generation, out / "fresh"))
         shares.append(data.fresh_share)
-    for note in data.notes(val):
+    for note in [*data.notes(val), *twin_notes(data.real), *twin_notes(data.synthetic, "synthetic cases")]:
         tell(note)
-    held_out = prepare(val, cache / "real", progress)
-    refuse_copies([case for pool in pools if isinstance(pool, FixedPool) for case in pool.cases], held_out)
     mix = Mix(tuple(pools), tuple(shares))
     step = fit_segmenter(mix, held_out, out, config, pick=pick, devices=devices, quiet=quiet)
     if step is None:
@@ -259,15 +257,13 @@ def _card(
         "window": config.patch.size,
         "postprocess": (thresholds or Postprocess()).to_dict(),
         "training": {
-            "cases": len(data.real),
-            "ids_sha256": [hash_id(case.id) for case in data.real],
+            **used_cases({case.id: case.fingerprint for case in data.real}),
             "synthetic": len(data.synthetic),
             "shares": data.shares,
             "settings": asdict(config),
         },
         "validation": {
-            "cases": len(val),
-            "ids_sha256": [hash_id(case.id) for case in val],
+            **used_cases({case.id: case.fingerprint for case in val}),
             "best": json.loads(best.read_text()) if best.is_file() else None,
         },
         "grid": "240x240x155, 1 mm, LPS; the brain z-scored, 0 outside",

@@ -19,6 +19,7 @@ class LayoutRecipe:
         edits: what was done, in order, as `Edit.to_dict`.
         redraws: for each attempt before this one, why its layout was unlawful.
         plan: what a plan wished for, as `plan.Wish.to_dict`, or None.
+        ancestors: the patients behind host and donor, where one of these was painted or drawn itself (`lineage`).
     """
 
     index: int
@@ -28,11 +29,17 @@ class LayoutRecipe:
     edits: tuple[dict[str, Any], ...]
     redraws: tuple[str, ...] = ()
     plan: dict[str, Any] | None = None
+    ancestors: tuple[str, ...] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """A JSON-able dict; `from_dict` reads it back. There is no `plan` in it where there was none."""
+        """A JSON-able dict; `from_dict` reads it back. Neither `plan` nor `ancestors` is in it where there is none."""
         out = {**asdict(self), "edits": [dict(edit) for edit in self.edits], "redraws": list(self.redraws)}
-        return out if self.plan else {key: value for key, value in out.items() if key != "plan"}
+        if self.ancestors is not None:
+            out["ancestors"] = list(self.ancestors)
+        without = {
+            name for name, there in (("plan", self.plan), ("ancestors", self.ancestors is not None)) if not there
+        }
+        return {key: value for key, value in out.items() if key not in without}
 
     @classmethod
     def from_dict(cls, record: dict[str, Any]) -> "LayoutRecipe":
@@ -41,10 +48,12 @@ class LayoutRecipe:
         Raises:
             LayoutError: an entry is missing, or an edit is unknown or has unlawful parameters.
         """
-        needed = [name for name in cls.__dataclass_fields__ if name != "plan"]
+        needed = [name for name in cls.__dataclass_fields__ if name not in ("plan", "ancestors")]
         missing = sorted(set(needed) - set(record))
         if missing:
             raise LayoutError(f"recipe: expected the entries {', '.join(needed)}, missing {missing}.")
         edits = tuple(edit_from_dict(edit).to_dict() for edit in record["edits"])
         given = {**{name: record[name] for name in needed}, "plan": record.get("plan")}
+        known = record.get("ancestors")
+        given["ancestors"] = None if known is None else tuple(map(str, known))
         return cls(**{**given, "edits": edits, "redraws": tuple(record["redraws"])})

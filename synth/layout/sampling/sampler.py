@@ -15,6 +15,7 @@ from synth.layout.plans.plan_file import AnyPlan, plan_of
 from synth.layout.sampling.attempt import Attempt, draw_edit
 from synth.layout.sampling.recipe import LayoutRecipe
 from synth.layout.sampling.sources import LayoutSource, finder, in_rows
+from synth.lineage import descended
 from synth.randomness import sample_rng
 
 MAX_REDRAWS = 24
@@ -96,7 +97,12 @@ class LayoutSampler:
                 planned = wish.to_dict() if wish else None
                 used = donor if attempt.used_donor else None
                 edits = tuple(edit.to_dict() for edit in attempt.edits)
-                return attempt.layout, LayoutRecipe(index, self.seed, host, used, edits, tuple(redraws), planned)
+                lineage = descended(
+                    (name, getattr(self._find(name), "ancestors", None)) for name in (host, used) if name is not None
+                )
+                return attempt.layout, LayoutRecipe(
+                    index, self.seed, host, used, edits, tuple(redraws), planned, lineage
+                )
             redraws.append(attempt.problems[0])
         reasons = "; ".join(f"{n} times {reason}" for reason, n in Counter(map(_kind, redraws)).most_common(3))
         planned = f" as planned ({wish})" if wish else ""

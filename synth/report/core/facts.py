@@ -8,14 +8,15 @@ from scipy.ndimage import label
 from synth.brats import MODALITIES
 from synth.case import Case
 from synth.datasets.findings import Finding
+from synth.datasets.fingerprint import fingerprint
 from synth.layout.law import MAX_PIECES, violations
 from synth.layout.layout import Layout
 
-VERSION = "2"  # of the facts: raise it when `case_facts` or `law_facts` tell something else
+VERSION = "3"  # of the facts: raise it when `case_facts` or `law_facts` tell something else
 
 
 def case_facts(case: Case) -> dict:
-    """What validity asks of a case that could be read, JSON-able: digests of its arrays, brain, ranges."""
+    """What is asked of a case that could be read, JSON-able: fingerprint, digests of its arrays, brain, ranges."""
     brain = case.brain
     size = max(int(np.count_nonzero(brain)), 1)
     pieces, count = label(brain)
@@ -33,6 +34,7 @@ def case_facts(case: Case) -> dict:
         "brain_share": round(size / brain.size, 4),
         "largest_piece": round(largest / size, 5),
         "ranges": ranges,
+        "fingerprint": fingerprint(case.images),
         "digests": {name: _digest(case.images[..., m]) for m, name in enumerate(MODALITIES)}
         | {"seg": _digest(case.labels)},
         "tumour_voxels": int(np.count_nonzero(case.labels)),

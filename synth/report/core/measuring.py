@@ -7,6 +7,7 @@ from pathlib import Path
 
 from synth.ahead import ahead
 from synth.datasets.findings import ERROR
+from synth.datasets.fingerprint import Fingerprint
 from synth.datasets.members import Member
 from synth.datasets.sets import CaseSet
 from synth.errors import SynthError
@@ -18,7 +19,7 @@ from synth.report.core.facts import VERSION as FACTS_VERSION
 from synth.report.core.facts import case_facts, finding_dict, law_facts
 
 _FACTS = f"case-{FACTS_VERSION}"
-_KEPT = {"findings", "digests", "law"}
+_KEPT = {"findings", "digests", "fingerprint", "law"}
 _PREPARED = f"prepared-{VERSION}"  # what all measurements rest on; raised in `hosts.extract`
 
 
@@ -35,6 +36,11 @@ class Measured:
     records: tuple[Record, ...]
     facts: tuple[dict, ...]
     files: dict[str, dict[str, str]]
+
+    @property
+    def fingerprints(self) -> dict[str, Fingerprint]:
+        """Case id -> fingerprint of its scan, of the cases that can be used."""
+        return {facts["id"]: tuple(facts["fingerprint"]) for facts in self.facts if "fingerprint" in facts}
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from synth.brats import REGIONS
-from synth.models.cards import trained_on
+from synth.models.cards import names_alone, trained_on
 from synth.quality.bootstrap import mean_of_first, paired_bootstrap
 from synth.quality.records import Record, stack
 from synth.report.core.judge import (
@@ -35,12 +35,13 @@ def section(material: Material) -> Section:
     if not sets.synthetic:
         question = "Do the labels fit the scans, and does training on the pairs help?"
         return no_cases("usefulness", "Usefulness", question)
-    learnt = set(trained_on([record.id for record in sets.real], [card]))
+    scans = material.theirs.fingerprints
+    learnt = set(trained_on({record.id: scans.get(record.id, ()) for record in sets.real}, [card]))
     unseen = [record for record in sets.real if record.id not in learnt]
     fair = len(unseen) >= 2  # a single case is no yardstick
     name = card.get("name", "default")
     judged = section_of(sets.synthetic, unseen if fair else sets.real, fair, name, material.utility, material.plot)
-    notes = list(judged.notes)
+    notes = [*judged.notes, *filter(None, [names_alone([card])])]
     if painted := (card.get("training") or {}).get("synthetic"):
         notes.append(
             f"The segmenter {name} learnt from {painted} synthetic cases too: it knows painted tumours, and finds them."
