@@ -4,6 +4,7 @@ import json
 
 import pytest
 from commands import invoke
+from eagerly import eagerly
 from phantoms import embed, phantom_case, write_case
 
 from synth.cli.segmenter_options import training_of
@@ -48,6 +49,7 @@ def prepared(tmp_path_factory):
     return root
 
 
+@eagerly()
 def test_a_mix_is_trained_and_goes_on_to_segment(place):
     line = f"train segmenter --data data --synthetic set --val val --out run --name tiny {TINY}"
     result = invoke(place, line)
@@ -62,6 +64,7 @@ def test_a_mix_is_trained_and_goes_on_to_segment(place):
     assert "weights and card" in invoke(place, line).stdout  # done already: nothing is trained again
 
 
+@eagerly()
 def test_folds_make_an_ensemble(place):
     result = invoke(place, f"train segmenter --data data --out cv --folds 3 {TINY}")
     assert result.exit_code == 0, result.output

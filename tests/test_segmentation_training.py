@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from eagerly import eagerly
 from phantoms import phantom_case, phantom_sources
 
 from synth.brats import REGIONS
@@ -268,6 +269,7 @@ def test_fresh_samples_move_on_with_the_steps_and_are_those_of_generate(tmp_path
     assert np.count_nonzero(again.labels) == np.count_nonzero(case.labels)
 
 
+@eagerly()
 def test_training_on_fresh_samples(tmp_path, stored):
     mix = Mix((FixedPool(stored), fresh_pool(tmp_path / "fresh", steps_each=2)), (0.2, 0.8))
     assert fit_segmenter(mix, [], tmp_path / "run", tiny(steps=4)) is not None
@@ -303,6 +305,7 @@ def test_loss_falls_on_real_cases(real_data, tmp_path):
     assert np.mean([r["generator"] for r in logged[-8:]]) < 0.8 * np.mean([r["generator"] for r in logged[:8]])
 
 
+@eagerly()
 def test_deep_supervision_trains_the_lower_outputs(tmp_path, mix):
     config = replace(tiny(steps=1), segmenter=SegmenterConfig("unet3d", 4, 0.0, deep_supervision=True))
     keras.utils.set_random_seed(0)
@@ -313,6 +316,7 @@ def test_deep_supervision_trains_the_lower_outputs(tmp_path, mix):
         assert not np.array_equal(after[name], before[name])
 
 
+@eagerly()
 def test_accumulated_parts_make_the_step_of_the_whole_batch(tmp_path, mix):
     """Sums over voxels make Tversky differ between one batch and its parts: cross-entropy, a mean, must not."""
     weights = []
@@ -371,6 +375,7 @@ def test_a_killed_run_goes_on_as_if_undisturbed(tmp_path, stored, arch):
 # --- runs ---
 
 
+@eagerly()
 def test_a_run_leaves_a_model_whose_card_names_nobody(tmp_path):
     cases = annotated(3)
     folder = train_segmenter(TrainingMix(cases[:2]), cases[2:], tmp_path / "run", tiny(), name="tiny")
@@ -394,6 +399,7 @@ def test_held_out_cases_are_never_learnt_from(tmp_path):
         train_segmenter(TrainingMix(cases), [renamed], tmp_path / "other", tiny())
 
 
+@eagerly()
 def test_folds_predict_every_case_by_a_model_that_never_saw_it(tmp_path):
     cases, out = annotated(4), tmp_path / "cv"
     painted = [

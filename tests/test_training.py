@@ -10,6 +10,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from eagerly import eagerly
 
 from synth.errors import ModelError, OutputError
 from synth.models.configs import GeneratorConfig
@@ -79,6 +80,7 @@ def test_loss_falls_on_real_cases(real_data, tmp_path):
         assert np.mean([r[name] for r in rows[-10:]]) < np.mean([r[name] for r in rows[:10]])
 
 
+@eagerly()
 def test_resumed_run_equals_an_undisturbed_one(cases, tmp_path):
     loop_for(tmp_path / "whole", 6).train(batches(cases, 6))
 
@@ -104,6 +106,7 @@ def test_resumed_run_equals_an_undisturbed_one(cases, tmp_path):
         assert a == pytest.approx(b, rel=2e-3, abs=2e-5)
 
 
+@eagerly()
 def test_checkpoint_of_other_networks_is_refused(cases, tmp_path):
     loop_for(tmp_path, 1).train(batches(cases, 1))
     config = TrainConfig(steps=2)

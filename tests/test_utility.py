@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from eagerly import eagerly
 from phantoms import embed, phantom_case, write_case
 
 from synth.cli import COMMANDS, main
@@ -270,6 +271,7 @@ class Watch:
 FIT = segmenter_training.fit_segmenter
 
 
+@eagerly()
 def run(data, out, config=TINY, stop_at=None):
     watch = Watch(stop_at)
     with pytest.MonkeyPatch.context() as patch:
