@@ -134,7 +134,7 @@ class LabelTable:
 
 
 _NONE, _NCR, _ED, _ET = Tumour
-_DECATHLON = {0: _NONE, 1: _ED, 2: _NCR, 3: _ET}
+_DECATHLON = {0: _NONE, 1: _ED, 2: _NCR, 3: _ET, 4: _ET}  # 4: where ET alone kept its value of BraTS
 LABEL_TABLES = {
     table.name: table
     for table in (

@@ -48,7 +48,8 @@ def extraction(monkeypatch):
         if files.id == "Phantom_bad":
             raise DataError(f"{files.id}: is all zero; repair or exclude it.")
         seed = int(files.id[-1])
-        return phantom_layout(seed=seed, case_id=files.id), phantom_sources(seed + 1).own_style(files.id), (files.id,)
+        case = phantom_case(seed=seed, case_id=files.id)
+        return phantom_layout(seed=seed, case_id=files.id), phantom_sources(seed + 1).own_style(files.id), case
 
     monkeypatch.setattr(synth.hosts.extract, "extract_case", extract)
 
@@ -330,7 +331,7 @@ def test_reconstruct_prints_a_table_or_json(place, monkeypatch):
     assert result.exit_code == 0
     assert result.output.splitlines()[1].split() == ["t1", "0.500", "0.400", "20.00", "19.50", "0.90"]
     assert result.output.endswith("1 cases in out.\n")
-    assert calls[0][0] == ("data", "out")
+    assert (str(calls[0][0][0]), calls[0][0][1]) == ("data", "out")
     assert (calls[0][1]["model"], calls[0][1]["seed"], calls[0][1]["force"]) == ("model", 6, False)
     assert json.loads(invoke(place, "reconstruct data out --json").output)[3]["modality"] == "flair"
 

@@ -37,6 +37,7 @@ def classes(values, *, case_id="x", naming="brats2020", labels="auto", scaled=No
     [
         ("msd", "brats2020", [0, 1, 2, 3], [0, 2, 1, 3]),
         ("nnunet", "brats2023", [3, 2, 1, 0], [3, 1, 2, 0]),
+        ("msd", "brats2020", [0, 1, 2, 4], [0, 2, 1, 3]),
         ("brats2015", "brats2020", [0, 1, 2, 3, 4], [0, 1, 2, 1, 3]),
         ("brats2023", "brats2020", [1, 2, 3], [1, 2, 3]),
         ("brats2020", "brats2023", [1, 2, 4], [1, 2, 3]),
@@ -48,15 +49,15 @@ def test_a_stated_table_takes_the_place_of_the_names(labels, naming, values, exp
 
 
 def test_values_outside_a_stated_table_are_refused_with_its_meaning():
-    out, (sentence,) = classes([0, 1, 4], labels="msd")
+    out, (sentence,) = classes([0, 1, 5], labels="msd")
     assert out is None
-    assert "expected labels 0, 1, 2, 3 (1 ED, 2 NCR, 3 ET, as --labels msd states), found 4 (1 voxels)" in sentence
+    assert "expected labels 0, 1, 2, 3, 4 (1 ED, 2 NCR, 3 ET, 4 ET, as --labels msd states), found 5" in sentence
 
 
 def test_what_has_two_meanings_is_refused_with_the_tables_that_have_it():
     out, (sentence,) = classes([1, 2, 3])
     assert out is None
-    for table in ("--labels brats2023 (1 NCR, 2 ED, 3 ET)", "brats2015 (", "msd (1 ED, 2 NCR, 3 ET)"):
+    for table in ("--labels brats2023 (1 NCR, 2 ED, 3 ET)", "brats2015 (", "msd (1 ED, 2 NCR, 3 ET, 4 ET)"):
         assert table in sentence
 
 

@@ -110,7 +110,7 @@ def test_samples_of_painted_hosts_descend_from_the_patients_behind_them(parent, 
         return (
             phantom_layout(seed=seed, case_id=member.id),
             phantom_sources().own_style(f"Phantom_{seed:03d}"),
-            fingerprint(case.images),
+            case,
         )
 
     monkeypatch.setattr(synth.hosts.extract, "extract_case", extract)

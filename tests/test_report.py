@@ -169,7 +169,7 @@ def test_a_training_scan_under_another_name_is_no_holdout(place, tmp_path):
     ).about["sets"]
     assert (found["training"], found["holdout"]) == (2, 3)
     assert "1 more (Renamed_000) are scans of these under other names" in found["split"]
-    assert "2 of the 5 real cases are 1 scan under several names (Drawn_000 = Renamed_000)" in found["split"]
+    assert "2 of the 5 cases are 1 scan under several names (Drawn_000 = Renamed_000)" in found["split"]
 
 
 def test_a_name_that_is_no_text_is_a_finding(place, tmp_path):

@@ -48,7 +48,9 @@ def extraction(sources, monkeypatch):
         asked.append(files.id)
         if files.id in bad:
             raise DataError(f"{files.id}: is all zero; repair or exclude it.")
-        return phantom_layout(seed=int(files.id[-1]), case_id=files.id), sources.own_style(files.id), (files.id,)
+        seed = int(files.id[-1])
+        case = phantom_case(seed=seed, case_id=files.id)
+        return phantom_layout(seed=seed, case_id=files.id), sources.own_style(files.id), case
 
     monkeypatch.setattr(synth.hosts.extract, "extract_case", extract)
     return asked, bad

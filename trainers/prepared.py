@@ -4,21 +4,45 @@ Each case is a folder with one `.npy` file an array, uncompressed, to be memory-
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 from synth.brats import MODALITIES
+from synth.datasets.findings import folded_lines
 from synth.datasets.fingerprint import Fingerprint
+from synth.datasets.inspection import Inspection
+from synth.datasets.reading import PLAIN, Reading
 from synth.disk.files import atomic_folder, atomic_write
 from synth.errors import DataError, SynthError, printable
 
 RECORD = "case.json"
 IMAGES = "images"
 SCAN = "fingerprint"  # in a record: of the scan that was prepared
+WARNINGS = "warnings"  # in a record, and in the `meta` of a case: what was said when it was read
 Kept = TypeVar("Kept")
+
+
+class Prepared(Protocol):
+    """A case as it lies there."""
+
+    @property
+    def id(self) -> str:
+        """Of the case."""
+
+    @property
+    def images(self) -> np.ndarray:
+        """(x, y, z, 4)."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(x, y, z) uint8 class indices, `Tumour`."""
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was said when it was read."""
 
 
 def store(folder: Path, arrays: Mapping[str, np.ndarray], record: Mapping[str, Any]) -> None:
@@ -95,6 +119,26 @@ def once(
     except SynthError:
         pass  # whatever it was
     return make()
+
+
+def inspect(cases: Sequence[Prepared], what: str, tell: Callable[[str], None], reading: Reading = PLAIN) -> None:
+    """Judge prepared cases as a set, and tell what was said when they were read.
+
+    Args:
+        cases: of one set.
+        what: how sentences call it.
+        tell: called with each warning, alike ones folded.
+        reading: what the user stated about their files.
+
+    Raises:
+        DataError: their labels mean something else than they were read as.
+    """
+    inspection = Inspection(what, reading)
+    for case in cases:
+        inspection.see(case.id, case.labels, case.images)
+    for line in folded_lines((case.id, line) for case in cases for line in case.warnings):
+        tell(line)
+    inspection.conclude(tell)
 
 
 def damaged(path: Path, reason: object) -> DataError:

@@ -2,7 +2,7 @@
 
 import click
 
-from synth.cli.options import chosen_sources, opened, reading_options
+from synth.cli.options import chosen_sources, opened, reading_options, warn
 from synth.cli.options import shard as _shard
 
 _EDITS = "A preset (gentle, standard, wild, none), a policy file (.yaml, .json), or edits by comma."
@@ -42,14 +42,14 @@ def extract(ctx, data, out, force, quiet, reading):
       synth layouts extract BraTS2021_TrainingData layouts
     """  # noqa: D301 (click needs the real backspace)
     from synth.cli.progress import bar
+    from synth.datasets.findings import folded_lines
     from synth.hosts.extract import extract_layouts
 
-    results = extract_layouts(
-        opened(data, reading), out, force=force, progress=bar("extracting layouts", "case", quiet)
-    )
+    progress = bar("extracting layouts", "case", quiet)
+    results = extract_layouts(opened(data, reading), out, force=force, progress=progress, tell=warn)
     failed = [result for result in results if result.problem]
-    for result in failed:
-        click.echo(f"error: {result.problem}", err=True)
+    for problem in folded_lines((result.id, result.problem) for result in failed):
+        click.echo(f"error: {problem}", err=True)
     if not quiet:
         kept = sum(result.kept for result in results)
         aside = f" ({kept} were there already)" if kept else ""

@@ -65,6 +65,11 @@ def reading_options(command):
     return with_reading
 
 
+def warn(line: str) -> None:
+    """Say what is no error but must be known."""
+    click.echo(f"warning: {line}", err=True)
+
+
 def opened(path, reading, scans=True):
     """The set at a path, read as the options say; problems of the set are for the command to tell. None for None."""
     from synth.datasets.sets import open_set
@@ -93,7 +98,8 @@ def chosen_sources(data: str | None, layouts: str | None, out: str, quiet: bool,
     if data is None:
         return embedded_sources()
     kept = Path(layouts) if layouts else Path(f"{Path(out)}-layouts")
-    sources, problems = data_sources(opened(data, reading, scans=False), kept, bar("extracting layouts", "case", quiet))
+    progress = bar("extracting layouts", "case", quiet)
+    sources, problems = data_sources(opened(data, reading, scans=False), kept, progress, warn)
     for problem in problems:
         click.echo(f"left out: {problem}", err=True)
     return sources

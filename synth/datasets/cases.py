@@ -8,6 +8,7 @@ and "0 means outside the brain" is what every step here rests on; z-scored scans
 the scanner's scale. A few voxels that interpolation pushed below zero are set to 0.
 """
 
+from collections.abc import Iterator
 from functools import reduce
 from itertools import combinations
 from pathlib import Path
@@ -21,8 +22,10 @@ from synth.datasets.case_files import CANDIDATES, find_cases, nearly_named
 from synth.datasets.cohorts import cohort_of
 from synth.datasets.findings import STRAY_FRACTION, STRAY_VOXELS, Findings, listing
 from synth.datasets.labels import keep_inside, label_classes
+from synth.datasets.ranges import range_note
 from synth.datasets.reading import AUTO, PLAIN, Reading
 from synth.datasets.volume import Volume, geometry_problems, read_volume, same_place
+from synth.datasets.voxels.judge import judge_case
 from synth.errors import DataError, FileError, SynthError, printable
 
 __all__ = ["find_cases", "read_case"]
@@ -96,6 +99,9 @@ def examine_case(
     brain = reduce(np.logical_or, (array != 0 for array in arrays.values()))
     notes.topic = "intensities"
     _check_coverage(files, arrays, brain, notes)
+    images = _stack(list(arrays.values()))
+    for modality, said, refused in voxel_notes(images, brain):
+        (notes.error if refused else notes.warning)(files.paths[modality], said)
     notes.topic = "labels"
     if classes is not None:
         keep_inside(files.paths["seg"], classes, brain, notes)
@@ -106,7 +112,7 @@ def examine_case(
         meta["labels"] = reading.labels
     if classes is None and reading.healthy and labels != "ignore":
         classes, meta["healthy"] = np.zeros(brain.shape, np.uint8, order="F"), True
-    return Case(files.id, _stack(list(arrays.values())), classes, volumes["t1"].affine, meta), notes
+    return Case(files.id, images, classes, volumes["t1"].affine, meta), notes
 
 
 def _check_names(files: CaseFiles, labels: str, healthy: bool, notes: Findings) -> None:
@@ -275,6 +281,23 @@ def _check_coverage(files: CaseFiles, arrays: dict[str, np.ndarray], brain: np.n
     for a, b in combinations(MODALITIES, 2):
         if arrays[a].max() == arrays[b].max() and np.array_equal(arrays[a], arrays[b]):
             notes.warning(files.paths[b], f"holds the same voxels as {printable(files.paths[a].name)}; is one a copy?")
+
+
+def voxel_notes(images: np.ndarray, brain: np.ndarray) -> Iterator[tuple[str, str, bool]]:
+    """What the voxels of a case say against its files: their range, what they show, where it lies.
+
+    Args:
+        images: (X, Y, Z, 4), background 0.
+        brain: (X, Y, Z) bool.
+
+    Yields:
+        Modality, sentence, and whether the case is to be refused for it (a head that is not skull-stripped).
+    """
+    for m, name in enumerate(MODALITIES):
+        if said := range_note(images[..., m], brain):
+            yield name, said, False
+    for verdict in judge_case(images):
+        yield verdict.modalities[0], verdict.text, verdict.kind == "skull"
 
 
 def _stack(arrays: list[np.ndarray]) -> np.ndarray:

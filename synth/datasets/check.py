@@ -8,6 +8,8 @@ import numpy as np
 from synth.brats import Tumour
 from synth.case import Case
 from synth.datasets.findings import CaseSummary, DatasetReport
+from synth.datasets.fingerprint import fingerprint
+from synth.datasets.inspection import Inspection
 from synth.datasets.members import Grid, Member
 from synth.datasets.sets import CaseSet, open_set
 from synth.errors import SynthError, printable
@@ -33,10 +35,14 @@ def check_dataset(
     """
     cases = open_set(path, scans=True, strict=False)
     summaries, findings = [], list(cases.findings)
+    inspection = Inspection(cases.path, cases.reading)
     for member in progress(cases.members):
         case, problems = member.examine(labels, grid)
         findings += problems
         summaries.append(_summary(member, case))
+        if case is not None:
+            inspection.see(member.id, case.labels, case.images, fingerprint(case.images))
+    findings += inspection.findings()
     return DatasetReport(printable(path), tuple(summaries), tuple(findings))
 
 

@@ -1,7 +1,7 @@
 """What an inspection found: problems one sentence each, and the report of a whole dataset."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 
 from synth.errors import printable
@@ -105,23 +105,34 @@ class DatasetReport:
         return {**asdict(self), "errors": len(self.errors), "warnings": len(self.warnings)}
 
 
-def folded(findings: Sequence[Finding]) -> list[str]:
-    """One line a finding; more than `ALIKE` that say the same of many files are one line with their count.
+def folded(findings: Iterable[Finding]) -> list[str]:
+    """One line a finding; more than `ALIKE` that say the same of different files are one line with their count.
 
     Two say the same if their severity agrees and their messages do, but for numbers and the ids of their cases. The
     line shows the first of them, and a few of the other cases.
     """
-    groups: dict[tuple[str, str], list[Finding]] = {}
-    for finding in findings:
-        groups.setdefault((finding.severity, _gist(finding)), []).append(finding)
+    return _fold((f.case, f"{f.severity}: {f}", (f.severity, _gist(f.case, f.message))) for f in findings)
+
+
+def folded_lines(lines: Iterable[tuple[str, str]]) -> list[str]:
+    """As `folded`, for the ids of cases and the lines about them, which begin with a file and a colon."""
+    return _fold((case, line, _gist(case, line.partition(": ")[2] or line)) for case, line in lines)
+
+
+def _fold(told: Iterable[tuple[str, str, Hashable]]) -> list[str]:
+    """Lines from case, line and what lines that say the same have in common."""
+    groups: dict[Hashable, list[tuple[str, str]]] = {}
+    for case, line, gist in told:
+        groups.setdefault(gist, []).append((case, line))
     lines = []
     for alike in groups.values():
         if len(alike) <= ALIKE:
-            lines += [f"{finding.severity}: {finding}" for finding in alike]
+            lines += [line for _, line in alike]
             continue
-        others = [case for case in dict.fromkeys(finding.case for finding in alike) if case != alike[0].case]
+        (first, line), *rest = alike
+        others = [case for case in dict.fromkeys(case for case, _ in rest) if case != first]
         where = f" of {len(others)} other case{'s' if len(others) > 1 else ''} ({listing(others)})" if others else ""
-        lines.append(f"{alike[0].severity}: {alike[0]} The same of {len(alike) - 1} more files{where}.")
+        lines.append(f"{line} The same of {len(rest)} more files{where}.")
     return lines
 
 
@@ -131,7 +142,6 @@ def listing(names: Sequence[str]) -> str:
     return shown + (f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else "")
 
 
-def _gist(finding: Finding) -> str:
+def _gist(case: str, message: str) -> str:
     """A message without what differs from case to case."""
-    text = finding.message.replace(finding.case, "ID") if finding.case else finding.message
-    return _NUMBER.sub("#", _FILE.sub("FILE", text))
+    return _NUMBER.sub("#", _FILE.sub("FILE", message.replace(case, "ID") if case else message))

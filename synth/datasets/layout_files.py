@@ -6,6 +6,7 @@ of its own, since a run's record has the checksums of styles.
 
 import json
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
@@ -62,12 +63,13 @@ def save_layout(
     source: str = "",
     scan: Fingerprint = (),
     descent: frozenset[str] | None = None,
+    warnings: Sequence[str] = (),
 ) -> Path:
     """Write `<id>_tissue.nii.gz`, `<id>_tumour.nii.gz` (and `<id>_style.json`) into `folder/<id>/`; return it.
 
     Both maps are uint8 NIfTI that any viewer opens; each file appears under its name only when complete. `source`
     is kept beside the style: what the layout was made from. `scan`, the fingerprint of the scan, and `descent`, whom a
-    painted one descends from, are kept in a file of their own.
+    painted one descends from, and `warnings`, what was said when the scan was read, are kept in a file of their own.
 
     Raises:
         OutputError: the layout's id is no plain name: it would lead out of the folder.
@@ -81,6 +83,7 @@ def save_layout(
     if scan:
         with atomic_write(scan_path(target)) as handle:
             known = {"fingerprint": scan} | ({} if descent is None else {"ancestors": sorted(descent)})
+            known |= {"warnings": list(warnings)} if warnings else {}
             handle.write((json.dumps(known) + "\n").encode())
     write_nifti(map_path(target, "tissue"), layout.tissue, layout.affine)  # last: its presence vouches
     return target
@@ -109,6 +112,16 @@ def load_layout(folder: str | os.PathLike) -> Layout:
     return Layout(maps["tissue"], maps["tumour"], tissue.affine, folder.name)
 
 
+def load_tumour(folder: str | os.PathLike) -> np.ndarray:
+    """The tumour map of a layout alone, (X, Y, Z) uint8.
+
+    Raises:
+        LayoutError: the file is missing, damaged or not lawful.
+    """
+    path = map_path(Path(folder), "tumour")
+    return _classes(_read_map(path, Path(folder).name).array, path, MAPS["tumour"])
+
+
 def load_style(folder: str | Path) -> Style:
     """The style stored beside a layout.
 
@@ -125,6 +138,11 @@ def load_style(folder: str | Path) -> Style:
 def load_fingerprint(folder: str | Path) -> Fingerprint:
     """The fingerprint of the scan that a layout was found in; empty where that is not known."""
     return tuple(_scan(Path(folder)).get("fingerprint", ()))
+
+
+def load_warnings(folder: str | Path) -> tuple[str, ...]:
+    """What was said when the scan was read that a layout was found in, a line each."""
+    return tuple(_scan(Path(folder)).get("warnings", ()))
 
 
 def load_ancestors(folder: str | Path) -> frozenset[str] | None:

@@ -12,7 +12,7 @@ import numpy as np
 
 from synth.brats import AFFINE, GRID, MODALITIES, NAMINGS, Naming
 from synth.case import Case, CaseFiles
-from synth.datasets.cases import LABEL_USES, examine_case, usable
+from synth.datasets.cases import LABEL_USES, examine_case, usable, voxel_notes
 from synth.datasets.findings import Findings
 from synth.datasets.labels import keep_inside
 from synth.datasets.layout_files import load_layout, load_style, map_path, style_path
@@ -213,6 +213,9 @@ class ArraysMember(Member):
             notes.error(self.path, f"case {name} is 0 everywhere; expected a brain: exclude it.")
         elif empty:
             notes.error(self.path, f"case {name}: {empty} of its modalities are 0 everywhere; expected a brain.")
+        if not notes.errors:
+            for modality, said, refused in voxel_notes(case.images, case.brain):
+                (notes.error if refused else notes.warning)(self.path, f"case {name}, {modality}: {said}")
         notes.topic = "labels"
         if case.labels is None and labels_required:
             notes.error(

@@ -27,7 +27,7 @@ from synth.models.cards import used_cases
 from synth.models.sliding_window import Segmenter
 from synth.models.weights import save_segmenter
 from synth.quality.segmentation_metrics import region_dice
-from synth.trainers.segmentation.annotated import Annotated, find_annotated, fingerprinted, prepare
+from synth.trainers.segmentation.annotated import Annotated, find_annotated, fingerprinted, inspect_annotated, prepare
 from synth.trainers.segmentation.leaks import lineage_notes, refuse_copies, refuse_leaks, twin_notes
 from synth.trainers.segmentation.patches import FixedPool, Mix
 from synth.trainers.segmentation.training import SegmenterTraining, fit_segmenter
@@ -138,6 +138,8 @@ def run_utility(
         rest = [case for case in sets["train"] if case.id not in used]
         sets["train"] = [case for case in sets["train"] if case.id in used]
         prepared = _prepare(sets, Path(cache or out / "cache"), progress)
+        for role in ("train", "test"):
+            inspect_annotated(sets[role], prepared[role], f"the cases of --{role}", lambda line: tell(f"note: {line}"))
         sets = {role: fingerprinted(cases, prepared[role]) for role, cases in sets.items()}
         notes = lineage_notes(synthetic, sets["synthetic"], sets["train"] + rest, sets["test"], generator, always)
         notes += [note for role in sets for note in twin_notes(sets[role], f"cases of --{role}")]

@@ -5,8 +5,19 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from synth.datasets.fingerprint import Fingerprint, fingerprint
-from synth.datasets.layout_files import load_ancestors, map_path, save_layout, scan_path, style_path
+from synth.case import Case
+from synth.datasets.findings import folded_lines
+from synth.datasets.fingerprint import fingerprint
+from synth.datasets.inspection import Inspection
+from synth.datasets.layout_files import (
+    load_ancestors,
+    load_tumour,
+    load_warnings,
+    map_path,
+    save_layout,
+    scan_path,
+    style_path,
+)
 from synth.datasets.members import Member
 from synth.datasets.sets import CaseSet, open_set
 from synth.disk.claim import EXTRACT, claim
@@ -21,16 +32,17 @@ VERSION = "1"  # of tissue and style: raise it when either measures differently,
 
 @dataclass(frozen=True)
 class Extracted:
-    """What became of one case: its folder, and whether it was there already, or why it failed."""
+    """What became of one case: its folder, whether it was there already, or why it failed; what else is to be known."""
 
     id: str
     folder: Path
     kept: bool
     problem: str = ""
+    warnings: tuple[str, ...] = ()
 
 
-def extract_case(member: Member) -> tuple[Layout, Style, Fingerprint]:
-    """Layout and style of one case on disk, and what its scan is known by.
+def extract_case(member: Member) -> tuple[Layout, Style, Case]:
+    """Layout and style of one case on disk, and the case.
 
     Raises:
         SynthError: the case cannot be read, has no segmentation though nobody states that it is healthy
@@ -38,11 +50,16 @@ def extract_case(member: Member) -> tuple[Layout, Style, Fingerprint]:
     """
     case = member.read("required")
     layout = extract_layout(case)
-    return layout, measure_style(case, layout), fingerprint(case.images)
+    return layout, measure_style(case, layout), case
 
 
 def extract_layouts(
-    data: str | Path | CaseSet, out: str | Path, *, force: bool = False, progress: Callable[[Iterable], Iterable] = iter
+    data: str | Path | CaseSet,
+    out: str | Path,
+    *,
+    force: bool = False,
+    progress: Callable[[Iterable], Iterable] = iter,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> list[Extracted]:
     """Write tissue, tumour and style of every case of a dataset below `out`, a folder each.
 
@@ -55,14 +72,15 @@ def extract_layouts(
         out: where the layouts go.
         force: make all anew.
         progress: wraps the list of cases (`tqdm`).
+        tell: called with each warning about a case or the set, alike ones folded.
 
     Raises:
-        DataError: `data` holds no case.
+        DataError: `data` holds no case, or the labels of its cases mean something else than they are read as.
         OutputError: `out` is a file, another command's folder, or cannot be written.
     """
     cases = open_set(data, scans=True)
     claim(out, EXTRACT)
-    results = []
+    results, inspection = [], Inspection(cases.path, cases.reading)
     for member in progress(cases.members):
         folder, signature = Path(out) / member.id, member.signature(VERSION)
         record = cases.record(member)
@@ -70,14 +88,20 @@ def extract_layouts(
         known = member.annotated and (descent is None or load_ancestors(folder) == descent)
         try:
             if not force and known and _stored_signature(folder) == signature:
-                results.append(Extracted(member.id, folder, kept=True))
+                inspection.see(member.id, load_tumour(folder))
+                results.append(Extracted(member.id, folder, kept=True, warnings=load_warnings(folder)))
                 continue
-            layout, style, scan = extract_case(member)
+            layout, style, case = extract_case(member)
         except SynthError as error:
             results.append(Extracted(member.id, folder, kept=False, problem=str(error)))
             continue
-        _store(layout, out, style, signature, scan, descent)
-        results.append(Extracted(member.id, folder, kept=False))
+        inspection.see(member.id, case.labels, case.images)
+        said = case.meta.get("warnings", ())
+        _store(layout, out, style, signature, fingerprint(case.images), descent, said)
+        results.append(Extracted(member.id, folder, kept=False, warnings=tuple(said)))
+    for line in folded_lines((result.id, line) for result in results for line in result.warnings):
+        tell(line)
+    inspection.conclude(tell)
     return results
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from synth.datasets.findings import folded_lines
 from synth.datasets.layout_files import folder_sources, list_layouts, load_style
 from synth.datasets.reading import PLAIN, Reading
 from synth.datasets.sets import CaseSet
@@ -63,7 +64,10 @@ def embedded_sources() -> Sources:
 
 
 def data_sources(
-    data: str | Path | CaseSet, layouts: str | Path, progress: Callable[[Iterable], Iterable] = iter
+    data: str | Path | CaseSet,
+    layouts: str | Path,
+    progress: Callable[[Iterable], Iterable] = iter,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> tuple[Sources, list[str]]:
     """Hosts, donors and styles from a folder of BraTS cases, or from one of layouts already extracted.
 
@@ -71,9 +75,10 @@ def data_sources(
         data: BraTS cases, or what `synth layouts extract` wrote.
         layouts: where layouts of BraTS cases are kept (not used when `data` holds layouts).
         progress: wraps the list of cases (`tqdm`).
+        tell: called with each warning about them.
 
     Returns:
-        The sources, and a sentence for each case that had to be left out.
+        The sources, and a sentence for each case that had to be left out, alike ones folded.
 
     Raises:
         SynthError: no case is usable.
@@ -81,8 +86,8 @@ def data_sources(
     problems = []
     place = folder = Path(data)
     if not list_layouts(folder):
-        results = extract_layouts(data, layouts, progress=progress)
-        problems = [result.problem for result in results if result.problem]
+        results = extract_layouts(data, layouts, progress=progress, tell=tell)
+        problems = folded_lines((result.id, result.problem) for result in results if result.problem)
         usable = {result.id for result in results if not result.problem}
         if not usable:
             raise LayoutError(f"{place}: none of {len(results)} cases can be used; the first: {problems[0]}")

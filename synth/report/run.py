@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from synth import __version__
+from synth.datasets.case_files import refuse_any
 from synth.datasets.findings import Findings
-from synth.datasets.fingerprint import twin_sentence
 from synth.datasets.sets import CaseSet, open_set
 from synth.disk.claim import REPORT, claim
 from synth.disk.files import atomic_write, make_folder, remove_partials
@@ -143,8 +143,9 @@ def report(
     if not theirs.records:
         raise DataError(f"{scans.path}: none of its {len(theirs.facts)} cases can be used; {_first_problem(theirs)}")
     split = tell_apart(theirs.fingerprints)
-    if twice := twin_sentence(theirs.fingerprints, "real cases"):
-        split = replace(split, said=f"{split.said} {twice}")
+    notes = theirs.inspected(scans).findings()
+    refuse_any(notes)
+    split = replace(split, said=" ".join([split.said, *(note.message for note in notes)]))
     sets = _sets(ours, theirs, split, painted, paired, config.seed)
     material = Material(sets, ours, theirs, painted, scans, card, *worth, config, progress)
     sections, viewer = sections_of(material)

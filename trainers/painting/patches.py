@@ -14,7 +14,7 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from synth.brats import CLASSES, Tissue
+from synth.brats import CLASSES, TISSUES, Tissue
 from synth.case import Case
 from synth.datasets.fingerprint import Fingerprint, fingerprint
 from synth.datasets.members import Member
@@ -29,7 +29,7 @@ from synth.style.style import Style, measure_style
 from synth.trainers.augment import AugmentConfig, draw_augmentation, warp_patch
 from synth.trainers.batches import batches_by_step, specs_of
 from synth.trainers.cutting import PatchConfig, crop, patch_centre, patch_start
-from synth.trainers.prepared import IMAGES, RECORD, SCAN, damaged, once, read_array, read_record, store
+from synth.trainers.prepared import IMAGES, RECORD, SCAN, WARNINGS, damaged, once, read_array, read_record, store
 
 CODES = "classes"
 _WHITE = CLASSES.index("WM")
@@ -45,6 +45,12 @@ class TrainingCase:
     shape: tuple[int, int, int]
     style: Style
     fingerprint: Fingerprint = ()
+    warnings: tuple[str, ...] = ()  # of reading the scan
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(x, y, z) uint8 class indices, `Tumour`."""
+        return np.maximum(self.classes, len(TISSUES)) - np.uint8(len(TISSUES))
 
     @property
     def images(self) -> np.ndarray:
@@ -104,6 +110,7 @@ def store_case(case: Case, layout: Layout, folder: Path, signature: str = "") ->
         "shape": list(layout.shape),
         "style": style.to_dict(),
         SCAN: fingerprint(case.images),
+        **({WARNINGS: said} if (said := case.meta.get(WARNINGS)) else {}),
     }
     store(folder, arrays, record)
     return load_case(folder)
@@ -122,7 +129,9 @@ def load_case(folder: Path) -> TrainingCase:
         style = Style.from_dict(record["style"])
     except (SynthError, KeyError, TypeError, ValueError) as error:
         raise damaged(folder / RECORD, error) from error
-    return TrainingCase(record["id"], folder, box, (x, y, z), style, tuple(record[SCAN]))
+    return TrainingCase(
+        record["id"], folder, box, (x, y, z), style, tuple(record[SCAN]), tuple(record.get(WARNINGS, ()))
+    )
 
 
 def draw_patch(

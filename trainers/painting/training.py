@@ -29,6 +29,7 @@ from synth.trainers.loop import BEST_RECORD, TrainingLoop
 from synth.trainers.painting.patches import TrainingCase, patch_dataset, prepare_cases
 from synth.trainers.painting.task import PaintingLoss, PaintingTask
 from synth.trainers.painting.validation import GeneratorValidation, calibrate_texture
+from synth.trainers.prepared import inspect
 from synth.trainers.settings import keep_settings, origin
 
 
@@ -83,6 +84,9 @@ def train_generator(
     train = prepare_cases(data, out / "cache" / "train", quiet=quiet)
     held_out = prepare_cases(val, out / "cache" / "val", quiet=quiet) if val is not None else []
     _refuse_overlap(train, held_out)
+    for cases, what, given in ((train, "the training cases", data), (held_out, "the validation cases", val)):
+        if given is not None:
+            inspect(cases, what, tell, open_set(given, scans=True).reading)
     if twice := twin_sentence({case.id: case.fingerprint for case in train}, "training cases"):
         tell(twice)
     keras.utils.set_random_seed(config.train.seed)

@@ -10,9 +10,11 @@ from pathlib import Path
 
 from synth.case import Case
 from synth.datasets.fingerprint import Fingerprint
+from synth.datasets.reading import PLAIN, Reading
 from synth.datasets.sets import HDF5, CaseSet, open_set
 from synth.errors import DataError, printable
 from synth.hosts.extract import VERSION
+from synth.trainers.prepared import inspect
 from synth.trainers.segmentation.patches import LabelledCase, prepare_labelled
 
 
@@ -27,6 +29,7 @@ class Annotated:
         synthetic: whether it was painted.
         read: gives the Case.
         fingerprint: of its scan; empty as long as the case was not read (`fingerprinted`).
+        reading: what the user stated about its files.
     """
 
     id: str
@@ -35,6 +38,7 @@ class Annotated:
     synthetic: bool
     read: Callable[[], Case]
     fingerprint: Fingerprint = ()
+    reading: Reading = PLAIN
 
 
 def find_annotated(folder: str | Path | CaseSet) -> list[Annotated]:
@@ -54,7 +58,14 @@ def find_annotated(folder: str | Path | CaseSet) -> list[Annotated]:
         version = "" if cases.format == HDF5 else VERSION  # the files of a case have been cached under both
         synthetic = cases.record(member) is not None
         annotated.append(
-            Annotated(member.id, member.signature(version), cases.patients(member), synthetic, member.read)
+            Annotated(
+                member.id,
+                member.signature(version),
+                cases.patients(member),
+                synthetic,
+                member.read,
+                reading=member.reading,
+            )
         )
     return annotated
 
@@ -64,6 +75,15 @@ def prepare(
 ) -> list[LabelledCase]:
     """Prepare cases below `cache`, once; raise `DataError` on one that cannot be read or has no labels."""
     return prepare_labelled(cases, Path(cache), lambda case: case.read(), progress if cases else iter)
+
+
+def inspect_annotated(
+    cases: Sequence[Annotated], prepared: Sequence[LabelledCase], what: str, tell: Callable[[str], None]
+) -> None:
+    """As `prepared.inspect`, by what the user stated; cases that synth painted are not doubted."""
+    real = [(case, made) for case, made in zip(cases, prepared, strict=True) if not case.synthetic]
+    if real:
+        inspect([made for _, made in real], what, tell, real[0][0].reading)
 
 
 def fingerprinted(cases: Sequence[Annotated], prepared: Sequence[LabelledCase]) -> list[Annotated]:

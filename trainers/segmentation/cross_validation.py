@@ -17,7 +17,7 @@ from synth.models.postprocess import Postprocess, choose
 from synth.models.sliding_window import Segmenter
 from synth.models.weights import load_segmenter_network, save_segmenter
 from synth.quality.segmentation_metrics import region_dice
-from synth.trainers.segmentation.annotated import fingerprinted, prepare
+from synth.trainers.segmentation.annotated import fingerprinted, inspect_annotated, prepare
 from synth.trainers.segmentation.folds import Fold, split
 from synth.trainers.segmentation.mix import TrainingMix
 from synth.trainers.segmentation.patches import LabelledCase
@@ -71,6 +71,7 @@ def cross_validate(
         raise DataError(f"fold {only} does not exist: {folds} folds are numbered from 0 to {folds - 1}.")
     keep_settings(out, config, mix=data.described(), folds=folds)
     prepared = prepare(data.real, out / "cache" / "real", progress)
+    inspect_annotated(data.real, prepared, "the training cases", tell)
     data = replace(data, real=fingerprinted(data.real, prepared))
     dealt = split(data.real, folds, config.train.seed)
     mixes = [data.for_fold(fold) for fold in dealt]  # what is impossible is said before the first is trained

@@ -23,7 +23,7 @@ from synth.randomness import step_rng
 from synth.trainers.augment import SegmentationAugment
 from synth.trainers.batches import batches_by_step
 from synth.trainers.cutting import PatchConfig, crop, patch_centre, patch_start
-from synth.trainers.prepared import IMAGES, SCAN, once, read_array, read_record, store
+from synth.trainers.prepared import IMAGES, SCAN, WARNINGS, once, read_array, read_record, store
 
 CODES = "coded"
 HEALTHY = 1  # in `LabelledCase.coded`; the tumour's classes follow
@@ -36,6 +36,7 @@ class LabelledCase:
     id: str
     folder: Path
     fingerprint: Fingerprint = ()
+    warnings: tuple[str, ...] = ()  # of reading the scan
 
     @property
     def images(self) -> np.ndarray:
@@ -72,8 +73,9 @@ def store_labelled(case: Case, folder: Path, record: dict | None = None) -> Labe
     coded = np.where(brain[box], case.labels[box] + HEALTHY, 0).astype(np.uint8)
     arrays = {IMAGES: np.ascontiguousarray(images, np.float16), CODES: coded}
     scan = fingerprint(case.images)
-    store(folder, arrays, {**(record or {}), "id": case.id, SCAN: scan})
-    return LabelledCase(case.id, folder, scan)
+    said = case.meta.get(WARNINGS, [])
+    store(folder, arrays, {**(record or {}), "id": case.id, SCAN: scan, **({WARNINGS: said} if said else {})})
+    return LabelledCase(case.id, folder, scan, tuple(said))
 
 
 def load_labelled(folder: Path) -> LabelledCase:
@@ -83,7 +85,7 @@ def load_labelled(folder: Path) -> LabelledCase:
         DataError: it is damaged, or another kind of case.
     """
     record = read_record(folder, CODES)
-    return LabelledCase(record["id"], folder, tuple(record[SCAN]))
+    return LabelledCase(record["id"], folder, tuple(record[SCAN]), tuple(record.get(WARNINGS, ())))
 
 
 class Pool(Protocol):

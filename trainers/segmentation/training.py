@@ -21,7 +21,7 @@ from synth.trainers.augment import SegmentationAugment
 from synth.trainers.config import TrainConfig, choose_strategy
 from synth.trainers.cutting import PatchConfig
 from synth.trainers.loop import BEST_RECORD, TrainingLoop
-from synth.trainers.segmentation.annotated import Annotated, fingerprinted, prepare
+from synth.trainers.segmentation.annotated import Annotated, fingerprinted, inspect_annotated, prepare
 from synth.trainers.segmentation.folds import refuse_relatives
 from synth.trainers.segmentation.fresh import FreshPool
 from synth.trainers.segmentation.leaks import refuse_copies, twin_notes
@@ -99,6 +99,8 @@ def train_segmenter(
     refuse_relatives([*data.real, *data.synthetic], val)
     data = data.without(frozenset().union(*(case.patients for case in val)))
     keep_settings(out, config, mix=data.described(), val=hashed(val))
+    for cases, what in ((data.real, "the training cases"), (val, "the validation cases")):
+        inspect_annotated(cases, prepare(cases, out / "cache" / "real", progress), what, tell)
     return train_on_mix(
         data,
         val,

@@ -1,5 +1,6 @@
 """Facts of a single case: digests of its arrays, brain, ranges, breaches of the law. Section "validity" judges them."""
 
+from dataclasses import asdict
 from hashlib import sha256
 
 import numpy as np
@@ -9,6 +10,7 @@ from synth.brats import MODALITIES
 from synth.case import Case
 from synth.datasets.findings import Finding
 from synth.datasets.fingerprint import fingerprint
+from synth.datasets.voxels.label_order import label_surface
 from synth.layout.law import MAX_PIECES, violations
 from synth.layout.layout import Layout
 
@@ -35,6 +37,7 @@ def case_facts(case: Case) -> dict:
         "largest_piece": round(largest / size, 5),
         "ranges": ranges,
         "fingerprint": fingerprint(case.images),
+        "labels": asdict(label_surface(case.labels, case.images)),
         "digests": {name: _digest(case.images[..., m]) for m, name in enumerate(MODALITIES)}
         | {"seg": _digest(case.labels)},
         "tumour_voxels": int(np.count_nonzero(case.labels)),

@@ -8,8 +8,10 @@ from pathlib import Path
 from synth.ahead import ahead
 from synth.datasets.findings import ERROR
 from synth.datasets.fingerprint import Fingerprint
+from synth.datasets.inspection import Inspection
 from synth.datasets.members import Member
 from synth.datasets.sets import CaseSet
+from synth.datasets.voxels.label_order import LabelFacts
 from synth.errors import SynthError
 from synth.hosts.extract import VERSION
 from synth.quality.prepared import Prepared, prepare
@@ -19,7 +21,7 @@ from synth.report.core.facts import VERSION as FACTS_VERSION
 from synth.report.core.facts import case_facts, finding_dict, law_facts
 
 _FACTS = f"case-{FACTS_VERSION}"
-_KEPT = {"findings", "digests", "fingerprint", "law"}
+_KEPT = {"findings", "digests", "fingerprint", "labels", "law"}
 _PREPARED = f"prepared-{VERSION}"  # what all measurements rest on; raised in `hosts.extract`
 
 
@@ -41,6 +43,14 @@ class Measured:
     def fingerprints(self) -> dict[str, Fingerprint]:
         """Case id -> fingerprint of its scan, of the cases that can be used."""
         return {facts["id"]: tuple(facts["fingerprint"]) for facts in self.facts if "fingerprint" in facts}
+
+    def inspected(self, cases: CaseSet) -> Inspection:
+        """The cases that can be used, as a set."""
+        inspection = Inspection(cases.path, cases.reading)
+        for facts in self.facts:
+            if "labels" in facts:
+                inspection.see(facts["id"], LabelFacts(**facts["labels"]), scan=tuple(facts["fingerprint"]))
+        return inspection
 
 
 @dataclass(frozen=True)
@@ -85,6 +95,11 @@ def joint_checksum(member: Member) -> str:
     return _joint(member.checksums())
 
 
+def _stated(member: Member) -> dict[str, str]:
+    """What the user stated about its files: the same bytes may be read as other labels."""
+    return {"reading": member.reading.tag} if member.reading.tag else {}
+
+
 def _joint(files: dict[str, str]) -> str:
     return sha256("".join(digest for _, digest in sorted(files.items())).encode()).hexdigest()
 
@@ -101,7 +116,7 @@ def read_prepared(member: Member) -> Prepared:
 def _steps(members: Iterable[Member], probes: Sequence[Probe], cache: Path) -> Iterable[_Step]:
     for member in members:
         files = member.checksums()
-        folder = case_folder(cache / _PREPARED, _joint(files))
+        folder = case_folder(cache / _PREPARED, _joint({**files, **_stated(member)}))
         facts, todo = kept_facts(folder, _FACTS), missing(folder, probes)
         if facts is not None and facts.keys() >= _KEPT and not todo:
             yield _Step(member, files, folder, {**facts, "id": member.id}, None, [])
