@@ -94,5 +94,7 @@ def zscored(images: np.ndarray, brain: np.ndarray) -> np.ndarray:
     out = np.zeros(images.shape, np.float32)
     for m in range(images.shape[-1]):
         values = images[..., m][brain].astype(np.float64)
-        out[..., m][brain] = ((values - values.mean()) / max(values.std(), 1e-6)).clip(-8, 12)
+        mean = values.mean()
+        spread = max(values.std(), 1e-6 * abs(mean)) or 1.0  # of a constant: rounding is no signal
+        out[..., m][brain] = ((values - mean) / spread).clip(-8, 12)
     return out

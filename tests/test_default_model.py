@@ -30,7 +30,7 @@ def test_embedded_default_paints_a_brain(sample):
     assert medians[2].argmax() == 0  # fluid is brightest in t2
     assert medians[3].argmin() == 0  # and darkest in flair
     healthy = healthy_tissue(layout.classes)
-    window = np.array(recipe.style.window)
+    window = np.array(recipe.written)
     for m in range(4):
         level = texture_level(case.images[..., m].astype(np.float32), healthy) / (window[m, 1] - window[m, 0])
         assert 0.4 < level / recipe.style.texture[m] < 1.6

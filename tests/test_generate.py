@@ -140,8 +140,9 @@ def test_what_is_on_disk_is_what_the_manifest_tells(name, naming, make, undistur
 
 
 def test_intensities_are_on_the_scale_of_the_style(make):
-    case = next(make(edits=("none",)).cases([0]))
-    windows = np.array(case.meta["style"]["window"])
+    generation = make(edits=("none",))
+    case, recipe = next(generation.cases([0])), generation.draw(0)[1]
+    windows = np.array(recipe.written)
     for m in range(4):
         median = np.median(case.images[case.brain][:, m])
         assert windows[m, 0] < median < windows[m, 1]

@@ -20,6 +20,7 @@ from synth.report.paired.plots import difference_figure
 from synth.report.paired.section import section_of
 from synth.runs.reconstruct import compare, painter_image
 from synth.show.contact_sheet import upright
+from synth.style.scale import moved
 
 LEFT_EDGE = {"sagittal": "anterior", "coronal": "right", "axial": "right"}
 
@@ -74,6 +75,16 @@ def test_regions_and_normalisation_agree_with_scikit_image(real, pair):
     assert pair["voxels"][0] == brain.sum()
     assert pair["voxels"][1] == tumour.sum()
     assert pair["voxels"][2] < brain.sum() - tumour.sum()
+
+
+def test_a_reconstruction_on_another_scale_is_brought_back(real, pair):
+    window = ((0.0, 1000.0), (50.0, 850.0), (-10.0, 990.0), (0.0, 500.0))
+    stretched = ((0.0, 4000.0), (250.0, 4250.0), (100.0, 1100.0), (0.0, 500.0))
+    other = noisy(real)
+    written = replace(other, case=moved(other.case, window, stretched))
+    found = measure_pair(real, written, (window, stretched))
+    np.testing.assert_allclose(found["similarity"], pair["similarity"], rtol=1e-3)
+    assert (metric(measure_pair(real, written), "psnr")[:3] < metric(pair, "psnr")[:3] - 1).all()
 
 
 def test_a_scan_beside_itself(real):

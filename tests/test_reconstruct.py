@@ -15,7 +15,7 @@ from synth.errors import OutputError, SynthError
 from synth.models.configs import GeneratorConfig
 from synth.models.networks.generator import build_generator
 from synth.models.weights import save_generator
-from synth.runs.reconstruct import Comparison, compare, painter_image, reconstruct, summary_lines
+from synth.runs.reconstruct import Comparison, compare, painter_image, reconstruct, scales_of, summary_lines
 
 SHAPE = (64, 72, 60)
 TINY = GeneratorConfig(width=8, bottleneck=1)
@@ -42,7 +42,7 @@ def test_the_scan_itself_is_a_perfect_reconstruction(subject):
     for row in rows:
         assert row.ssim == pytest.approx(1)
         assert row.texture == pytest.approx(1)
-        assert row.psnr == np.inf
+        assert row.psnr is None
         assert row.ssim_painter < 0.95
 
 
@@ -79,12 +79,33 @@ def test_painter_image_is_the_median_of_each_class():
     assert painter_image(real, classes).tolist() == [2, 2, 2, 5, 5, 0]
 
 
-def test_summary_is_the_mean_over_cases():
-    rows = [Comparison(case, m, s, 0.5, 10 * s, 9.0, 1.0) for case, s in (("a", 0.6), ("b", 0.8)) for m in MODALITIES]
+def test_summary_has_means_and_medians_over_cases():
+    cases = (("a", 0.6), ("b", 0.8), ("c", 0.4), ("d", 0.7))
+    rows = [Comparison(case, m, s, 0.5, 10 * s, 9.0, 1.0) for case, s in cases for m in MODALITIES]
     lines = summary_lines(rows)
-    assert len(lines) == 5
+    assert len(lines) == 9
     assert lines[0].split() == ["SSIM", "painter", "PSNR", "dB", "painter", "texture"]
-    assert lines[3].split() == ["t2", "0.700", "0.500", "7.00", "9.00", "1.00"]
+    assert lines[5].split() == ["t2", "mean", "0.625", "0.500", "6.25", "9.00", "1.00"]
+    assert lines[6].split() == ["t2", "median", "0.650", "0.500", "6.50", "9.00", "1.00"]
+
+
+def test_a_scan_without_texture_has_no_ratio_and_the_table_holds(subject):
+    case, layout = subject
+    images = case.images.copy()
+    flair = images[..., 3]
+    flair[(flair > 300) & (layout.classes <= 3)] = 400  # cut off
+    flair[(flair > 0) & (layout.classes == 1)] = 150
+    rows = compare(replace(case, images=images), case, layout)
+    assert [row.texture is None for row in rows] == [False, False, False, True]
+    lines = summary_lines([*rows, *compare(case, painted_plainly(case, layout), layout)])
+    assert len({len(line) for line in lines[:9]}) == 1  # not torn
+    assert lines[7].split()[-1] == "0.00"  # of the one case that has a ratio
+    assert lines[9:] == [
+        "left out of 2 cases as undefined (PSNR, equal to the real scan): t1 in 1, t1ce in 1, t2 in 1.",
+        "left out of 2 cases as undefined (texture, where the real scan has none): flair in 1.",
+    ]
+    assert summary_lines(rows)[7].split()[-1] == "-"
+    assert "NaN" not in json.dumps([vars(row) for row in rows], allow_nan=False)
 
 
 # --- the run ------------------------------------------------------------------------------------------------------
@@ -97,6 +118,7 @@ def done(tmp_path_factory):
     case, _ = atlas_case()
     affine = case.affine.copy()
     affine[2, 3] = -31.0  # not the usual origin: the input's must come out
+    case.images[..., 0] = np.rint(case.images[..., 0] / 8)  # too narrow a scale to be written on
     case = replace(case, affine=affine)
     write_case(root / "data", case)
     save_generator(root / "tiny", build_generator(TINY), {"name": "tiny", "generator": TINY.to_dict()})
@@ -123,7 +145,10 @@ def test_files_are_the_inputs_twins(done):
         assert values.dtype == np.int16
         assert np.array_equal(values > 0, case.brain)
         real = case.images[..., m][case.brain]
-        assert np.median(values[case.brain]) == pytest.approx(np.median(real), rel=0.25)  # on the scan's own scale
+        low, high = np.percentile(real, (0.5, 99.5))
+        stretched = 4000 / (high - low) if high - low < 700 else 1
+        assert np.median(values[case.brain]) == pytest.approx(np.median(real) * stretched, rel=0.25)
+        assert len(np.unique(values)) > 500
     seg = np.asarray(nib.load(root / "out" / case.id / f"{case.id}_seg.nii.gz").dataobj)
     assert np.array_equal(seg, np.array([0, 1, 2, 4])[case.labels])
 
@@ -132,12 +157,28 @@ def test_results_are_kept_as_json(done):
     root, case, rows = done
     record = json.loads((root / "out" / "reconstruct.json").read_text())
     assert (record["model"], record["seed"]) == ("tiny", 3)
+    scale = scales_of(root / "out")[case.id]
+    for m in range(len(MODALITIES)):
+        narrow = scale.real[m][1] - scale.real[m][0] < 700
+        assert (scale.written[m] != scale.real[m]) == narrow
+        assert not narrow or scale.written[m][1] - scale.written[m][0] == pytest.approx(4000)
+    assert scale.real[0] != scale.written[0]
+    assert scale.real[2] == scale.written[2]
     assert [Comparison(**row) for row in record["comparisons"]] == rows
     assert [(row.case, row.modality) for row in rows] == [(case.id, name) for name in MODALITIES]
     for row in rows:
         assert 0.3 < row.ssim < 1
         assert row.psnr > 10
         assert row.texture > 0.1
+
+
+def test_a_damaged_record_of_scales_is_named(done, tmp_path):
+    root, _, _ = done
+    assert scales_of(root / "data") == {}
+    for text in ("{", '{"scales": {"a": {"real": [[0, 1]], "written": [[0, 1]]}}}', '{"scales": [1]}'):
+        (tmp_path / "reconstruct.json").write_text(text)
+        with pytest.raises(SynthError, match=f"{tmp_path}/reconstruct.json: expected what `synth reconstruct` wrote"):
+            scales_of(tmp_path)
 
 
 def test_a_folder_with_something_in_it_is_refused(done):

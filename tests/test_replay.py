@@ -5,12 +5,15 @@ import shutil
 import zlib
 
 import keras
+import nibabel as nib
+import numpy as np
 import pytest
 from commands import files, invoke
 from phantoms import head_layout, phantom_sources
 
 import synth.runs.generate
 import synth.runs.replay
+from synth.brats import MODALITIES
 from synth.datasets.layout_files import load_layout, save_layout
 from synth.disk.manifest import MANIFEST, RUN, read_entries
 from synth.errors import DataError
@@ -20,8 +23,9 @@ from synth.hosts.sources import data_sources
 from synth.models.configs import GeneratorConfig
 from synth.models.networks.generator import build_generator
 from synth.models.weights import save_generator
-from synth.runs.generate import GenerateConfig, Generation, generate
+from synth.runs.generate import GenerateConfig, Generation, SampleRecipe, generate
 from synth.runs.replay import replay
+from synth.style.scale import output_window
 
 TINY = GeneratorConfig(width=8, bottleneck=1)
 
@@ -63,6 +67,35 @@ def test_cases_come_out_byte_for_byte(place, run, monkeypatch):
     made = files(place / "out")
     assert len(made) == 10
     assert all(recorded[name] == data for name, data in made.items())
+
+
+def test_the_scale_is_recorded_where_it_is_not_the_styles(place):
+    records = [*read_entries(place / "nifti"), *read_entries(place / "new"), *read_entries(place / "hdf5")]
+    assert any("output_window" in record for record in records)
+    for record in records:
+        recipe, own = SampleRecipe.from_dict(record), record["style"]["window"]
+        assert recipe.written == output_window(recipe.style)
+        assert ("output_window" in record) == (record.get("output_window", own) != own)
+
+
+def test_a_record_of_before_is_painted_on_its_styles_scale(place):
+    record = next(r for r in read_entries(place / "nifti") if "output_window" in r)
+    del record["output_window"]
+    (place / "nifti" / MANIFEST).write_text(json.dumps(record) + "\n")
+    result, *_ = replay(place / "nifti", [record["id"]], place / "out", data=[place / "layouts"], model=place / "model")
+    assert result.differing  # the files are of today
+    low, high = np.array(record["style"]["window"]).T
+    for m, name in enumerate(MODALITIES):
+        image = np.asarray(nib.load(place / "out" / record["id"] / f"{record['id']}_{name}.nii.gz").dataobj)
+        assert low[m] - 0.5 * (high - low)[m] < np.median(image[image > 0]) < high[m]
+
+
+def test_a_damaged_window_is_named(place):
+    record = read_entries(place / "nifti")[0]
+    record["output_window"] = [[1, 0]] * 4
+    (place / "nifti" / MANIFEST).write_text(json.dumps(record) + "\n")
+    with pytest.raises(DataError, match=r"the record of sample 0 is damaged \(output window: expected 4 pairs"):
+        replay(place / "nifti", ["0"], place / "out", data=[place / "layouts"], model=place / "model")
 
 
 def test_an_hdf5_case_gets_a_file_of_its_own_and_equal_content(place):

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from phantoms import MEANS, phantom_case, phantom_layout
@@ -82,3 +84,11 @@ def test_implausible_styles_are_told():
     mean = [list(row) for row in style["mean"]]
     mean[CLASSES.index("ET")][MODALITIES.index("t1ce")] = 0.0
     assert style_problems(Style.from_dict({**style, "mean": mean})) == ["ET not brighter than WM in t1ce"]
+
+
+def test_shading_depends_on_no_single_voxel():
+    case, layout = noisy_case(8, shape=(100, 108, 92))
+    tissue = layout.tissue.copy()
+    tissue[tuple(np.argwhere(tissue == 3)[40])] = 2  # one of 100,000
+    other = measure_style(case, replace(layout, tissue=tissue))
+    np.testing.assert_allclose(other.shading, measure_style(case, layout).shading, atol=2e-4)

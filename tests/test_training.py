@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from eagerly import eagerly
 
+from synth.brats import MODALITIES
 from synth.errors import ModelError, OutputError
 from synth.models.configs import GeneratorConfig
 from synth.models.inference import LayoutPainter
@@ -30,7 +31,7 @@ from synth.trainers.painting.training import (
     _refuse_overlap,
     train_generator,
 )
-from synth.trainers.painting.validation import GeneratorValidation, calibrate_texture, validation_score
+from synth.trainers.painting.validation import GeneratorValidation, calibrate_texture, compare, validation_score
 from synth.trainers.settings import keep_settings
 
 QUIET = AugmentConfig(warp=0.0)
@@ -135,6 +136,19 @@ def test_score_rewards_likeness_and_right_texture():
     assert validation_score(numbers(0.6, 1.0)) > validation_score(numbers(0.5, 1.0))
     assert validation_score(numbers(0.6, 1.0)) > validation_score(numbers(0.6, 0.5))
     assert validation_score(numbers(0.6, 0.5)) == pytest.approx(validation_score(numbers(0.6, 2.0)))
+
+
+def test_texture_counts_only_where_the_real_scan_has_some():
+    from phantoms import phantom_case, phantom_layout
+
+    case, classes = phantom_case(), phantom_layout().classes
+    real = np.where(classes[..., None] > 0, case.images / np.float32(1000), 0)
+    cut_off = real.copy()
+    cut_off[..., 3][classes > 0] = 1
+    numbers = compare(cut_off, real, classes)
+    assert np.isnan(numbers["texture_flair"])
+    assert numbers["texture_t2"] == pytest.approx(1)
+    assert validation_score(numbers) == pytest.approx(np.mean([numbers[f"ssim_{m}"] for m in MODALITIES]))
 
 
 def test_texture_gain_is_found_on_training_cases(cases):

@@ -27,7 +27,7 @@ from synth.layout.tissue import extract_layout
 from synth.lineage import ancestors
 from synth.style.style import Style, measure_style
 
-VERSION = "1"  # of tissue and style: raise it when either measures differently, and kept layouts are made anew
+VERSION = "2"  # of tissue and style: raise it when either measures differently, and kept layouts are made anew
 
 
 @dataclass(frozen=True)

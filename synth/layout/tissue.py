@@ -109,7 +109,7 @@ def _fit(images, prior, known, shape, box, config: TissueConfig) -> _Mixture:
     values /= scale
     log_values = np.log(np.maximum(values, 0.02))
     low, high = np.percentile(values, [0.5, 99.5], axis=0)
-    outlier = np.log(config.outlier_fraction) - np.log(high - low).sum()
+    outlier = np.log(config.outlier_fraction) - np.log(np.maximum(high - low, 1e-3)).sum()
     corrected, shading = values, np.zeros((len(CHANNELS), terms.shape[1]))
     bias = np.zeros(len(TISSUES))
     weight = _seeds(values, expected)

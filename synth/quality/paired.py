@@ -18,6 +18,7 @@ from synth.errors import DataError
 from synth.quality.prepared import Prepared
 from synth.quality.similarity import healthy_tissue, mae, ms_ssim_in, nmi, nmse, painter_image, psnr, scaled, ssim_map
 from synth.show.contact_sheet import upright
+from synth.style.scale import Window, moved_image
 
 VERSION = "1"  # raise it when something is measured differently
 REGIONS = ("brain", "tumour", "healthy")
@@ -27,7 +28,9 @@ MARGIN = 4  # voxels around the brain, as in `reconstruct.compare`
 LEAST_VOXELS = 100  # of a region; in fewer nothing is measured
 
 
-def measure_pair(real: Prepared, synthetic: Prepared) -> dict[str, np.ndarray]:
+def measure_pair(
+    real: Prepared, synthetic: Prepared, scale: tuple[Window, Window] | None = None
+) -> dict[str, np.ndarray]:
     """Compare a reconstruction with its real scan, normalised as the head of this module says.
 
     Regions are those of the real case: brain; tumour (NCR, ED and ET); healthy (CSF, GM and WM a voxel away from
@@ -37,6 +40,8 @@ def measure_pair(real: Prepared, synthetic: Prepared) -> dict[str, np.ndarray]:
     Args:
         real: the scan.
         synthetic: on the same grid.
+        scale: the windows of the two, where the synthetic one is written on another scale than the real one
+            (`runs.reconstruct.scales_of`): it is brought to the real one's first.
 
     Returns:
         similarity: (4, 3, 6) float64, `brats.MODALITIES` x `REGIONS` x `METRICS`; NaN where a region has fewer than
@@ -52,7 +57,7 @@ def measure_pair(real: Prepared, synthetic: Prepared) -> dict[str, np.ndarray]:
     Raises:
         DataError: the two are not on one grid.
     """
-    return _measure(real, synthetic, own=False)
+    return _measure(real, synthetic, own=False, scale=scale)
 
 
 def measure_between(real: Prepared, other: Prepared) -> dict[str, np.ndarray]:
@@ -75,7 +80,9 @@ def strangers(ids: Sequence[str], count: int = 6, seed: int = 0) -> list[tuple[s
     return pairs
 
 
-def _measure(real: Prepared, other: Prepared, own: bool) -> dict[str, np.ndarray]:
+def _measure(
+    real: Prepared, other: Prepared, own: bool, scale: tuple[Window, Window] | None = None
+) -> dict[str, np.ndarray]:
     if real.case.images.shape != other.case.images.shape:
         raise DataError(
             f"{other.case.id}: a pair needs one grid, found {other.case.images.shape[:3]} beside the real case's "
@@ -88,6 +95,8 @@ def _measure(real: Prepared, other: Prepared, own: bool) -> dict[str, np.ndarray
     similarity, painter, shown = [], [], []
     for m in range(len(MODALITIES)):
         truth, image = real.case.images[..., m][box], other.case.images[..., m][box]
+        if scale:
+            image = moved_image(image, scale[1][m], scale[0][m])
         x = scaled(truth, truth, brain)
         y = scaled(image, image if own else truth, brain)
         similarity.append(_metrics(x, y, masks))

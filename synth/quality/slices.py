@@ -72,7 +72,7 @@ def cut(volume: np.ndarray, plane: str, index: int) -> np.ndarray:
 
 def grey(picture: np.ndarray, low: float, high: float) -> np.ndarray:
     """A slice of a scan as uint8: 0 where it is 0, else 1..255 between the ends of the window."""
-    share = (picture.astype(np.float32) - low) / max(high - low, 1e-6)
+    share = (picture.astype(np.float32) - low) / ((high - low) or 1)
     return np.where(picture != 0, 1 + np.rint(share.clip(0, 1) * 254), 0).astype(np.uint8)
 
 

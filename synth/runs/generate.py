@@ -37,6 +37,7 @@ from synth.randomness import Branch, sample_rng
 from synth.runs.folder import COVERAGE, RECIPES, SHEET, Quarantine, names_of_run, scores_note
 from synth.runs.gate import Gate, GateReport, painted
 from synth.show.contact_sheet import ContactSheet
+from synth.style.scale import INT16_MAX, Window, output_window, recorded_window
 from synth.style.style import Style
 
 if TYPE_CHECKING:
@@ -77,17 +78,40 @@ class SampleRecipe:
     style_kind: str
     style: Style
     attempt: int = 0  # how many earlier paintings of this sample a gate refused
+    window: Window | None = None  # that it is written on; None: the style's own
+
+    @classmethod
+    def of(cls, layout: LayoutRecipe, style_kind: str, style: Style, attempt: int = 0) -> "SampleRecipe":
+        """The recipe of a new sample, with the window that `scale.output_window` chooses for its style."""
+        window = output_window(style)
+        return cls(layout, style_kind, style, attempt, None if window == style.window else window)
+
+    @property
+    def written(self) -> Window:
+        """What intensities 0 and 1 of the painted image are written as."""
+        return self.style.window if self.window is None else self.window
 
     def to_dict(self) -> dict:
         """One manifest record without its files."""
         out = {**self.layout.to_dict(), "style": {"kind": self.style_kind, **self.style.to_dict()}}
+        out = {**out, "output_window": self.window} if self.window else out
         return {**out, "attempt": self.attempt} if self.attempt else out
 
     @classmethod
     def from_dict(cls, record: dict) -> "SampleRecipe":
-        """The recipe of a manifest's record."""
-        style = record["style"]
-        return cls(LayoutRecipe.from_dict(record), style["kind"], Style.from_dict(style), record.get("attempt", 0))
+        """The recipe of a manifest's record.
+
+        Raises:
+            SynthError: its style or its window is damaged.
+        """
+        style, window = record["style"], record.get("output_window")
+        return cls(
+            LayoutRecipe.from_dict(record),
+            style["kind"],
+            Style.from_dict(style),
+            record.get("attempt", 0),
+            None if window is None else recorded_window(window),
+        )
 
 
 @dataclass(frozen=True)
@@ -159,16 +183,16 @@ class Generation:
         style = self.sources.style(
             self.style_kind, recipe.host, sample_rng(self.config.seed, index, Branch.STYLE, attempt=attempt)
         )
-        return layout, SampleRecipe(recipe, self.style_kind, style, attempt)
+        return layout, SampleRecipe.of(recipe, self.style_kind, style, attempt)
 
     def paint(self, layout: Layout, recipe: SampleRecipe) -> Case:
-        """The case of a drawn sample: int16 intensities on the style's scanner scale, 0 outside the brain."""
+        """The case of a drawn sample: int16 intensities on the scale of its recipe, 0 outside the brain."""
         index = recipe.layout.index
         rng = sample_rng(self.config.seed, index, Branch.NOISE, attempt=recipe.attempt)
         noise = rng.integers(2**31 - 1, size=2)
         image = self.painter(layout, recipe.style, (int(noise[0]), int(noise[1])))
         meta = {**recipe.to_dict(), "id": self._naming.case_pattern.format(index)}
-        return to_case(meta["id"], layout, image, recipe.style, meta)
+        return to_case(meta["id"], layout, image, recipe.written, meta)
 
     def cases(self, indices: Iterable[int]) -> Iterator[Case]:
         """Painted cases, one after the other; layouts are drawn ahead in a thread."""
@@ -185,16 +209,24 @@ class Generation:
         return self._painter
 
 
-def to_case(case_id: str, layout: Layout, image: np.ndarray, style: Style, meta: dict | None = None) -> Case:
-    """A Case on the full grid from a painted brain box: scanner intensities, at least 1 in the brain, 0 outside."""
+def to_case(case_id: str, layout: Layout, image: np.ndarray, window: Window, meta: dict | None = None) -> Case:
+    """A Case on the full grid from a painted brain box: int16, at least 1 in the brain, 0 outside.
+
+    Args:
+        case_id: of the case.
+        layout: that was painted.
+        image: (x, y, z, 4) in normalised units, in the layout's bounding box.
+        window: the intensities that 0 and 1 of each modality are written as.
+        meta: of the case.
+    """
     box = layout.bounding_box()
-    low, high = np.asarray(style.window, np.float32).T
+    low, high = np.asarray(window, np.float32).T
     brain = layout.brain[box]
     # modality by modality in planes of their own: what the writers read, and contiguous
     planes = np.zeros((len(MODALITIES), *layout.shape), np.int16)
     for m in range(len(MODALITIES)):
         values = np.rint(image[..., m] * (high[m] - low[m]) + low[m])
-        planes[m][box] = np.where(brain, np.clip(values, 1, 32767), 0)
+        planes[m][box] = np.where(brain, np.clip(values, 1, INT16_MAX), 0)
     return Case(case_id, np.moveaxis(planes, 0, -1), layout.tumour, layout.affine, meta or {})
 
 

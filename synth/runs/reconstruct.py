@@ -1,9 +1,10 @@
 """Reconstruction: each case's own layout painted in its own style, beside the real scan: the paired check."""
 
 import json
+import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,9 +21,10 @@ from synth.errors import OutputError, SynthError
 from synth.exporters import open_exporter
 from synth.layout.layout import Layout
 from synth.layout.tissue import extract_layout
-from synth.quality.similarity import healthy_tissue, painter_image, psnr, scaled, ssim_map, texture_level
+from synth.quality.similarity import healthy_tissue, painter_image, psnr, scaled, ssim_map, texture_ratio
 from synth.runs.generate import to_case
 from synth.show.contact_sheet import ContactSheet
+from synth.style.scale import Window, moved, output_window, recorded_window
 from synth.style.style import Style, measure_style
 
 if TYPE_CHECKING:
@@ -38,20 +40,28 @@ class Comparison:
 
     SSIM (7x7x7 windows) and PSNR in dB with the scan scaled by its own 0.5 and 99.5 percentiles in the brain; texture
     is the ratio of the 20th percentiles of the local standard deviation in healthy tissue (1 is right; the painter
-    has none).
+    has none). None where a number is undefined: texture where the real scan has none, PSNR where the two are equal.
     """
 
     case: str
     modality: str
     ssim: float
     ssim_painter: float
-    psnr: float
-    psnr_painter: float
-    texture: float
+    psnr: float | None
+    psnr_painter: float | None
+    texture: float | None
+
+
+@dataclass(frozen=True)
+class Scale:
+    """The intensities that 0 and 1 stand for in a real scan and in its reconstruction, where these are not the same."""
+
+    real: Window
+    written: Window
 
 
 def compare(real: Case, painted: Case, layout: Layout) -> list[Comparison]:
-    """Compare a painted case with the real scan, one entry per modality."""
+    """Compare a painted case with the real scan, on one scale (`style.scale.moved`), one entry per modality."""
     box = layout.bounding_box(4)
     classes = layout.classes[box]
     brain, healthy = classes > 0, healthy_tissue(classes)
@@ -67,12 +77,16 @@ def compare(real: Case, painted: Case, layout: Layout) -> list[Comparison]:
                 modality=name,
                 ssim=float(ssim_map(x, y)[brain].mean()),
                 ssim_painter=float(ssim_map(x, flat)[brain].mean()),
-                psnr=psnr(x, y, brain),
-                psnr_painter=psnr(x, flat, brain),
-                texture=texture_level(y, healthy) / max(texture_level(x, healthy), 1e-9),
+                psnr=_defined(psnr(x, y, brain)),
+                psnr_painter=_defined(psnr(x, flat, brain)),
+                texture=_defined(texture_ratio(y, x, healthy)),
             )
         )
     return rows
+
+
+def _defined(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def reconstruct_case(case: Case, painter: "LayoutPainter", seed: int = 0) -> tuple[Case, Layout, Style]:
@@ -84,13 +98,14 @@ def reconstruct_case(case: Case, painter: "LayoutPainter", seed: int = 0) -> tup
         seed: of the noise.
 
     Returns:
-        The painted case (same id, labels and affine), the layout and the style it was painted from.
+        The painted case (same id, labels and affine), the layout and the style it was painted from. It is written on
+        the style's `output_window`.
     """
     layout = extract_layout(case)
     style = measure_style(case, layout)
     noise = np.random.default_rng(seed).integers(2**31 - 1, size=2)
     image = painter(layout, style, (int(noise[0]), int(noise[1])))
-    return to_case(case.id, layout, image, style), layout, style
+    return to_case(case.id, layout, image, output_window(style)), layout, style
 
 
 def reconstruct(
@@ -104,6 +119,8 @@ def reconstruct(
 ) -> list[Comparison]:
     """Reconstruct every case of a dataset below `out` (its own naming), with `reconstruct.json` and a contact sheet.
 
+    A modality is written on the real scan's own scale where that suits int16 (`style.scale.output_window`); of the
+    others `reconstruct.json` says what scale was chosen (`scales_of`), and they are compared on that.
     The contact sheet has each real case above its reconstruction: it shows patients, keep it with the dataset.
 
     Raises:
@@ -119,13 +136,17 @@ def reconstruct(
     if len(namings) > 1:
         raise SynthError(f"{data}: holds cases named in {len(namings)} ways; reconstruct one naming at a time.")
     painter, card = load_generator("default" if model is None else model)
-    sheet, rows, begin = ContactSheet(len(cases)), [], time.perf_counter()
+    sheet, rows, scales, begin = ContactSheet(len(cases)), [], {}, time.perf_counter()
     with ExitStack() as stack:
         exporter = stack.enter_context(open_exporter("nifti", out, naming=cases.members[0].naming))
         for member in progress(cases.members):
             real = member.read("optional")
-            painted, layout, _ = reconstruct_case(real, painter, seed)
+            painted, layout, style = reconstruct_case(real, painter, seed)
             exporter.write(painted)
+            scale = Scale(style.window, output_window(style))
+            if scale.real != scale.written:
+                scales[real.id] = vars(scale)
+            real = moved(real, scale.real, scale.written)
             rows += compare(real, painted, layout)
             sheet.add_pair(real, painted)
     sheet.save(out / SHEET)
@@ -134,10 +155,32 @@ def reconstruct(
         "seed": seed,
         "seconds": round(time.perf_counter() - begin, 1),
         "comparisons": [vars(row) for row in rows],
+        **({"scales": scales} if scales else {}),
     }
     with atomic_write(out / RESULTS) as handle:
         handle.write((json.dumps(record, indent=1) + "\n").encode())
     return rows
+
+
+def scales_of(folder: str | Path) -> dict[str, Scale]:
+    """The scales of the reconstructions in a folder that are not on their scan's own, by id; none anywhere else.
+
+    Raises:
+        SynthError: the folder's `reconstruct.json` is damaged.
+    """
+    path = Path(folder) / RESULTS
+    if not path.is_file():
+        return {}
+    try:
+        scales = json.loads(path.read_bytes()).get("scales", {})
+        return {
+            case: Scale(recorded_window(scale["real"]), recorded_window(scale["written"]))
+            for case, scale in scales.items()
+        }
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SynthError) as error:
+        raise SynthError(
+            f"{path}: expected what `synth reconstruct` wrote ({error}); reconstruct the cases again."
+        ) from error
 
 
 def _keep_off(cases: CaseSet, out: Path) -> None:
@@ -155,18 +198,35 @@ def _keep_off(cases: CaseSet, out: Path) -> None:
             raise OutputError.unexpected(place, "a new folder or an earlier reconstruction", found, "choose another")
 
 
-def summary_lines(rows: list[Comparison]) -> list[str]:
-    """A table of means over the cases, one line per modality."""
-    lines = [f"{'':8}{'SSIM':>8}{'painter':>9}{'PSNR dB':>9}{'painter':>9}{'texture':>9}"]
+def summary_lines(rows: Sequence[Comparison]) -> list[str]:
+    """A table of means and medians over the cases, two lines per modality, and what was left out of it."""
+    lines = [f"{'':15}{'SSIM':>8}{'painter':>9}{'PSNR dB':>9}{'painter':>9}{'texture':>9}"]
     for name in MODALITIES:
         part = [row for row in rows if row.modality == name]
-        mean = {
-            key: float(np.mean([getattr(row, key) for row in part]))
-            for key in Comparison.__annotations__
-            if key not in ("case", "modality")
-        }
-        lines.append(
-            f"{name:8}{mean['ssim']:8.3f}{mean['ssim_painter']:9.3f}{mean['psnr']:9.2f}"
-            f"{mean['psnr_painter']:9.2f}{mean['texture']:9.2f}"
-        )
+        for kind, middle in (("mean", np.mean), ("median", np.median)):
+            cells = [_cell(part, key, middle, digits, width) for key, digits, width in _COLUMNS]
+            lines.append(f"{name:8}{kind:7}{''.join(cells)}")
+    return lines + _left_out(rows)
+
+
+_COLUMNS = (("ssim", 3, 8), ("ssim_painter", 3, 9), ("psnr", 2, 9), ("psnr_painter", 2, 9), ("texture", 2, 9))
+_UNDEFINED = {  # why a number may be None
+    "psnr": "PSNR, equal to the real scan",
+    "psnr_painter": "the painter's PSNR, equal to the real scan",
+    "texture": "texture, where the real scan has none",
+}
+
+
+def _cell(rows: Sequence[Comparison], key: str, middle: Callable, digits: int, width: int) -> str:
+    values = [value for row in rows if (value := getattr(row, key)) is not None]
+    return f"{middle(values):{width}.{digits}f}" if values else f"{'-':>{width}}"
+
+
+def _left_out(rows: Sequence[Comparison]) -> list[str]:
+    """A line for each number that is undefined in some cases, with counts."""
+    lines = []
+    for key, why in _UNDEFINED.items():
+        counts = {name: sum(row.modality == name and getattr(row, key) is None for row in rows) for name in MODALITIES}
+        if told := ", ".join(f"{name} in {n}" for name, n in counts.items() if n):
+            lines.append(f"left out of {len(rows) // len(MODALITIES)} cases as undefined ({why}): {told}.")
     return lines

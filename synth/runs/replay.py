@@ -31,6 +31,7 @@ from synth.runs.comparison import Replayed, compared, recorded_or_own
 from synth.runs.generate import GenerateConfig, Generation, SampleRecipe
 from synth.runs.layouts import FORMAT, write_layout
 from synth.style.prior import shipped_style_prior
+from synth.style.scale import recorded_window
 from synth.style.style import Style
 
 EMBEDDED = "embedded"
@@ -126,6 +127,8 @@ def _check(folder: Path, run: dict, records: list[dict]) -> None:
                 raise TypeError("host, donor and checksums are texts")
             if "style" in record:
                 Style.from_dict(record["style"])
+                if record.get("output_window") is not None:
+                    recorded_window(record["output_window"])
             elif run.get("format") != FORMAT:
                 raise KeyError("style")
         except (SynthError, KeyError, TypeError, ValueError, AttributeError) as error:

@@ -22,7 +22,8 @@ from synth.brats import MODALITIES, REGIONS, Tumour
 from synth.case import Case
 from synth.disk.files import atomic_write
 from synth.errors import DataError
-from synth.exporters.nifti import to_int16
+from synth.exporters.nifti import INT16_MAX, to_int16
+from synth.style.scale import LEAST_LEVELS
 
 TILE = (168, 200)  # width and height in mm: a BraTS brain and a margin
 MAX_ROWS = 40
@@ -154,9 +155,10 @@ def pair_sheet(
 
 @dataclass(frozen=True)
 class _Look:
-    """How a case is shown: slice number in the upright volume, intensity windows, centre of the tile in mm."""
+    """How a case is shown: upright slice, units of intensity, windows in these units, centre of the tile in mm."""
 
     slice: int
+    units: tuple[float, ...]
     windows: tuple[tuple[int, int], ...]
     centre: tuple[float, float]
 
@@ -172,13 +174,15 @@ def _look(case: Case) -> _Look:
     x, y = (np.flatnonzero(brain.any(axes)) for axes in ((1, 2), (0, 2)))
     width, height = pixel_mm(case.affine)
     centre = ((x[0] + x[-1] + 1) / 2 * width, (y[0] + y[-1] + 1) / 2 * height) if x.size else (0.0, 0.0)
-    return _Look(k, tuple(_window(case.images[..., m]) for m in range(len(MODALITIES))), centre)
+    images = [case.images[..., m] for m in range(len(MODALITIES))]
+    units = tuple(map(_unit, images))
+    return _Look(k, units, tuple(map(_window, images, units)), centre)
 
 
 def _row(case: Case, look: _Look, note: str) -> _Row:
     planes = []
-    for m, (low, high) in enumerate(look.windows):
-        plane = to_int16(upright(case.images[..., m], case.affine)[:, :, look.slice])
+    for m, ((low, high), unit) in enumerate(zip(look.windows, look.units, strict=True)):
+        plane = _levels(upright(case.images[..., m], case.affine)[:, :, look.slice], unit)
         grey = np.clip((plane - low) * (255 / (high - low)), 0, 255) * (plane > 0)
         planes.append(_tile(grey.round().astype(np.uint8), look, case.affine, Image.Resampling.BILINEAR))
     flair = np.repeat(planes[MODALITIES.index("flair")][..., None], 3, -1)
@@ -203,9 +207,22 @@ def _caption(case: Case, look: _Look, note: str) -> tuple[str, ...]:
     return (*lines, *(f"{name}  {sum(counts[c] for c in region) * ml:.1f} ml" for name, region in REGIONS.items()))
 
 
-def _window(image: np.ndarray) -> tuple[int, int]:
-    """The intensities shown as black and white: percentiles of what is not background, as written to disk."""
-    counts = np.bincount(to_int16(image[image > 0]), minlength=2)
+def _unit(image: np.ndarray) -> float:
+    """What is counted as one level: 1, but for intensities that whole numbers of 16 bits do not hold."""
+    highest = float(image.max())
+    if image.dtype.kind != "f" or LEAST_LEVELS <= highest <= INT16_MAX or highest <= 0:
+        return 1.0
+    return highest / INT16_MAX
+
+
+def _levels(image: np.ndarray, unit: float) -> np.ndarray:
+    """Intensities as they go to disk, in units; what is above 0 stays so."""
+    return to_int16(image) if unit == 1 else np.maximum(to_int16(image / np.float32(unit)), image > 0)
+
+
+def _window(image: np.ndarray, unit: float) -> tuple[int, int]:
+    """The levels shown as black and white: percentiles of what is not background, as written to disk."""
+    counts = np.bincount(_levels(image[image > 0], unit), minlength=2)
     counts[0] = 0
     below = counts.cumsum()
     low, high = (int(np.searchsorted(below, below[-1] * q / 100)) for q in _PERCENTILES)

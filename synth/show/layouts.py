@@ -109,7 +109,7 @@ def _row(given: Input, scale: int) -> _Row:
     at = _slices(classes)
     shape = [n * size for n, size in zip(classes.shape, mm, strict=True)]
     middle = _centre(brain, mm)
-    window = max(float(np.percentile(grey[brain], 99.5)), 1.0) if grey is not None and brain.any() else 1.0
+    window = (float(np.percentile(grey[brain], 99.5)) if grey is not None and brain.any() else 0.0) or 1.0
     tiles, ticks = [], []
     for plane in range(3):
         picture = _colour(_cut(classes, plane, at), None if grey is None else _cut(grey, plane, at) / window)

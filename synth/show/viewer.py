@@ -185,7 +185,7 @@ def _grey(image: np.ndarray) -> np.ndarray:
     if not inside.size:
         return np.zeros(image.shape, np.uint8)
     low, high = np.percentile(inside, PERCENTILES)
-    share = (image - low) / max(high - low, 1e-6)
+    share = (image - low) / ((high - low) or 1)
     return np.where(image > 0, 1 + np.rint(share.clip(0, 1) * 254), 0).astype(np.uint8)
 
 

@@ -11,8 +11,8 @@ from synth.case import Case
 from synth.errors import SynthError
 from synth.layout.layout import Layout
 from synth.shading import SHADING_TERMS, fit_shading, grid_coordinates, shading_field, shading_terms
+from synth.style.scale import own_window
 
-WINDOW_PERCENTILES = (0.5, 99.5)
 RIM = 5  # voxels
 SHAPES = {  # of a style's tables
     "mean": (len(CLASSES), len(MODALITIES)),
@@ -36,7 +36,8 @@ class Style:
         sharpness: 4 x 3 widths (voxels, Gaussian sigma along x, y, z) of the point spread that gives this texture
             its grain; a larger value means smoother or thicker slices.
         shading: 4 x 9 coefficients of the smooth multiplicative field, terms `shading.SHADING_TERMS`.
-        window: 4 x 2 scanner intensities that 0 and 1 stand for.
+        window: 4 x 2 intensities of the scan that 0 and 1 stand for, whatever scale it comes on; painted scans are
+            written on `scale.output_window`.
     """
 
     mean: tuple[tuple[float, ...], ...]
@@ -47,12 +48,12 @@ class Style:
     window: tuple[tuple[float, ...], ...]
 
     def __post_init__(self) -> None:
-        """Check the shape of every table; raise `SynthError` on a mismatch."""
+        """Check every table; raise `SynthError` on a wrong shape, or a window that does not go up."""
         for name, shape in SHAPES.items():
             value = np.asarray(getattr(self, name), float)
             if value.shape != shape or not np.isfinite(value).all():
                 raise SynthError(f"style: {name} must be finite numbers of shape {shape}, found shape {value.shape}.")
-            object.__setattr__(self, name, _tuples(value))
+            object.__setattr__(self, name, _windows(value) if name == "window" else _tuples(value))
 
     def to_dict(self) -> dict:
         """A JSON-able dict; `from_dict` reads it back."""
@@ -77,6 +78,19 @@ def _tuples(array: np.ndarray, digits: int = 6) -> tuple:
     return tuple(_tuples(row, digits) for row in array)
 
 
+def _windows(array: np.ndarray) -> tuple[tuple[float, float], ...]:
+    """Pairs of intensities, rounded to six digits of a width below 1, else to six digits behind the point."""
+    out = []
+    for modality, (low, high) in zip(MODALITIES, array, strict=True):
+        if not high > low:
+            raise SynthError(
+                f"style: the window of {modality} must go up, found {low:g} to {high:g}; measure the style again."
+            )
+        digits = 6 - min(int(np.floor(np.log10(high - low))), 0)
+        out.append((round(float(low), digits), round(float(high), digits)))
+    return tuple(out)
+
+
 def measure_style(case: Case, layout: Layout) -> Style:
     """The Style of a scan, measured under its own layout.
 
@@ -99,8 +113,7 @@ def measure_style(case: Case, layout: Layout) -> Style:
     for m in range(len(MODALITIES)):
         raw = case.images[..., m][box].astype(np.float32)
         present = brain & (raw > 0)
-        low, high = np.percentile(raw[present], WINDOW_PERCENTILES)
-        high = max(high, low + 1e-3)
+        low, high = own_window(raw[present])
         values = (raw - low) / (high - low)
         shading, field = _measure_shading(raw, classes, present & interior, layout.shape, box)
         unshaded = (raw / field - low) / (high - low)
@@ -116,8 +129,7 @@ def measure_style(case: Case, layout: Layout) -> Style:
             )
         )
     mean, spread, texture, sharpness, shading, window = (np.array(part) for part in zip(*columns, strict=True))
-    tables = (_infer_absent(mean.T), np.nan_to_num(spread.T), texture, sharpness, shading, window)
-    return Style(*map(_tuples, tables))
+    return Style(_infer_absent(mean.T), np.nan_to_num(spread.T), texture, sharpness, shading, window)
 
 
 def local_std(values: np.ndarray, size: int = 3) -> np.ndarray:
@@ -139,8 +151,8 @@ def _measure_shading(
     raw: np.ndarray, classes: np.ndarray, sure: np.ndarray, shape: tuple[int, int, int], box: tuple[slice, slice, slice]
 ) -> tuple[np.ndarray, np.ndarray]:
     """(9,) coefficients and the field in the box; expected intensity and field are estimated in turn."""
-    points = np.argwhere(sure & (classes <= Tissue.WM))[::23]
-    index = tuple(points.T)
+    index = tuple(np.nonzero(sure & (classes <= Tissue.WM) & _lattice(box)))
+    points = np.stack(index, 1)
     axes = grid_coordinates(shape, box)
     terms = shading_terms(np.stack([axes[a].ravel()[points[:, a]] for a in range(3)], 1).astype(np.float64))
     values, tissue = raw[index].astype(np.float64), classes[index]
@@ -150,12 +162,21 @@ def _measure_shading(
         expected = np.ones_like(values)
         for k in np.unique(tissue):
             expected[tissue == k] = np.median(corrected[tissue == k])
-        ratio = np.log(np.maximum(values, 1e-3) / np.maximum(expected, 1e-3))
+        ratio = np.log(values / expected)  # of what is seen, so above 0
         keep = np.abs(ratio) < 0.5  # vessels and partial volume say nothing about the coil
         if keep.sum() < 500:
             return np.zeros(len(SHADING_TERMS)), shading_field(np.zeros(len(SHADING_TERMS)), shape, box)
         coefficients = fit_shading(ratio[keep], terms[keep])
     return coefficients, shading_field(coefficients, shape, box)
+
+
+def _lattice(box: tuple[slice, slice, slice]) -> np.ndarray:
+    """Every 23rd voxel of the grid, evenly spread, in a box: a choice that no other voxel has a say in."""
+    x, y, z = (
+        np.arange(part.start, part.stop).reshape([-1 if k == axis else 1 for k in range(3)])
+        for axis, part in enumerate(box)
+    )
+    return (x + 7 * y + 10 * z) % 23 == 0
 
 
 def _class_table(

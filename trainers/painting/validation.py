@@ -9,7 +9,7 @@ from synth.brats import AFFINE, MODALITIES, Tissue, Tumour
 from synth.case import Case
 from synth.layout.layout import Layout
 from synth.models.inference import LayoutPainter
-from synth.quality.similarity import healthy_tissue, psnr, ssim_map, texture_level
+from synth.quality.similarity import healthy_tissue, psnr, ssim_map, texture_ratio
 from synth.show.contact_sheet import pair_sheet
 from synth.trainers.painting.patches import TrainingCase
 
@@ -21,7 +21,8 @@ level costs it 0.02 to 0.04 (docs/decisions.md); with 0.1, texture 30 % off cost
 def validation_score(numbers: dict[str, float]) -> float:
     """Mean SSIM over the modalities less `TEXTURE_WEIGHT` times the mean |log texture ratio|; higher is better."""
     ssim = np.mean([numbers[f"ssim_{m}"] for m in MODALITIES])
-    texture = np.mean([abs(np.log(max(numbers[f"texture_{m}"], 1e-3))) for m in MODALITIES])
+    ratios = [ratio for m in MODALITIES if np.isfinite(ratio := numbers[f"texture_{m}"])]
+    texture = np.mean([abs(np.log(max(ratio, 1e-3))) for ratio in ratios]) if ratios else 0.0
     return float(ssim - TEXTURE_WEIGHT * texture)
 
 
@@ -51,10 +52,16 @@ class GeneratorValidation:
             image = self.painter(item.layout, item.case.style, (item.case.box[0][0], 7))
             rows.append(compare(item.real, image, item.classes))
             pairs.append((_as_case(item, item.real, "real"), _as_case(item, image, f"step {step}")))
-        numbers = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+        numbers = {name: _mean([row[name] for row in rows]) for name in rows[0]}
         (self.run / "previews").mkdir(parents=True, exist_ok=True)
         pair_sheet(pairs, self.run / "previews" / f"step_{step:06d}.png")
         return {**numbers, "score": validation_score(numbers)}
+
+
+def _mean(values: list[float]) -> float:
+    """Of those that are defined; NaN where none is."""
+    defined = [value for value in values if not np.isnan(value)]
+    return float(np.mean(defined)) if defined else float("nan")
 
 
 def compare(real: np.ndarray, image: np.ndarray, classes: np.ndarray) -> dict[str, float]:
@@ -64,8 +71,7 @@ def compare(real: np.ndarray, image: np.ndarray, classes: np.ndarray) -> dict[st
     for m, name in enumerate(MODALITIES):
         out[f"ssim_{name}"] = float(ssim_map(real[..., m], image[..., m])[brain].mean())
         out[f"psnr_{name}"] = psnr(real[..., m], image[..., m], brain)
-        level = texture_level(real[..., m], healthy)
-        out[f"texture_{name}"] = texture_level(image[..., m], healthy) / max(level, 1e-6)
+        out[f"texture_{name}"] = texture_ratio(image[..., m], real[..., m], healthy)
     return out
 
 
@@ -84,17 +90,17 @@ def calibrate_texture(painter: LayoutPainter, cases: list[TrainingCase], max_cas
     for case in cases[:max_cases]:
         item = _prepare(case)
         healthy = healthy_tissue(item.classes)
-        real = np.array([texture_level(item.real[..., m], healthy) for m in range(len(MODALITIES))])
         rows = []
         for gain in _GAINS:
             painter.texture_gain = gain
             image = painter(item.layout, item.case.style, (0, 1))
-            rows.append(
-                [texture_level(image[..., m], healthy) for m in range(len(MODALITIES))] / np.maximum(real, 1e-6)
-            )
+            rows.append([texture_ratio(image[..., m], item.real[..., m], healthy) for m in range(len(MODALITIES))])
         ratios.append(rows)
-    mean = np.mean(ratios, 0)
-    gains = [float(np.interp(TEXTURE_TARGET, mean[:, m], _GAINS)) for m in range(len(MODALITIES))]
+    mean = np.apply_along_axis(_mean, 0, ratios)  # gain x modality; NaN where no case has texture
+    gains = [
+        1.0 if np.isnan(mean[:, m]).any() else float(np.interp(TEXTURE_TARGET, mean[:, m], _GAINS))
+        for m in range(len(MODALITIES))
+    ]
     painter.texture_gain = [round(gain, 3) for gain in gains]
     return painter.texture_gain
 

@@ -1,6 +1,7 @@
 """Pairs measured once: each reconstruction beside its own scan, and scans of different patients beside each other."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
 from hashlib import sha256
 
 import numpy as np
@@ -12,6 +13,7 @@ from synth.quality.probes import Probe
 from synth.quality.records import Record, missing, store
 from synth.report.core.material import Material
 from synth.report.core.measuring import read_prepared
+from synth.runs.reconstruct import Scale, scales_of
 
 _PAIR = "pair"  # the probe
 
@@ -43,11 +45,20 @@ def measured_pairs(material: Material) -> tuple[Mapping[str, dict[str, np.ndarra
     real = {record.id: record for record in sets.real}
     by_patient = {patient_of(name): name for name in sorted(real)}  # two visits of one patient are no strangers
     between = strangers(list(by_patient.values()), seed=sets.seed)
-    jobs = [(real[record.id], record, painted, "o", measure_pair) for record in sets.paired]
+    scales = scales_of(painted.path)
+    jobs = [(real[record.id], record, painted, *_as_written(scales.get(record.id))) for record in sets.paired]
     jobs += [(real[first], real[second], scans, "b", measure_between) for first, second in between]
     records = [_measured(scans, *job) for job in material.progress("comparing pairs")(jobs)]
     count = len(sets.paired)
     return _Pairs(records[:count]), [record.arrays(_PAIR) for record in records[count:]]
+
+
+def _as_written(scale: Scale | None) -> tuple[str, Callable]:
+    """Kind and function of a comparison with a reconstruction on its scan's own scale, or on another."""
+    if scale is None:
+        return "o", measure_pair
+    key = sha256(repr((scale.real, scale.written)).encode()).hexdigest()[:12]
+    return f"o-{key}", partial(measure_pair, scale=(scale.real, scale.written))
 
 
 def _measured(scans: CaseSet, first: Record, second: Record, cases: CaseSet, kind: str, measure) -> Record:
