@@ -324,11 +324,12 @@ ROWS = [Comparison("Phantom_000", m, 0.5, 0.4, 20.0, 19.5, 0.9) for m in ("t1", 
 
 def test_reconstruct_prints_a_table_or_json(place, monkeypatch):
     calls = []
+    write_case(place / "data", phantom_case(), suffix=".nii")
     monkeypatch.setattr(
         synth.runs.reconstruct, "reconstruct", lambda *args, **options: calls.append((args, options)) or ROWS
     )
     result = invoke(place, "reconstruct data out --model model --seed 6")
-    assert result.exit_code == 0
+    assert result.exit_code == 0, result.output
     assert result.output.splitlines()[1].split() == ["t1", "0.500", "0.400", "20.00", "19.50", "0.90"]
     assert result.output.endswith("1 cases in out.\n")
     assert (str(calls[0][0][0]), calls[0][0][1]) == ("data", "out")

@@ -4,7 +4,7 @@ import json
 
 import click
 
-from synth.cli.options import opened, reading_options
+from synth.cli.options import opened, reading_options, warn
 
 
 @click.command(name="reconstruct")
@@ -31,7 +31,8 @@ def command(data, out, model, seed, force, as_json, quiet, reading):
     from synth.runs.reconstruct import reconstruct, summary_lines
 
     cases = opened(data, reading)
-    rows = reconstruct(cases, out, model=model, seed=seed, force=force, progress=bar("reconstructing", "case", quiet))
+    progress = bar("reconstructing", "case", quiet)
+    rows = reconstruct(cases, out, model=model, seed=seed, force=force, progress=progress, tell=warn)
     if as_json:
         click.echo(json.dumps([vars(row) for row in rows], indent=1))
         return

@@ -297,6 +297,8 @@ def voxel_notes(images: np.ndarray, brain: np.ndarray) -> Iterator[tuple[str, st
         if said := range_note(images[..., m], brain):
             yield name, said, False
     for verdict in judge_case(images):
+        if not verdict.sure:  # real scans can be like that
+            continue
         yield verdict.modalities[0], verdict.text, verdict.kind == "skull"
 
 

@@ -14,6 +14,8 @@ import numpy as np
 
 from synth.brats import MODALITIES
 from synth.case import Case
+from synth.datasets.findings import folded_lines
+from synth.datasets.inspection import Inspection
 from synth.datasets.sets import CaseSet, open_set
 from synth.disk.claim import RECONSTRUCT, claim
 from synth.disk.files import atomic_write
@@ -116,16 +118,19 @@ def reconstruct(
     seed: int = 0,
     force: bool = False,
     progress: Callable = iter,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> list[Comparison]:
     """Reconstruct every case of a dataset below `out` (its own naming), with `reconstruct.json` and a contact sheet.
 
     A modality is written on the real scan's own scale where that suits int16 (`style.scale.output_window`); of the
-    others `reconstruct.json` says what scale was chosen (`scales_of`), and they are compared on that.
+    others `reconstruct.json` says what scale was chosen (`scales_of`), and they are compared on that. `tell` is called
+    with each warning about the scans.
     The contact sheet has each real case above its reconstruction: it shows patients, keep it with the dataset.
 
     Raises:
         OutputError: `out` is not empty and `force` is not given, it lies among the scans, or is another command's.
-        SynthError: a case cannot be read or painted, or there is no such model.
+        SynthError: a case cannot be read or painted, has no labels without being stated to be healthy
+            (`Reading.healthy`), or there is no such model.
     """
     from synth.models.weights import load_generator
 
@@ -137,10 +142,13 @@ def reconstruct(
         raise SynthError(f"{data}: holds cases named in {len(namings)} ways; reconstruct one naming at a time.")
     painter, card = load_generator("default" if model is None else model)
     sheet, rows, scales, begin = ContactSheet(len(cases)), [], {}, time.perf_counter()
+    inspection, said = Inspection(cases.path, cases.reading), []
     with ExitStack() as stack:
         exporter = stack.enter_context(open_exporter("nifti", out, naming=cases.members[0].naming))
         for member in progress(cases.members):
-            real = member.read("optional")
+            real = member.read("required")
+            inspection.see(real.id, real.labels, real.images)
+            said += [(real.id, line) for line in real.meta.get("warnings", ())]
             painted, layout, style = reconstruct_case(real, painter, seed)
             exporter.write(painted)
             scale = Scale(style.window, output_window(style))
@@ -159,6 +167,8 @@ def reconstruct(
     }
     with atomic_write(out / RESULTS) as handle:
         handle.write((json.dumps(record, indent=1) + "\n").encode())
+    for line in [*folded_lines(said), *(note.message for note in inspection.findings())]:
+        tell(line)
     return rows
 
 
