@@ -330,7 +330,7 @@ def test_reconstruct_prints_a_table_or_json(place, monkeypatch):
     )
     result = invoke(place, "reconstruct data out --model model --seed 6")
     assert result.exit_code == 0, result.output
-    assert result.output.splitlines()[1].split() == ["t1", "0.500", "0.400", "20.00", "19.50", "0.90"]
+    assert result.output.splitlines()[1].split() == ["t1", "mean", "0.500", "0.400", "20.00", "19.50", "0.90"]
     assert result.output.endswith("1 cases in out.\n")
     assert (str(calls[0][0][0]), calls[0][0][1]) == ("data", "out")
     assert (calls[0][1]["model"], calls[0][1]["seed"], calls[0][1]["force"]) == ("model", 6, False)
