@@ -16,6 +16,7 @@ from synth.datasets.cases import LABEL_USES, examine_case, usable
 from synth.datasets.findings import Findings
 from synth.datasets.labels import keep_inside
 from synth.datasets.layout_files import load_layout, load_style, map_path, style_path
+from synth.datasets.reading import AS_EVER, Reading
 from synth.disk.files import sha256_file
 from synth.errors import DataError, SynthError, printable
 from synth.exporters import Exporter
@@ -80,10 +81,17 @@ class Member(ABC):
 
 @dataclass(frozen=True)
 class FilesMember(Member):
-    """A case whose modalities are files of their own, as BraTS has it."""
+    """A case whose modalities are files of their own, as BraTS has it.
+
+    Attributes:
+        files: where they are.
+        root: the set's folder.
+        reading: what the user says of them.
+    """
 
     files: CaseFiles
     root: Path
+    reading: Reading = AS_EVER
 
     @property
     def id(self) -> str:
@@ -112,7 +120,7 @@ class FilesMember(Member):
 
     def examine(self, labels: str = "required", grid: Grid | None = None) -> tuple[Case | None, Findings]:
         """As `cases.examine_case`."""
-        return examine_case(self.files, labels=labels, grid=grid or GRID)
+        return examine_case(self.files, labels=labels, grid=grid or GRID, resample=self.reading.resample)
 
     def checksums(self) -> dict[str, str]:
         """By file."""
@@ -130,8 +138,8 @@ class FilesMember(Member):
         return hashlib.sha256("".join(sha256_file(path) for path in paths).encode()).hexdigest()
 
     def signature(self, version: str = "") -> str:
-        """Of names, sizes and times."""
-        parts = [version]
+        """Of names, sizes and times, and of how they are read where that is not as ever."""
+        parts = [version, *([repr(self.reading)] if self.reading != AS_EVER else ())]
         for name, path in sorted(self.files.paths.items()):
             stat = path.stat()
             parts.append(f"{name}:{path.name}:{stat.st_size}:{stat.st_mtime_ns}")
