@@ -18,15 +18,19 @@ import click
 @click.option(
     "--overlap", type=click.FloatRange(0, 0.9), help="Share of a window that the next covers again. [default: half]"
 )
+@click.option(
+    "--resample", is_flag=True, help="Take skull-stripped, aligned scans of any size, spacing and orientation."
+)
 @click.option("--no-postprocess", is_flag=True, help="Keep small parts and small enhancing tumours.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted run: same settings, same bytes.")
 @click.option("--force", is_flag=True, help="Replace what an earlier run wrote.")
 @click.option("--json", "as_json", is_flag=True, help="Print the scores, every case, as JSON.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
-def command(scans, out, model, ensemble, no_postprocess, resume, force, as_json, quiet, **options):
+def command(scans, out, model, ensemble, no_postprocess, resample, resume, force, as_json, quiet, **options):
     """Segment the cases below SCANS (BraTS folders, or HDF5 that synth wrote) to OUT/<id>/<id>_seg.nii.gz.
 
-    Names, label values and geometry are as the scans have them. Cases that come with a segmentation are measured
+    Names, label values and geometry are as the scans have them: with --resample, scans on another grid than BraTS's are
+    brought to it and their labels back to the scan's own. Cases that come with a segmentation are measured
     against it: mean and median of every metric are printed, all cases are in OUT/scores.json. OUT/contact_sheet.png
     shows what was found: it shows patients, keep it with the dataset. Not for clinical use.
 
@@ -46,6 +50,7 @@ def command(scans, out, model, ensemble, no_postprocess, resume, force, as_json,
         model=model,
         ensemble=ensemble,
         postprocess=not no_postprocess,
+        resample=resample,
         resume=resume,
         force=force,
         progress=bar("segmenting", "case", quiet),

@@ -20,6 +20,7 @@ from synth.ahead import ahead
 from synth.brats import MODALITIES, NAMINGS, REGIONS, Tumour
 from synth.case import Case
 from synth.datasets.members import FilesMember, Member
+from synth.datasets.reading import AS_EVER, Reading
 from synth.datasets.sets import CaseSet, open_set
 from synth.disk.claim import SEGMENT, claim
 from synth.disk.files import atomic_write, changed_files
@@ -29,7 +30,7 @@ from synth.models.cards import median_postprocess, trained_on
 from synth.models.ensembles import load_segmenter
 from synth.models.postprocess import Postprocess
 from synth.quality.segmentation_metrics import measure, summary, table
-from synth.runs.segmentations import read_segmentation, write_segmentation
+from synth.runs.segmentations import on_own_grid, read_segmentation, resampling_of, write_segmentation
 from synth.show.contact_sheet import MAX_ROWS, ContactSheet
 
 if TYPE_CHECKING:
@@ -84,6 +85,7 @@ def segment(
     mirror: str = "none",
     overlap: float = 0.5,
     postprocess: bool = True,
+    resample: bool = False,
     resume: bool = False,
     force: bool = False,
     progress: Callable[[Iterable], Iterable] = iter,
@@ -101,6 +103,8 @@ def segment(
         mirror: "none"; "x": also the scan mirrored left to right; "xyz": all eight mirrored views, averaged.
         overlap: share of a window that its neighbour covers again, 0 to 0.9.
         postprocess: apply the thresholds in the model's card (of an ensemble: the medians of its cards).
+        resample: take scans of another size, spacing or orientation too (skull-stripped, aligned with one another):
+            they are segmented on the BraTS grid and measured, like all, on their own.
         resume: go on with an interrupted run of the same settings; cases may have been added or taken out.
         force: remove what an earlier run wrote there first.
         progress: wraps the scans still to be segmented (`tqdm`).
@@ -122,7 +126,7 @@ def segment(
     scans, out = Path(scans), Path(out)
     # what may be refused comes before anything is removed
     ours = claim(out, SEGMENT, resume=resume, force=force, apart=("the scans", scans))
-    cases = _complete(open_set(scans, scans=True))
+    cases = _complete(_read_as(open_set(scans, scans=True), Reading(resample=resample)))
     segmenter, cards = load_segmenter(model, ensemble=ensemble, mirror=mirror, overlap=overlap)
     after = median_postprocess(cards) if postprocess else Postprocess()
     ours.clear(partial(_names_of_run, cases.members), (SCORES, SHEET))
@@ -134,6 +138,7 @@ def segment(
         "mirror": mirror,
         "overlap": overlap,
         "postprocess": after.to_dict(),
+        **({"resample": True} if resample else {}),  # runs from before there was a choice can still be resumed
     }
     with Manifest(out, settings, free=("cases",)) as manifest:
         run = _Run(cases.members, manifest, segmenter, after, f"synth {__version__}, segmenter {cards[0].get('name')}")
@@ -182,7 +187,7 @@ class _Run:
             for place, (case, source) in zip(progress(todo), cases, strict=True):
                 labels = self.after.apply(self.segmenter(case), case.voxel_ml)
                 self._keep(self.scans[place], case, labels, source)
-                self._show(place, case, labels)
+                self._show(place, case, labels if resampling_of(case) is None else read_segmentation(case, self.out))
         for place in sorted(set(range(len(self.scans))) - set(todo)):
             if self.sheet.wants(place):
                 case = self.scans[place].read("optional")
@@ -200,16 +205,23 @@ class _Run:
                 self.manifest.discard(number)
 
     def _keep(self, scan: Member, case: Case, labels: np.ndarray, source: str) -> None:
-        counts = np.bincount(labels.ravel(), minlength=len(Tumour)) * case.voxel_ml
-        spacing = tuple(float(mm) for mm in np.sqrt((case.affine[:3, :3] ** 2).sum(0)))
+        affine, pair = case.affine, None if case.labels is None else (case.labels, labels)
+        resampling = resampling_of(case)
+        if resampling is not None and isinstance(scan, FilesMember):
+            affine = np.array(resampling.affine)
+            labels, pair = on_own_grid(scan, labels, resampling)
+        counts = np.bincount(labels.ravel(), minlength=len(Tumour)) * abs(np.linalg.det(affine[:3, :3])) / 1000
+        spacing = tuple(float(mm) for mm in np.sqrt((affine[:3, :3] ** 2).sum(0)))
         record = {
             "index": self.numbers[case.id],
             "id": case.id,
             "source": source,
             "volumes_ml": {name: round(float(counts[list(region)].sum()), 3) for name, region in REGIONS.items()},
-            "scores": None if case.labels is None else measure(case.labels, labels, spacing),
+            "scores": None if pair is None else measure(*pair, spacing),
         }
-        files = write_segmentation(case, labels, scan.header(), self.out)
+        if resampling is not None:
+            record["resampling"] = case.meta["resampling"]
+        files = write_segmentation(case, labels, scan.header(), self.out, affine)
         self.manifest.append({**record, "files": files})
 
     def _show(self, place: int, case: Case, labels: np.ndarray) -> None:
@@ -217,6 +229,14 @@ class _Run:
             self.sheet.add(replace(case, labels=labels), place, "found")
         else:
             self.sheet.add_pair(case, replace(case, labels=labels), place, notes=("truth", "found"))
+
+
+def _read_as(cases: CaseSet, reading: Reading) -> CaseSet:
+    """The set with its files read in another way."""
+    if reading == AS_EVER:
+        return cases
+    members = (replace(one, reading=reading) if isinstance(one, FilesMember) else one for one in cases.members)
+    return replace(cases, members=tuple(members))
 
 
 def _complete(cases: CaseSet) -> CaseSet:
