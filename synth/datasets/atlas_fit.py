@@ -64,15 +64,16 @@ def fit_to_atlas(t1: Volume) -> AtlasFit:
         points, atlas_brain, atlas_white, centre = _target(sigma)
         maps = [gaussian_filter(part, sigma / COARSE) for part in (brain, white)]
 
-        def residuals(parameters, points=points, maps=maps, wanted=(atlas_brain, atlas_white), centre=centre):
-            back = into @ _back(parameters, start, centre)
-            at = back[:3, :3] @ points + back[:3, 3:]
-            inside, bright = (map_coordinates(part, at, order=1) for part in maps)
-            gain = (bright @ wanted[1]) / max(bright @ bright, 1e-6)
-            return np.concatenate([inside - wanted[0], gain * bright - wanted[1]])
-
         found = least_squares(
-            residuals, found, loss="soft_l1", f_scale=0.1, diff_step=1e-2, max_nfev=20, xtol=1e-3, ftol=1e-4
+            _residuals,
+            found,
+            args=(points, (atlas_brain, atlas_white), maps, into, start, centre),
+            loss="soft_l1",
+            f_scale=0.1,
+            diff_step=1e-2,
+            max_nfev=20,
+            xtol=1e-3,
+            ftol=1e-4,
         ).x
     back = _back(found, start, centre)
     return AtlasFit(np.linalg.inv(back), centre, back[:3, :3] @ centre + back[:3, 3])
@@ -86,6 +87,23 @@ def overlap(t1: Volume, move: np.ndarray) -> float:
     ours = map_coordinates(brain, back[:3, :3] @ points + back[:3, 3:], order=1) > 0.5
     theirs, size = atlas > 0.5, np.count_nonzero(brain > 0.5) * (COARSE / POINTS) ** 3
     return float(2 * np.count_nonzero(ours & theirs) / (size + np.count_nonzero(theirs)))
+
+
+def _residuals(
+    parameters: np.ndarray,
+    points: np.ndarray,
+    wanted: tuple[np.ndarray, np.ndarray],
+    maps: list[np.ndarray],
+    into: np.ndarray,
+    start: np.ndarray,
+    centre: np.ndarray,
+) -> np.ndarray:
+    """Scan less atlas at the atlas's points: the brain, then the t1, by the factor that suits it best."""
+    back = into @ _back(parameters, start, centre)
+    at = back[:3, :3] @ points + back[:3, 3:]
+    inside, bright = (map_coordinates(part, at, order=1) for part in maps)
+    gain = (bright @ wanted[1]) / max(bright @ bright, 1e-6)
+    return np.concatenate([inside - wanted[0], gain * bright - wanted[1]])
 
 
 def _back(parameters: np.ndarray, start: np.ndarray, centre: np.ndarray) -> np.ndarray:

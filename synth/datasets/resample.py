@@ -10,7 +10,7 @@ turned by 6 to 10 degrees) that leaves 0.07-0.15 standard deviations of error, l
 by shares: first whether the tumour fills more than half of a voxel, then which part has most of it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
@@ -39,6 +39,7 @@ ORDER = 3  # of the splines
 ROUNDED = 1000  # highest value from which whole numbers stay whole
 MARGIN = 4  # voxels around a cropped brain or tumour
 Matrix = tuple[tuple[float, ...], ...]
+Box = tuple[slice, ...]
 
 
 @dataclass(frozen=True)
@@ -62,7 +63,8 @@ class Resampling:
     @property
     def spacing(self) -> tuple[float, float, float]:
         """Mm between the scan's own voxels."""
-        return _spacing(np.array(self.affine))
+        x, y, z = _spacing(np.array(self.affine)).tolist()
+        return x, y, z
 
     @property
     def axes(self) -> str:
@@ -278,6 +280,8 @@ def _image(scan: Volume, move: np.ndarray) -> np.ndarray:
     """One modality on the BraTS grid, float32."""
     into = np.linalg.inv(move @ scan.affine) @ AFFINE  # BraTS voxels to its own
     box, out_box, crop = _boxes(scan.array != 0, into, GRID)
+    if out_box is None:
+        raise DataError("a modality lies outside the BraTS grid; register the files of the case to one another.")
     values = np.pad(scan.array[box].astype(np.float32), MARGIN)
     low, high = values[values != 0].min(), values.max()
     whole = scan.array.dtype.kind in "iu" and high >= ROUNDED  # else rounding would take levels away
@@ -337,7 +341,7 @@ def _blur(mm: float) -> float:
     return float(sigma) if sigma > SHARP else 0.0
 
 
-def _boxes(mask: np.ndarray, into: np.ndarray, shape: tuple[int, int, int]):
+def _boxes(mask: np.ndarray, into: np.ndarray, shape: tuple[int, int, int]) -> tuple[Box, Box | None, np.ndarray]:
     """The box of a mask, where it lies in a grid (None: outside), `into` from there to the box with its `MARGIN`."""
     box = bounding_box(mask)
     out = np.linalg.inv(into)
@@ -355,5 +359,5 @@ def _spacing(affine: np.ndarray) -> np.ndarray:
     return np.sqrt((affine[:3, :3] ** 2).sum(0))
 
 
-def _matrix(rows) -> Matrix:
+def _matrix(rows: Iterable[Iterable[float]]) -> Matrix:
     return tuple(tuple(float(value) for value in row) for row in rows)

@@ -288,7 +288,8 @@ def _placement(header: nib.Nifti1Header) -> tuple[np.ndarray, tuple[float, float
     codes = int(header["sform_code"]), int(header["qform_code"])
     affine = _affine(header.get_best_affine)
     qform = _affine(header.get_qform) if min(codes) > 0 else None
-    return affine, tuple(abs(float(v)) for v in header["pixdim"][1:4]), max(codes) > 0, qform
+    x, y, z = (abs(float(v)) for v in header["pixdim"][1:4])
+    return affine, (x, y, z), max(codes) > 0, qform
 
 
 def _affine(get: Callable[[], np.ndarray]) -> np.ndarray:
