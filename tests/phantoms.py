@@ -4,6 +4,8 @@ from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from scipy.ndimage import affine_transform
+from scipy.spatial.transform import Rotation
 
 from synth.brats import AFFINE, CLASSES, GRID, MODALITIES, NAMINGS, Naming, Tissue, Tumour
 from synth.case import Case
@@ -115,3 +117,28 @@ def write_case(folder, case: Case, *, naming: Naming = NAMINGS["brats2020"], suf
         name = f"{case.id}{naming.separator}{naming.suffixes[modality]}{suffix}"
         nib.save(nib.Nifti1Image(array, case.affine), target / name)
     return target
+
+
+def other_grid(spacing=(1.2, 0.9, 2.0), turn=(6, -8, 10), around=(119, 133, 75), mm=220) -> tuple[tuple, np.ndarray]:
+    """Shape and affine of a RAS grid, turned by degrees about x, y, z, its middle at a voxel of the BraTS grid."""
+    affine = np.eye(4)
+    affine[:3, :3] = Rotation.from_euler("xyz", turn, degrees=True).as_matrix() @ np.diag(spacing)
+    shape = tuple(int(np.ceil(mm / size)) for size in spacing)
+    middle = (np.array(shape) - 1) / 2
+    affine[:3, 3] = AFFINE[:3, :3] @ around + AFFINE[:3, 3] - affine[:3, :3] @ middle
+    return shape, affine
+
+
+def sampled(case: Case, shape, affine) -> Case:
+    """The case as a scanner with this grid would have it, by plain linear sampling within the brain."""
+    into = np.linalg.inv(case.affine) @ affine
+
+    def pull(array, order=1):
+        return affine_transform(array.astype(np.float32), into, output_shape=shape, order=order)
+
+    images = np.zeros((*shape, len(MODALITIES)), np.int16)
+    for m in range(len(MODALITIES)):
+        seen = pull(case.images[..., m] > 0)
+        images[..., m] = np.where(seen > 0.5, np.rint(pull(case.images[..., m]) / np.maximum(seen, 0.5)), 0)
+    labels = None if case.labels is None else pull(case.labels, 0).astype(np.uint8) * images.any(-1)
+    return Case(case.id, images, labels, affine, case.meta)

@@ -199,7 +199,8 @@ BAD = {  # kind: (damage, what the one line must say)
     ),
     "another shape": (
         voxels("t2", lambda a: a[..., :150]),
-        T2 + "expected 240x240x155 voxels, the header says 240x240x150; register the case to the BraTS grid.",
+        T2 + "expected 240x240x155 voxels, the header says 240x240x150; register the case to the BraTS grid, or give "
+        "--resample.",
     ),
     "four dimensions": (
         voxels("t1", lambda a: np.stack([a, a], -1)),
@@ -210,7 +211,7 @@ BAD = {  # kind: (damage, what the one line must say)
     "2 mm voxels": (voxels("t1", same, affine=AFFINE * [[2], [2], [2], [1]]), "expected voxels of 1 x 1 x 1 mm"),
     "2 mm in the spacing alone": (
         field("t1", "pixdim", [1, 1, 1, 2, 1, 1, 1, 1]),
-        "found 1 x 1 x 2 mm in the header's voxel size; resample the case to the BraTS grid.",
+        "found 1 x 1 x 2 mm in the header's voxel size; resample the case to the BraTS grid, or give --resample.",
     ),
     "other axes": (voxels("t1", same, affine=np.eye(4)), "expected voxel axes LPS (as BraTS has them), found RAS"),
     "oblique axes": (voxels("t1", same, affine=rot(5)), T1 + "its axes are oblique"),

@@ -1,6 +1,6 @@
 """Options that several commands read alike, and what they stand for."""
 
-from functools import wraps
+from functools import partial, wraps
 
 import click
 
@@ -42,25 +42,31 @@ class FormatName(click.ParamType):
         return value
 
 
-def reading_options(command):
+def reading_options(command=None, *, healthy: bool = True):
     """`--labels`, `--resample` and `--healthy` for a command that reads cases; it gets them as one `Reading`."""
+    if command is None:
+        return partial(reading_options, healthy=healthy)
 
     @wraps(command)
-    def with_reading(*args, labels, resample, healthy, **options):
+    def with_reading(*args, labels, resample, healthy=False, **options):
         from synth.datasets.reading import Reading
 
         return command(*args, reading=Reading(labels, resample, healthy), **options)
 
-    for option in (
-        click.option("--healthy", is_flag=True, help="Cases without a segmentation are healthy brains."),
-        click.option("--resample", is_flag=True, help="Bring scans on other grids to BraTS's (240x240x155, 1 mm)."),
+    options = [
+        click.option(
+            "--resample", is_flag=True, help="Take skull-stripped, aligned scans of any size, spacing and orientation."
+        ),
         click.option(
             "--labels",
             type=LabelTable(),
             default="auto",
             help="What the label values mean, if the file names do not say it. [default: by the names]",
         ),
-    ):
+    ]
+    if healthy:
+        options.insert(0, click.option("--healthy", is_flag=True, help="Cases without a segmentation are healthy."))
+    for option in options:
         with_reading = option(with_reading)
     return with_reading
 

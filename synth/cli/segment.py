@@ -2,6 +2,8 @@
 
 import click
 
+from synth.cli.options import opened, reading_options, warn
+
 
 @click.command(name="segment")
 @click.argument("scans", type=click.Path())
@@ -23,10 +25,12 @@ import click
 @click.option("--force", is_flag=True, help="Replace what an earlier run wrote.")
 @click.option("--json", "as_json", is_flag=True, help="Print the scores, every case, as JSON.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
-def command(scans, out, model, ensemble, no_postprocess, resume, force, as_json, quiet, **options):
+@reading_options(healthy=False)
+def command(scans, out, model, ensemble, no_postprocess, resume, force, as_json, quiet, reading, **options):
     """Segment the cases below SCANS (BraTS folders, or HDF5 that synth wrote) to OUT/<id>/<id>_seg.nii.gz.
 
-    Names, label values and geometry are as the scans have them. Cases that come with a segmentation are measured
+    Names, label values and geometry are as the scans have them: with --resample, scans on another grid than BraTS's are
+    brought to it and their labels back to the scan's own. Cases that come with a segmentation are measured
     against it: mean and median of every metric are printed, all cases are in OUT/scores.json. OUT/contact_sheet.png
     shows what was found: it shows patients, keep it with the dataset. Not for clinical use.
 
@@ -41,7 +45,7 @@ def command(scans, out, model, ensemble, no_postprocess, resume, force, as_json,
     from synth.runs.segment import segment
 
     done = segment(
-        scans,
+        opened(scans, reading),
         out,
         model=model,
         ensemble=ensemble,
@@ -49,6 +53,7 @@ def command(scans, out, model, ensemble, no_postprocess, resume, force, as_json,
         resume=resume,
         force=force,
         progress=bar("segmenting", "case", quiet),
+        tell=warn,
         **{key: value for key, value in options.items() if value is not None},  # the library has the defaults
     )
     if done.trained_on:

@@ -8,23 +8,28 @@ and "0 means outside the brain" is what every step here rests on; z-scored scans
 the scanner's scale. A few voxels that interpolation pushed below zero are set to 0.
 """
 
+import math
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import reduce
 from itertools import combinations
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+from scipy.ndimage import binary_dilation
 
-from synth.brats import AFFINE, GRID, MODALITIES
+from synth.brats import AFFINE, GRID, MODALITIES, Tumour
 from synth.case import Case, CaseFiles
 from synth.datasets.case_files import CANDIDATES, find_cases, nearly_named
 from synth.datasets.cohorts import cohort_of
 from synth.datasets.findings import STRAY_FRACTION, STRAY_VOXELS, Findings, listing
+from synth.datasets.geometry import check_geometry, check_placement, check_qforms, in_place, voxels_of_grid
 from synth.datasets.labels import keep_inside, label_classes
 from synth.datasets.ranges import range_note
 from synth.datasets.reading import AUTO, PLAIN, Reading
-from synth.datasets.volume import Volume, geometry_problems, read_volume, same_place
+from synth.datasets.resample import BY_HEADER, Resampling, to_brats_grid
+from synth.datasets.volume import Volume, read_volume
 from synth.datasets.voxels.judge import judge_case
 from synth.errors import DataError, FileError, SynthError, printable
 
@@ -46,12 +51,13 @@ def read_case(
         labels: "required" (no segmentation is an error), "optional" (None then) or "ignore" (not even opened).
         grid: the shape that every file must have.
         reading: what the user states about the files: what the label values mean, and whether a case without a
-            segmentation is a healthy brain (all labels 0, unless they are ignored).
+            segmentation is a healthy brain (all labels 0, unless they are ignored), whether other grids are brought to
+            that of BraTS (`resample.to_brats_grid`), which `grid` must then be.
 
     Returns:
         A Case whose images are int16 if all four files hold whole numbers that fit, else float32; each modality is
         contiguous in memory. `meta` holds the naming, the sentences of what was put right ("warnings") and, where the
-        user's word decided, "labels" (the name of the table) and "healthy" (True).
+        user's word decided, "labels" (the name of the table), "healthy" (True) and "resampling" (`Resampling.to_dict`).
 
     Raises:
         DataError: any of the problems that `check.check_dataset` reports as an error.
@@ -74,28 +80,40 @@ def examine_case(
     """The case (None if it cannot be used) and all its problems; `read_case` and `check.check_dataset` in one."""
     if labels not in LABEL_USES:
         raise SynthError(f"labels must be one of {', '.join(LABEL_USES)}; found {labels!r}.")
+    resample = reading.resample
+    if resample and tuple(grid) != GRID:
+        raise SynthError(f"cases are resampled to the BraTS grid {GRID} alone; found the grid {tuple(grid)}.")
     notes = Findings(files.id, "files")
     _check_names(files, labels, reading.healthy, notes)
     volumes = {}
     for name in MODALITIES if labels == "ignore" else (*MODALITIES, "seg"):
         if name in files.paths:
             try:
-                volumes[name] = read_volume(files.paths[name], grid)
+                volumes[name] = read_volume(files.paths[name], None if resample else grid)
             except FileError as problem:
                 by_shape = "the header says" in problem.reason
                 notes.error(problem.file, (_axes_problem(name, files, grid) if by_shape else "") or problem.reason)
     notes.topic = "geometry"
-    _check_geometry(files, volumes, notes)
+    resample = resample and not in_place(volumes)
+    (check_placement if resample else check_geometry)(files, volumes, notes)
+    check_qforms(files, volumes, notes)
     notes.topic = "intensities"
-    arrays = {m: _intensities(files.paths[m], volumes[m].array, notes) for m in MODALITIES if m in volumes}
+    room = {m: voxels_of_grid(volumes[m]) if resample else None for m in volumes}
+    arrays = {m: _intensities(files.paths[m], volumes[m].array, notes, room[m]) for m in MODALITIES if m in volumes}
     classes, notes.topic = None, "labels"
     if "seg" in volumes:
-        scaled = getattr(volumes["seg"], "scaled", None)
-        classes = label_classes(files.paths["seg"], volumes["seg"].array, files.naming, notes, reading, scaled)
+        seg = volumes["seg"]
+        classes = label_classes(files.paths["seg"], seg.array, files.naming, notes, reading, seg.scaled)
     elif cohort := cohort_of(files.id):
         notes.warning(files.folder, cohort.caution)
     if len(arrays) < len(MODALITIES) or any(array is None for array in arrays.values()):
         return None, notes
+    affine, how = volumes["t1"].affine, None
+    if resample:
+        arrays, classes, how = _resampled(files, volumes, arrays, classes, notes)
+        if notes.errors:
+            return None, notes
+        affine = affine if how is None else AFFINE
     brain = reduce(np.logical_or, (array != 0 for array in arrays.values()))
     notes.topic = "intensities"
     _check_coverage(files, arrays, brain, notes)
@@ -104,7 +122,9 @@ def examine_case(
         (notes.error if refused else notes.warning)(files.paths[modality], said)
     notes.topic = "labels"
     if classes is not None:
-        keep_inside(files.paths["seg"], classes, brain, notes)
+        keep_inside(files.paths["seg"], classes, brain if how is None else _widened(brain, max(how.spacing)), notes)
+        if how is not None:
+            classes[~brain] = Tumour.NONE  # within a voxel of the brain's edge: from interpolation
     if notes.errors:
         return None, notes
     meta: dict[str, object] = {"naming": files.naming.name, "warnings": [str(finding) for finding in notes]}
@@ -112,7 +132,9 @@ def examine_case(
         meta["labels"] = reading.labels
     if classes is None and reading.healthy and labels != "ignore":
         classes, meta["healthy"] = np.zeros(brain.shape, np.uint8, order="F"), True
-    return Case(files.id, images, classes, volumes["t1"].affine, meta), notes
+    if how is not None:
+        meta["resampling"] = how.to_dict()
+    return Case(files.id, images, classes, np.array(affine), meta), notes
 
 
 def _check_names(files: CaseFiles, labels: str, healthy: bool, notes: Findings) -> None:
@@ -191,41 +213,43 @@ def _axes_problem(name: str, files: CaseFiles, grid: tuple[int, int, int]) -> st
     return ""
 
 
-def _check_geometry(files: CaseFiles, volumes: dict[str, Volume], notes: Findings) -> None:
-    """Each file against BraTS, and against the affine that most files of the case share."""
-    good = {}
-    for name, volume in volumes.items():
-        problems = geometry_problems(volume)
-        for problem in problems:
-            notes.error(files.paths[name], problem)
-        if not problems:
-            good[name] = volume
-    if not good:
-        return
-    usual = max(good, key=lambda name: sum(same_place(good[name], other) for other in good.values()))
-    origin = _origin(good[usual])
-    if good[usual].array.shape == GRID and not np.allclose(good[usual].affine, AFFINE, atol=0.5):
-        notes.warning(
-            files.paths[usual],
-            f"expected the first voxel at (0, 239, 0) mm as in BraTS, found {origin}; that is kept, but the atlas is "
-            "placed by voxel: make sure that the brain lies in the grid as in BraTS.",
-        )
-    for name, volume in good.items():
-        if not same_place(volume, good[usual]):
-            notes.error(
-                files.paths[name],
-                f"its affine differs from that of {printable(files.paths[usual].name)} (first voxel at "
-                f"{_origin(volume)} mm against {origin}); register the files of the case to one grid, or copy the "
-                "header if only that is wrong.",
-            )
+def _resampled(
+    files: CaseFiles,
+    volumes: dict[str, Volume],
+    arrays: dict[str, np.ndarray],
+    classes: np.ndarray | None,
+    notes: Findings,
+) -> tuple[dict[str, np.ndarray], np.ndarray | None, Resampling | None]:
+    """Modalities and labels on the BraTS grid and how they came there; what went wrong is noted."""
+    if notes.errors:
+        return arrays, classes, None
+    notes.topic = "geometry"
+    given = {name: replace(volumes[name], array=array) for name, array in arrays.items()}
+    if classes is not None:
+        given["seg"] = replace(volumes["seg"], array=classes)
+    try:
+        moved, how = to_brats_grid(given)
+    except DataError as error:
+        notes.error(files.folder, str(error))
+        return arrays, classes, None
+    classes = moved.pop("seg", None)
+    if how is None:
+        check_geometry(files, volumes, notes)
+    elif how.done != BY_HEADER or how.cut:
+        notes.warning(files.folder, how.sentence())
+    return {name: _narrowed(array) for name, array in moved.items()}, classes, how
 
 
-def _origin(volume: Volume) -> str:
-    return "({:g}, {:g}, {:g})".format(*(volume.affine[:3, 3].round(4) + 0.0))  # + 0.0: -0 reads oddly
+def _widened(brain: np.ndarray, mm: float) -> np.ndarray:
+    """A brain on the BraTS grid, with what lies within about `mm` of it."""
+    return binary_dilation(brain, iterations=math.ceil(mm))
 
 
-def _intensities(path: Path, array: np.ndarray, notes: Findings) -> np.ndarray | None:
-    """One modality as int16 if it holds whole numbers that fit, else float32; None if it cannot be used."""
+def _intensities(path: Path, array: np.ndarray, notes: Findings, room: float | None = None) -> np.ndarray | None:
+    """One modality as int16 if it holds whole numbers that fit, else float32; None if it cannot be used.
+
+    `room` is how many voxels the grid has that a brain is to fill a part of; None: as many as the array.
+    """
     if array.dtype.kind == "f":
         with np.errstate(over="ignore"):
             array = array.astype(np.float32, copy=False)
@@ -248,11 +272,11 @@ def _intensities(path: Path, array: np.ndarray, notes: Findings) -> np.ndarray |
     if not filled:
         notes.error(path, "every voxel is 0; expected a scan: exclude the case or find the right file.")
         return None
-    if filled > FULLEST * array.size:
+    if filled > FULLEST * (room or array.size):
         notes.error(
             path,
-            f"{filled / array.size:.0%} of the voxels are not 0; expected a skull-stripped brain and background "
-            "exactly 0: strip the skull, or set the background to 0.",
+            f"{filled / (room or array.size):.0%} of the voxels are not 0; expected a skull-stripped brain and "
+            "background exactly 0: strip the skull, or set the background to 0.",
         )
         return None
     highest = array.max()

@@ -88,7 +88,13 @@ class Member(ABC):
 
 @dataclass(frozen=True)
 class FilesMember(Member):
-    """A case whose modalities are files of their own, as BraTS has it."""
+    """A case whose modalities are files of their own, as BraTS has it.
+
+    Attributes:
+        files: where they are.
+        root: the set's folder.
+        reading: what the user says of them.
+    """
 
     files: CaseFiles
     root: Path

@@ -9,7 +9,7 @@ import math
 import os
 import stat
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -25,8 +25,10 @@ _GZIP_MAGIC = b"\x1f\x8b"
 LONGEST = 512  # voxels along an axis where any grid will do: twice what a head at 1 mm needs
 _LONGEST_HEADER = 1 << 24  # bytes before the voxels; real ones have up to 11 kB of processing history
 _TOLERANCE = 1e-3  # mm; headers hold float32 and rotations that went through a quaternion
+_ONE_PLACE = 1.0  # mm between qform and sform, up to which programs that go by the one or the other agree
 _AGAIN = "copy or download it again"
 _DAMAGED = f"the header is damaged, {_AGAIN}"
+_RESAMPLE = "resample the case to the BraTS grid, or give --resample"
 
 
 @dataclass(frozen=True)
@@ -38,12 +40,17 @@ class Volume:
         affine: (4, 4) float64, voxel to mm; NaN where the header's cannot be understood.
         spacing: voxel size in mm as the header states it apart from the affine.
         placed: whether the header has an affine at all (qform or sform code above 0).
+        qform: (4, 4) float64, the header's other affine where it has two (`affine` is then the sform); NaN where it
+            cannot be understood.
+        scaled: the slope and intercept that the voxels went through; None where the header scales nothing.
     """
 
     array: np.ndarray
     affine: np.ndarray
     spacing: tuple[float, float, float]
     placed: bool
+    qform: np.ndarray | None = None
+    scaled: tuple[float, float] | None = None
 
 
 class _UnfitError(Exception):
@@ -64,7 +71,8 @@ def read_volume(path: str | os.PathLike, grid: tuple[int, int, int] | None = GRI
             dtype, start, shape = _claims(header, grid and tuple(grid))
             stream.read(start - used)
             array = _voxels(stream, dtype, shape)
-        return Volume(_scaled(array, header), *_placement(header))
+        scaled = _scaling(header)
+        return Volume(_scaled(array, scaled), *_placement(header), scaled)
     except _UnfitError as problem:
         raise FileError(path, str(problem)) from None
     except DAMAGED as error:
@@ -76,28 +84,79 @@ def read_volume(path: str | os.PathLike, grid: tuple[int, int, int] | None = GRI
 
 def geometry_problems(volume: Volume) -> list[str]:
     """Where a volume breaks the BraTS geometry (1 mm voxels, axes to the left, back and up); a sentence each."""
-    if not volume.placed:
-        return [
-            "the header says nothing about orientation (qform and sform code 0); expected the BraTS affine: "
-            "copy the header of the original scan."
-        ]
-    if not np.isfinite(volume.affine).all():
-        return ["the header's affine is not made of finite numbers; copy the header of the original scan."]
+    if unknown := affine_problem(volume):
+        return [unknown]
     problems = []
-    in_affine = tuple(np.sqrt((volume.affine[:3, :3] ** 2).sum(0)))
+    in_affine = _affine_spacing(volume)
     for source, present in (("affine", in_affine), ("voxel size", volume.spacing)):
         if not problems and not np.allclose(present, SPACING, atol=_TOLERANCE):
             problems.append(
                 f"expected voxels of 1 x 1 x 1 mm, found {' x '.join(f'{v:.4g}' for v in present)} mm in the header's "
-                f"{source}; resample the case to the BraTS grid."
+                f"{source}; {_RESAMPLE}."
             )
     axes = "".join(code or "?" for code in nib.aff2axcodes(volume.affine))
     expected = "".join(nib.aff2axcodes(AFFINE))
     if axes != expected:
-        problems.append(f"expected voxel axes {expected} (as BraTS has them), found {axes}; reorient all its files.")
+        problems.append(
+            f"expected voxel axes {expected} (as BraTS has them), found {axes}; reorient all its files, or give "
+            "--resample."
+        )
     elif not problems and not np.allclose(volume.affine[:3, :3], AFFINE[:3, :3], atol=_TOLERANCE):
-        problems.append("its axes are oblique; expected the straight axes of BraTS: resample the case to its grid.")
+        problems.append(f"its axes are oblique; expected the straight axes of BraTS: {_RESAMPLE}.")
     return problems
+
+
+def affine_problem(volume: Volume) -> str | None:
+    """One sentence where a header does not tell where its voxels are, on any grid."""
+    if not volume.placed:
+        return (
+            "the header says nothing about orientation (qform and sform code 0); expected the BraTS affine: "
+            "copy the header of the original scan."
+        )
+    if not np.isfinite(volume.affine).all():
+        return "the header's affine is not made of finite numbers; copy the header of the original scan."
+    return None
+
+
+def spacing_problem(volume: Volume) -> str | None:
+    """One sentence where the header's two voxel sizes, its affine's and its own, differ or are no sizes."""
+    in_affine = _affine_spacing(volume)
+    whole = abs(np.linalg.det(volume.affine[:3, :3])) > 0.5 * np.prod(in_affine) > 0  # else two axes are nearly one
+    if whole and np.allclose(in_affine, volume.spacing, rtol=1e-2):
+        return None
+    sizes = (" x ".join(f"{v:.4g}" for v in size) for size in (in_affine, volume.spacing))
+    return "the header's affine has voxels of {} mm, its voxel size says {} mm; correct the header.".format(*sizes)
+
+
+def placement_problem(volume: Volume) -> str | None:
+    """One sentence where the header's two affines put the scan in different places; None where they agree.
+
+    Nibabel goes by the sform. ITK (and so ITK-SNAP and nnU-Net) goes by the qform, in newer versions
+    (5.4 is one) by the sform where its code is 1.
+    """
+    if volume.qform is None or not np.isfinite(volume.affine).all():
+        return None
+    if not np.isfinite(volume.qform).all():
+        return (
+            "the header's qform cannot be understood; the sform is followed here, programs built on ITK may refuse the "
+            "file: set both to one affine."
+        )
+    corners = np.array(np.meshgrid(*((0, n - 1) for n in volume.array.shape), indexing="ij")).reshape(3, -1)
+    apart = volume.qform[:3, :3] @ corners + volume.qform[:3, 3:]
+    apart -= volume.affine[:3, :3] @ corners + volume.affine[:3, 3:]
+    if (most := np.linalg.norm(apart, axis=0).max()) <= _ONE_PLACE:
+        return None
+    ours, theirs = ("".join(code or "?" for code in nib.aff2axcodes(a)) for a in (volume.affine, volume.qform))
+    axes = f", and its axes along {theirs} instead of {ours}" if ours != theirs else ""
+    return (
+        f"the header's qform puts voxels up to {most:.4g} mm from where its sform has them{axes}; the sform is "
+        "followed here, programs built on ITK may place the file by the other: set both to the right one."
+    )
+
+
+def _affine_spacing(volume: Volume) -> tuple[float, float, float]:
+    x, y, z = np.sqrt((volume.affine[:3, :3] ** 2).sum(0))
+    return float(x), float(y), float(z)
 
 
 def same_place(a: Volume, b: Volume) -> bool:
@@ -174,7 +233,9 @@ def _claims(header: nib.Nifti1Header, grid: tuple[int, int, int] | None) -> tupl
         present = "x".join(map(str, shape))
         size = math.prod(shape) * dtype.itemsize
         bulk = f" ({size / 1e9:.3g} GB; nothing was read)" if size > 1e9 else ""
-        advice = "split it into one file per modality" if len(shape) > 3 else "register the case to the BraTS grid"
+        advice = "register the case to the BraTS grid, or give --resample" if grid else "crop or resample it"
+        if len(shape) > 3:
+            advice = "split it into one file per modality"
         if bulk or min(shape) < 1:
             advice = _DAMAGED
         wanted = f"{'x'.join(map(str, grid))} voxels" if grid else f"three axes of at most {LONGEST} voxels"
@@ -204,23 +265,37 @@ def _voxels(stream: BinaryIO, dtype: np.dtype, grid: tuple[int, int, int]) -> np
     return array if dtype.isnative else array.astype(dtype.newbyteorder("="))
 
 
-def _scaled(array: np.ndarray, header: nib.Nifti1Header) -> np.ndarray:
-    """The voxels after the header's slope and intercept; a slope of 0 or NaN means none, by the standard."""
+def _scaling(header: nib.Nifti1Header) -> tuple[float, float] | None:
+    """Slope and intercept; a slope of 0 or NaN means none, by the standard."""
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
     if not math.isfinite(slope) or slope == 0 or (slope, intercept) == (1, 0):
-        return array
+        return None
     if not math.isfinite(intercept):
         raise _UnfitError(f"the header scales the voxels by an intercept of {intercept}; {_DAMAGED}.")
+    return slope, intercept
+
+
+def _scaled(array: np.ndarray, scaling: tuple[float, float] | None) -> np.ndarray:
+    if scaling is None:
+        return array
+    slope, intercept = scaling
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is reported as Inf
         return (array * slope + intercept).astype(np.float32)
 
 
-def _placement(header: nib.Nifti1Header) -> tuple[np.ndarray, tuple[float, float, float], bool]:
+def _placement(header: nib.Nifti1Header) -> tuple[np.ndarray, tuple[float, float, float], bool, np.ndarray | None]:
+    """Affine, spacing, whether there is an affine, and the qform where there is an sform too."""
+    codes = int(header["sform_code"]), int(header["qform_code"])
+    affine = _affine(header.get_best_affine)
+    qform = _affine(header.get_qform) if min(codes) > 0 else None
+    x, y, z = (abs(float(v)) for v in header["pixdim"][1:4])
+    return affine, (x, y, z), max(codes) > 0, qform
+
+
+def _affine(get: Callable[[], np.ndarray]) -> np.ndarray:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:
-            affine = header.get_best_affine().astype(np.float64)
+            return get().astype(np.float64)
         except (ValueError, nib.spatialimages.HeaderDataError):  # a quaternion that is none
-            affine = np.full((4, 4), np.nan)
-    placed = int(header["sform_code"]) > 0 or int(header["qform_code"]) > 0
-    return affine, tuple(abs(float(v)) for v in header["pixdim"][1:4]), placed
+            return np.full((4, 4), np.nan)

@@ -32,9 +32,7 @@ BRATS_TO_ICBM = np.array(
 
 @cache
 def atlas_probabilities(step: int = 1) -> np.ndarray:
-    """CSF, GM and WM probabilities on the BraTS grid: (240, 240, 155, 3) float32, 0..1, read-only.
-
-    With a `step`, every so many voxels alone.
+    """CSF, GM and WM probabilities at every `step`-th voxel of the BraTS grid: (x, y, z, 3) float32, 0..1, read-only.
 
     Outside the atlas brain all three are 0; inside they sum to about 1. CSF is what grey and white matter
     leave of the brain. Source: ICBM152 2009 nonlinear symmetric (Fonov et al. 2011,
@@ -44,11 +42,10 @@ def atlas_probabilities(step: int = 1) -> np.ndarray:
     maps = [_load(folder / f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz") for name in ("t1", "gm", "wm")]
     t1, gm, wm = maps
     csf = np.clip((t1 > 0) - gm / 255 - wm / 255, 0, 1)
-    shape = tuple(-(-n // step) for n in GRID)
-    place = BRATS_TO_ICBM @ np.diag([step, step, step, 1.0])
+    shape, matrix = tuple(-(-n // step) for n in GRID), BRATS_TO_ICBM @ np.diag([step, step, step, 1.0])
     out = np.empty((*shape, len(TISSUES)), np.float32)
     for index, source in enumerate((csf, gm / 255, wm / 255)):
-        affine_transform(source.astype(np.float32), place, output=out[..., index], output_shape=shape, order=1)
+        affine_transform(source.astype(np.float32), matrix, output=out[..., index], output_shape=shape, order=1)
     out.flags.writeable = False
     return out
 

@@ -19,7 +19,9 @@ from synth import __version__
 from synth.ahead import ahead
 from synth.brats import MODALITIES, NAMINGS, REGIONS, Tumour
 from synth.case import Case
+from synth.datasets.findings import folded_lines
 from synth.datasets.fingerprint import Fingerprint, fingerprint
+from synth.datasets.inspection import Inspection
 from synth.datasets.members import FilesMember, Member
 from synth.datasets.sets import CaseSet, open_set
 from synth.disk.claim import SEGMENT, claim
@@ -30,7 +32,7 @@ from synth.models.cards import median_postprocess, names_alone, trained_on
 from synth.models.ensembles import load_segmenter
 from synth.models.postprocess import Postprocess
 from synth.quality.segmentation_metrics import measure, summary, table
-from synth.runs.segmentations import read_segmentation, write_segmentation
+from synth.runs.segmentations import on_own_grid, read_segmentation, resampling_of, write_segmentation
 from synth.show.contact_sheet import MAX_ROWS, ContactSheet
 
 if TYPE_CHECKING:
@@ -90,6 +92,7 @@ def segment(
     resume: bool = False,
     force: bool = False,
     progress: Callable[[Iterable], Iterable] = iter,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> Segmentations:
     """Segment every case below `scans` into `out/<id>/<id>_seg.nii.gz`: naming, label values and geometry as its own.
 
@@ -97,7 +100,9 @@ def segment(
     the scans with what was found (below the truth, where there is one): it shows patients, keep it with the dataset.
 
     Args:
-        scans: BraTS cases, with or without labels; or what synth wrote as HDF5 (folder or `.h5` file).
+        scans: BraTS cases, with or without labels; or what synth wrote as HDF5 (folder or `.h5` file). In a set opened
+            with `Reading(resample=True)`, scans of another size, spacing or orientation (skull-stripped, aligned with
+            one another) are segmented on the BraTS grid and measured, like all, on their own.
         out: a folder that does not exist or is empty, unless `resume` or `force`.
         model: a shipped segmenter's name or a model's folder; None: the packaged one.
         ensemble: `model` is a run of `synth train segmenter --folds`: the folds' probabilities are averaged.
@@ -107,6 +112,7 @@ def segment(
         resume: go on with an interrupted run of the same settings; cases may have been added or taken out.
         force: remove what an earlier run wrote there first.
         progress: wraps the scans still to be segmented (`tqdm`).
+        tell: called with each warning about the scans segmented now, alike ones folded.
 
     Raises:
         DataError: no case, one that cannot be read, or whose modalities are not all there or not on one BraTS grid.
@@ -137,10 +143,13 @@ def segment(
         "mirror": mirror,
         "overlap": overlap,
         "postprocess": after.to_dict(),
+        **({"reading": stated} if (stated := cases.reading.to_dict()) else {}),  # earlier runs had no choice
     }
     with Manifest(out, settings, free=("cases",)) as manifest:
-        run = _Run(cases.members, manifest, segmenter, after, f"synth {__version__}, segmenter {cards[0].get('name')}")
+        run = _Run(cases, manifest, segmenter, after, f"synth {__version__}, segmenter {cards[0].get('name')}")
         written = run.go(progress)
+        for line in [*folded_lines(run.said), *(note.message for note in run.inspection.findings())]:
+            tell(line)
         scores = {member.id: scores for member in cases.members if (scores := run.scores(member))}
         done = Segmentations(
             out,
@@ -159,9 +168,10 @@ def segment(
 class _Run:
     """Segments what the manifest does not vouch for, case by case, and draws the contact sheet meanwhile."""
 
-    def __init__(
-        self, scans: Sequence[Member], manifest: Manifest, segmenter: "Segmenter", after: Postprocess, title: str
-    ):
+    def __init__(self, cases: CaseSet, manifest: Manifest, segmenter: "Segmenter", after: Postprocess, title: str):
+        scans = cases.members
+        self.inspection = Inspection(cases.path, cases.reading)
+        self.said: list[tuple[str, str]] = []
         self.scans, self.manifest, self.segmenter, self.after = scans, manifest, segmenter, after
         self.out = manifest.folder
         # a case keeps its number when others are added or taken out: first come, first numbered
@@ -188,9 +198,11 @@ class _Run:
             ahead((self.scans[place].read("optional"), self.scans[place].checksum()) for place in todo)
         ) as cases:
             for place, (case, source) in zip(progress(todo), cases, strict=True):
+                self.inspection.see(case.id, case.labels, case.images)
+                self.said += [(case.id, line) for line in case.meta.get("warnings", ())]
                 labels = self.after.apply(self.segmenter(case), case.voxel_ml)
                 self._keep(self.scans[place], case, labels, source)
-                self._show(place, case, labels)
+                self._show(place, case, labels if resampling_of(case) is None else read_segmentation(case, self.out))
         for place in sorted(set(range(len(self.scans))) - set(todo)):
             if self.sheet.wants(place):
                 case = self.scans[place].read("optional")
@@ -208,17 +220,24 @@ class _Run:
                 self.manifest.discard(number)
 
     def _keep(self, scan: Member, case: Case, labels: np.ndarray, source: str) -> None:
-        counts = np.bincount(labels.ravel(), minlength=len(Tumour)) * case.voxel_ml
-        spacing = tuple(float(mm) for mm in np.sqrt((case.affine[:3, :3] ** 2).sum(0)))
+        affine, pair = case.affine, None if case.labels is None else (case.labels, labels)
+        resampling = resampling_of(case)
+        if resampling is not None and isinstance(scan, FilesMember):
+            affine = np.array(resampling.affine)
+            labels, pair = on_own_grid(scan, labels, resampling)
+        counts = np.bincount(labels.ravel(), minlength=len(Tumour)) * abs(np.linalg.det(affine[:3, :3])) / 1000
+        spacing = tuple(float(mm) for mm in np.sqrt((affine[:3, :3] ** 2).sum(0)))
         record = {
             "index": self.numbers[case.id],
             "id": case.id,
             "source": source,
             "fingerprint": fingerprint(case.images),
             "volumes_ml": {name: round(float(counts[list(region)].sum()), 3) for name, region in REGIONS.items()},
-            "scores": None if case.labels is None else measure(case.labels, labels, spacing),
+            "scores": None if pair is None else measure(*pair, spacing),
         }
-        files = write_segmentation(case, labels, scan.header(), self.out)
+        if resampling is not None:
+            record["resampling"] = case.meta["resampling"]
+        files = write_segmentation(case, labels, scan.header(), self.out, affine)
         self.manifest.append({**record, "files": files})
 
     def _show(self, place: int, case: Case, labels: np.ndarray) -> None:

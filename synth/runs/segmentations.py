@@ -1,15 +1,21 @@
 """Segmentations written on the very grid of their scans, and read back."""
 
+from functools import reduce
 from hashlib import sha256
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
 
-from synth.brats import NAMINGS
+from synth.brats import MODALITIES, NAMINGS
 from synth.case import Case
+from synth.datasets.findings import Findings
+from synth.datasets.labels import label_classes
+from synth.datasets.members import FilesMember
+from synth.datasets.resample import Resampling, from_brats_grid, labels_to_grid
+from synth.datasets.volume import read_volume, same_place
 from synth.disk.files import atomic_folder, case_path
-from synth.errors import OutputError
+from synth.errors import DataError, OutputError
 from synth.exporters.deflate import gzip_bytes
 from synth.exporters.nifti import nifti_bytes
 
@@ -19,7 +25,46 @@ _GEOMETRY = (
 )
 
 
-def write_segmentation(case: Case, labels: np.ndarray, header: nib.Nifti1Header | None, out: Path) -> dict[str, str]:
+def resampling_of(case: Case) -> Resampling | None:
+    """How a case came to the BraTS grid; None where its files were on it."""
+    record = case.meta.get("resampling")
+    return record and Resampling.from_dict(record)
+
+
+def on_own_grid(
+    scan: FilesMember, labels: np.ndarray, resampling: Resampling
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
+    """Labels of a resampled scan on its own grid, within its brain; and a pair to measure: the truth and they.
+
+    Args:
+        scan: whose files are read once more for that.
+        labels: (240, 240, 155) uint8 class indices, found on the BraTS grid.
+        resampling: how it came there.
+
+    Returns:
+        The labels on the t1's grid, and the scan's segmentation with the labels on its grid (as a rule the same); None
+        in its place where there is no segmentation.
+    """
+    own = from_brats_grid(labels, resampling)
+    volumes = [read_volume(scan.files.paths[modality], None) for modality in MODALITIES]
+    t1 = volumes[0]
+    alike = [volume for volume in volumes if volume.array.shape == t1.array.shape and same_place(volume, t1)]
+    own[~reduce(np.logical_or, (volume.array > 0 for volume in alike))] = 0
+    if not scan.labelled:
+        return own, None
+    path = scan.files.paths["seg"]
+    seg, notes = read_volume(path, None), Findings(scan.id)
+    truth = label_classes(path, seg.array, scan.naming, notes)
+    if truth is None:  # changed since the case was read
+        raise DataError(str(notes[0]))
+    if truth.shape == own.shape and same_place(seg, t1):
+        return own, (truth, own)
+    return own, (truth, from_brats_grid(labels, resampling.seen_from(seg)))
+
+
+def write_segmentation(
+    case: Case, labels: np.ndarray, header: nib.Nifti1Header | None, out: Path, affine: np.ndarray | None = None
+) -> dict[str, str]:
     """Write `<out>/<id>/<id>_seg.nii.gz` (or the name of 2023) as uint8; return its SHA-256 by its path below `out`.
 
     Args:
@@ -27,9 +72,10 @@ def write_segmentation(case: Case, labels: np.ndarray, header: nib.Nifti1Header 
         labels: (X, Y, Z) uint8 class indices.
         header: of the case's scan: its geometry is taken over to the bit. None: BraTS's own for the affine.
         out: the output folder.
+        affine: of the labels, where they are not on the case's grid.
     """
     path = segmentation_path(case, out)
-    data = nifti_bytes(NAMINGS[case.meta["naming"]].to_disk(labels), case.affine)
+    data = nifti_bytes(NAMINGS[case.meta["naming"]].to_disk(labels), case.affine if affine is None else affine)
     if header is not None:
         own = nib.Nifti1Header(bytes(data[: nib.Nifti1Header.sizeof_hdr]), endianness="<")
         for key in _GEOMETRY:
@@ -43,16 +89,18 @@ def write_segmentation(case: Case, labels: np.ndarray, header: nib.Nifti1Header 
 
 
 def read_segmentation(case: Case, out: Path) -> np.ndarray:
-    """What `write_segmentation` wrote for a case, (X, Y, Z) uint8 class indices.
+    """What `write_segmentation` wrote for a case, (X, Y, Z) uint8 class indices, on the case's grid.
 
     Raises:
         OutputError: it is not there, or damaged.
     """
     path = segmentation_path(case, out)
     try:
-        return NAMINGS[case.meta["naming"]].from_disk(np.asanyarray(nib.load(path).dataobj))
+        labels = NAMINGS[case.meta["naming"]].from_disk(np.asanyarray(nib.load(path).dataobj))
     except Exception as error:
         raise OutputError(f"{path}: cannot be read back ({error}); run again with --resume.") from error
+    resampling = resampling_of(case)
+    return labels if resampling is None else labels_to_grid(labels, resampling)
 
 
 def segmentation_path(case: Case, out: Path) -> Path:
