@@ -1,14 +1,13 @@
 """What checking a large set costs: seconds a case and peak memory, beside an earlier synth's in the same run.
 
-    python benchmarks/check_many.py DATA [--n 1251] [--earlier CHECKOUT] [--fault]
+    python benchmarks/check_many.py DATA [--n 1251] [--earlier PYTHON] [--fault]
 
 DATA holds cases in folders of their own; a folder of links under new ids makes N of them (so twins are reported). With
---earlier, the `synth` of another checkout checks the same folder, alternately in four parts, so that both meet the same
-machine. With --fault every segmentation is missing: how many lines are printed?
+--earlier, the `synth` that another environment's interpreter imports checks the same folder, alternately in four parts,
+so that both meet the same machine. With --fault every segmentation is missing: how many lines are printed?
 """
 
 import argparse
-import os
 import subprocess
 import sys
 import tempfile
@@ -42,13 +41,10 @@ def linked(data: Path, out: Path, numbers: range, fault: bool) -> None:
                 (folder / f"{folder.name}_{name}{suffix}").symlink_to(path.resolve())
 
 
-def checked(folder: Path, checkout: Path | None) -> tuple[float, int, int]:
+def checked(folder: Path, python: str) -> tuple[float, int, int]:
     """Seconds, peak MiB and lines of one check."""
-    env = dict(os.environ)
-    if checkout is not None:
-        env["PYTHONPATH"] = str(checkout)
     begin = time.perf_counter()
-    done = subprocess.run([sys.executable, "-c", CHECK, str(folder)], capture_output=True, text=True, env=env)
+    done = subprocess.run([python, "-c", CHECK, str(folder)], capture_output=True, text=True)
     peak = next((int(line.split()[1]) for line in done.stderr.splitlines() if line.startswith("peak")), 0)
     return time.perf_counter() - begin, peak, len(done.stdout.splitlines())
 
@@ -58,10 +54,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path)
     parser.add_argument("--n", type=int, default=1251)
-    parser.add_argument("--earlier", type=Path)
+    parser.add_argument("--earlier", metavar="PYTHON")
     parser.add_argument("--fault", action="store_true")
     args = parser.parse_args()
-    versions = {"this": None} | ({"earlier": args.earlier} if args.earlier else {})
+    versions = {"this": sys.executable} | ({"earlier": args.earlier} if args.earlier else {})
     seconds, peaks, lines = ({name: [] for name in versions} for _ in range(3))
     with tempfile.TemporaryDirectory() as place:
         per_part = -(-args.n // PARTS)
@@ -69,9 +65,9 @@ def main() -> None:
             folder = Path(place) / str(part)
             linked(args.data, folder, range(part * per_part, min((part + 1) * per_part, args.n)), args.fault)
         for part in range(PARTS):
-            for name, checkout in versions.items():
+            for name, python in versions.items():
                 for values, value in zip(
-                    (seconds, peaks, lines), checked(Path(place) / str(part), checkout), strict=True
+                    (seconds, peaks, lines), checked(Path(place) / str(part), python), strict=True
                 ):
                     values[name].append(value)
         for name in versions:
