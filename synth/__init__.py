@@ -3,7 +3,7 @@
 Label layouts (tissue and tumour) are edited and painted into the four BraTS modalities. What most scripts need is here,
 imported when it is first asked for (`import synth` itself costs nothing):
 
-- read: `open_set`, `open_hdf5`, `Case`, `CaseSet`, `find_inputs`, `Layout`, `load_layout`, `Style`
+- read: `open_set` (with `Reading`), `open_hdf5`, `Case`, `CaseSet`, `find_inputs`, `Layout`, `load_layout`, `Style`
 - make: `generate`, `Generation`, `GenerateConfig`, `Gate`, `embedded_sources`, `data_sources`, `replay`
 - train on data that never repeat: `layouts`, `dataset`
 - layouts: `sample_layouts`, `edit_layouts`, `Edit`, `edit_from_dict`, `EditPolicy`, `policy_of`, `save_layout`,
@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from synth.case import Case
     from synth.datasets.layout_files import load_layout, save_layout
+    from synth.datasets.reading import Reading
     from synth.datasets.sets import CaseSet, open_set
     from synth.errors import SynthError
     from synth.exporters import Exporter
@@ -62,6 +63,7 @@ _HOMES = {  # public name -> module, or module:name where it has another name th
     "Generation": "runs.generate",
     "Layout": "layout.layout",
     "Outcome": "layout.edits.edit",
+    "Reading": "datasets.reading",
     "ReportConfig": "report.core.config",
     "Style": "style.style",
     "SynthError": "errors",
@@ -101,6 +103,7 @@ __all__ = [
     "Generation",
     "Layout",
     "Outcome",
+    "Reading",
     "ReportConfig",
     "Style",
     "SynthError",

@@ -183,7 +183,7 @@ def open_set(
             if strict:
                 refuse_any(path.findings)
             return path
-        path, reading = path.path, reading or path.reading
+        reading = reading or path.reading
     path, reading = Path(path), reading or PLAIN
     if not path.exists():
         raise DataError(f"{printable(path)}: expected the folder of a dataset, found nothing; check the path.")

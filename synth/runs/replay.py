@@ -158,17 +158,16 @@ def _sources(run: dict, records: list[dict], folder: Path, data: list[CaseSet]) 
         )
     wanted = {name for record in records for name in (record["host"], record["donor"]) if name is not None}
     known: dict[str, Input] = {}
-    for path in data or [_as_read(run, kept)]:
+    sets = data or [_as_read(run, kept)]
+    for path in sets:
         known |= {given.id: given for given in find_inputs(path) if given.id in wanted and given.id not in known}
         if known.keys() >= wanted:
             break
     missing = sorted(wanted - known.keys())
     if missing:
-        where = ", ".join(str(path) for path in data or [kept])
+        where = ", ".join(map(str, sets))
         raise DataError(f"{where}: the recorded sample needs {', '.join(missing)}, which is not there; give its data.")
-    return Sources(
-        [_usable(given) for given in known.values()], None, shipped_style_prior, _name(data or [_as_read(run, kept)])
-    )
+    return Sources([_usable(given) for given in known.values()], None, shipped_style_prior, _name(sets))
 
 
 def _usable(given: Input) -> Input:
@@ -183,7 +182,7 @@ def _name(paths: list[CaseSet]) -> str:
     """What a run of these sources would call them, if that can be told without extracting anything."""
     try:
         is_layouts = find_inputs(paths[0])[0].kind == LAYOUT
-        return data_sources(paths[0], paths[0])[0].name if is_layouts and len(paths) == 1 else ""
+        return data_sources(paths[0], paths[0].path)[0].name if is_layouts and len(paths) == 1 else ""
     except SynthError:
         return ""
 

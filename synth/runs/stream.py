@@ -9,6 +9,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
@@ -175,7 +176,8 @@ def _sources(data: str | Path | CaseSet | Sources | None, kept: str | Path | Non
         return embedded_sources()
     if isinstance(data, Sources):
         return data
-    sources, problems = data_sources(data, kept or f"{str(data).rstrip('/')}-layouts")
+    tell = partial(warnings.warn, stacklevel=4)
+    sources, problems = data_sources(data, kept or f"{str(data).rstrip('/')}-layouts", tell=tell)
     for problem in problems:
         warnings.warn(f"left out: {problem}", stacklevel=3)
     return sources

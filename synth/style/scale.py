@@ -17,7 +17,7 @@ from synth.errors import SynthError
 if TYPE_CHECKING:
     from synth.style.style import Style
 
-Window = tuple[tuple[float, float], ...]
+Window = tuple[tuple[float, ...], ...]
 """4 pairs of intensities, modalities in the order of `brats.MODALITIES`: what 0 and 1 stand for."""
 
 WINDOW_PERCENTILES = (0.5, 99.5)

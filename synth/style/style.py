@@ -72,6 +72,11 @@ class Style:
             raise SynthError(f"style: the table {error} is missing; measure the style again.") from error
 
 
+def _listed(array: np.ndarray) -> tuple:
+    """A table as nested tuples, every digit kept: a `Style` rounds it."""
+    return tuple(array.tolist())
+
+
 def _tuples(array: np.ndarray, digits: int = 6) -> tuple:
     if array.ndim == 1:
         return tuple(round(float(v), digits) for v in array)
@@ -129,7 +134,8 @@ def measure_style(case: Case, layout: Layout) -> Style:
             )
         )
     mean, spread, texture, sharpness, shading, window = (np.array(part) for part in zip(*columns, strict=True))
-    return Style(_infer_absent(mean.T), np.nan_to_num(spread.T), texture, sharpness, shading, window)
+    tables = (_infer_absent(mean.T), np.nan_to_num(spread.T), texture, sharpness, shading, window)
+    return Style(*map(_listed, tables))
 
 
 def local_std(values: np.ndarray, size: int = 3) -> np.ndarray:
