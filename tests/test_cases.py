@@ -326,4 +326,4 @@ def test_real_cases_are_clean_and_read_fast(real_data):
         assert 1000 < np.count_nonzero(case.brain) / 1000 < 2000
     assert len(told) <= 2  # two of the 28 have 1 and 14 labelled voxels outside their brains
     assert all("outside the brain" in warning for warning in told)
-    assert np.median(seconds) < 0.5  # of CPU: a shared machine may take its time; 0.15 s measured
+    assert np.median(seconds) < 1.0  # of CPU: a shared machine may take its time; 0.3 s measured alone

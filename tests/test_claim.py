@@ -427,6 +427,8 @@ def test_a_new_file_may_be_written(tmp_path):
 @pytest.mark.parametrize("other", [GENERATE, SEGMENT, TRAIN], ids=lambda owner: owner.command)
 def test_commands_ask_before_they_work(line, by, other, tmp_path):
     made(tmp_path / "out", other)
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "A_t1.nii.gz").touch()
     before = files(tmp_path)
     for option in ("", " --force") if by is not other else ("",):
         result = invoke(tmp_path, line + option)

@@ -13,6 +13,7 @@ import pytest
 from eagerly import eagerly
 
 from synth.brats import MODALITIES
+from synth.datasets.reading import PLAIN
 from synth.errors import ModelError, OutputError
 from synth.models.configs import GeneratorConfig
 from synth.models.inference import LayoutPainter
@@ -117,6 +118,7 @@ def test_checkpoint_of_other_networks_is_refused(cases, tmp_path):
         TrainingLoop(other, config, tmp_path).resume()
 
 
+@eagerly()
 def test_validation_scores_previews_and_keeps_the_best(cases, tmp_path):
     loop = loop_for(tmp_path, 2)
     validation = GeneratorValidation(cases[:1], LayoutPainter(loop.step.averaged), tmp_path)
@@ -157,12 +159,15 @@ def test_texture_gain_is_found_on_training_cases(cases):
     assert all(0.3 <= g <= 1.0 for g in gain)
 
 
+@eagerly()
 def test_whole_run_writes_weights_and_card(monkeypatch, tmp_path, cases):
     from synth.models.weights import load_generator
     from synth.trainers.painting import training as module
 
     monkeypatch.setattr(module, "prepare_cases", lambda data, cache, quiet: [cases[int(str(data))]])
-    monkeypatch.setattr(module, "open_set", lambda folder, scans: SimpleNamespace(refuse_painted=lambda why: None))
+    monkeypatch.setattr(
+        module, "open_set", lambda folder, scans: SimpleNamespace(refuse_painted=lambda why: None, reading=PLAIN)
+    )
     config = GeneratorTraining(
         generator=GeneratorConfig(width=8, bottleneck=1),
         discriminator_width=8,

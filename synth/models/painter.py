@@ -53,7 +53,7 @@ def paint(classes, coordinates, tensors, seed) -> dict[str, tf.Tensor]:
         condition (B, X, Y, Z, 10): one-hot classes and the painted modalities (normalised units, 0 outside the
         brain); noise (B, X, Y, Z, 4) of the style's texture level and grain; coordinates (B, X, Y, Z, 3).
     """
-    classes = tf.cast(classes, tf.int32)
+    classes, coordinates = tf.cast(classes, tf.int32), tf.convert_to_tensor(coordinates)
     brain = tf.cast(classes > 0, tf.float32)[..., None]
     onehot = tf.one_hot(classes - 1, len(CLASSES))  # (B, X, Y, Z, 6), all 0 outside
     # outside, a stand-in between CSF and GM keeps the blur from pulling the brain's rim to 0
