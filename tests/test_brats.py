@@ -55,8 +55,8 @@ def test_labels_round_trip(name, et):
     [
         ("brats2015", "NONE NCR ED NCR ET"),
         ("brats2023", "NONE NCR ED ET"),
-        ("msd", "NONE ED NCR ET"),
-        ("nnunet", "NONE ED NCR ET"),
+        ("msd", "NONE ED NCR ET ET"),
+        ("nnunet", "NONE ED NCR ET ET"),
         ("ped", "NONE ET NCR NCR ED"),
     ],
 )
@@ -71,7 +71,7 @@ def test_label_tables(name, classes):
 
 def test_a_label_table_says_what_it_means():
     assert str(LABEL_TABLES["brats2020"]) == "1 NCR, 2 ED, 4 ET"
-    assert str(LABEL_TABLES["msd"]) == "1 ED, 2 NCR, 3 ET"
+    assert str(LABEL_TABLES["msd"]) == "1 ED, 2 NCR, 3 ET, 4 ET"
     for name, naming in NAMINGS.items():
         assert tuple(LABEL_TABLES[name].meaning) == naming.label_values
 
