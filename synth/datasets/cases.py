@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import reduce
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -32,6 +33,7 @@ from synth.datasets.resample import BY_HEADER, Resampling, to_brats_grid
 from synth.datasets.volume import Volume, read_volume
 from synth.datasets.voxels.judge import judge_case
 from synth.errors import DataError, FileError, SynthError, printable
+from synth.layout.layout import bounding_box
 
 __all__ = ["find_cases", "read_case"]
 
@@ -127,7 +129,7 @@ def examine_case(
             classes[~brain] = Tumour.NONE  # within a voxel of the brain's edge: from interpolation
     if notes.errors:
         return None, notes
-    meta: dict[str, object] = {"naming": files.naming.name, "warnings": [str(finding) for finding in notes]}
+    meta: dict[str, Any] = {"naming": files.naming.name, "warnings": [str(finding) for finding in notes]}
     if classes is not None and reading.labels != AUTO:
         meta["labels"] = reading.labels
     if classes is None and reading.healthy and labels != "ignore":
@@ -242,7 +244,10 @@ def _resampled(
 
 def _widened(brain: np.ndarray, mm: float) -> np.ndarray:
     """A brain on the BraTS grid, with what lies within about `mm` of it."""
-    return binary_dilation(brain, iterations=math.ceil(mm))
+    reach = math.ceil(mm)
+    box, out = bounding_box(brain, reach), np.zeros_like(brain)
+    out[box] = binary_dilation(brain[box], iterations=reach)
+    return out
 
 
 def _intensities(path: Path, array: np.ndarray, notes: Findings, room: float | None = None) -> np.ndarray | None:

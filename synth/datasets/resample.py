@@ -3,11 +3,6 @@
 Where the header puts the brain about where BraTS has it, the header is followed. Otherwise (scanner coordinates,
 another template's origin) the scan is moved rigidly: onto the atlas's centre, and turned too where the head lies askew.
 Real cases lie up to 18 degrees and 16 mm from the atlas (24 cases, `benchmarks/other_grids.py`), which is left alone.
-
-Images go by cubic splines, within the brain alone: the scan is first continued a little past its edge, so that no dark
-rim arises, and what lies outside the brain is exactly 0. Against area-averaged copies of real scans (1.2 x 0.9 x 2 mm,
-turned by 6 to 10 degrees) that leaves 0.07-0.15 standard deviations of error, linear interpolation 0.11-0.19. Labels go
-by shares: first whether the tumour fills more than half of a voxel, then which part has most of it.
 """
 
 from collections.abc import Iterable, Mapping
@@ -17,29 +12,24 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
-from scipy.ndimage import affine_transform, gaussian_filter, map_coordinates, spline_filter
 
-from synth.brats import AFFINE, GRID, Tumour
+from synth.brats import AFFINE, GRID
 from synth.datasets.atlas_fit import AtlasFit, fit_to_atlas, overlap, turned
+from synth.datasets.grids import Landing, corners, landing, pull_labels, pull_scan, spacing_of
 from synth.datasets.volume import Volume, geometry_problems, same_place
 from synth.errors import DataError
 from synth.layout.layout import bounding_box
 
 BY_HEADER, SHIFTED, TURNED = "by the header", "shifted", "shifted and turned"  # how a scan was brought to the grid
 HOME_MM, HOME_DEGREES = 25.0, 25.0  # from the atlas's brain, up to which a brain lies where BraTS has it
-UPRIGHT_DEGREES = 8.0  # up to which a brain that has to be moved is only shifted; 21 of 24 real cases lie within
+UPRIGHT_DEGREES = 8.0  # up to which a brain that has to be moved is only shifted; 22 of 24 real cases lie within
 ALIGNED_MM = 15.0  # between the middles of a case's modalities; 0.4 in real ones
 LEAST_OVERLAP = 0.75  # Dice of a brain with the atlas's, at its best place; of real ones 0.89-0.97
 SURE_OVERLAP, BETTER_OVERLAP = 0.93, 0.02  # flipped, real ones reach 0.84-0.90, and at least 0.034 less than upright
 MOST_ASKEW = 40.0  # degrees by which a head is turned back; what needs more has its axes in another order
 SMALLEST_ML = 300.0
 MOST_CUT = 0.03  # share of a brain outside the grid; BraTS itself cuts the lower brainstem off
-SHARP = 0.3  # voxels: smoothing below that is not worth its time
-ORDER = 3  # of the splines
-ROUNDED = 1000  # highest value from which whole numbers stay whole
-MARGIN = 4  # voxels around a cropped brain or tumour
 Matrix = tuple[tuple[float, ...], ...]
-Box = tuple[slice, ...]
 
 
 @dataclass(frozen=True)
@@ -63,7 +53,7 @@ class Resampling:
     @property
     def spacing(self) -> tuple[float, float, float]:
         """Mm between the scan's own voxels."""
-        x, y, z = _spacing(np.array(self.affine)).tolist()
+        x, y, z = spacing_of(np.array(self.affine)).tolist()
         return x, y, z
 
     @property
@@ -123,9 +113,9 @@ def to_brats_grid(volumes: Mapping[str, Volume]) -> tuple[dict[str, np.ndarray],
             class indices (`brats.Tumour`); placed, with finite affines, aligned in mm, on grids that may differ.
 
     Returns:
-        The arrays by the same names, (240, 240, 155): float32 with background 0 and, within the brain, values between
-        the lowest and the highest of the scan's own; "seg" uint8. And what was done; None where the case is on the
-        grid and the brain in place: the arrays are then those that were given.
+        The arrays by the same names, (240, 240, 155): background 0 and, within the brain, values between the lowest and
+        the highest of the scan's own, float32 or (what was int16 with many levels) int16; "seg" uint8. And what was
+        done; None where the case is on the grid and the brain in place: the arrays are then those that were given.
 
     Raises:
         DataError: the modalities do not lie on each other, the brain is no brain by its size or shape, or it does not
@@ -144,17 +134,16 @@ def to_brats_grid(volumes: Mapping[str, Volume]) -> tuple[dict[str, np.ndarray],
             f"the brain does not fit the BraTS grid: {cut:.0%} of it lies outside (it measures {size} mm); expected a "
             "skull-stripped brain: strip the skull, or correct the voxel size in the header."
         )
-    with ThreadPoolExecutor(2) as pool:  # scipy lets go of Python's lock
-        arrays = dict(zip(scans, pool.map(lambda scan: _image(scan, move), scans.values()), strict=True))
+    arrays = _images(scans, move)
     if "seg" in volumes:
         seg = volumes["seg"]
-        arrays["seg"] = _labels(seg.array, np.linalg.inv(move @ seg.affine) @ AFFINE, GRID)
+        arrays["seg"] = pull_labels(seg.array, np.linalg.inv(move @ seg.affine) @ AFFINE, GRID)
     return arrays, Resampling(t1.array.shape, _matrix(t1.affine), _matrix(move), done, round(cut, 6))
 
 
 def labels_to_grid(labels: np.ndarray, resampling: Resampling) -> np.ndarray:
     """Labels (uint8 class indices) from the scan's own grid to the BraTS grid."""
-    return _labels(labels, np.linalg.inv(_own(resampling)) @ AFFINE, GRID)
+    return pull_labels(labels, np.linalg.inv(_own(resampling)) @ AFFINE, GRID)
 
 
 def from_brats_grid(labels: np.ndarray, resampling: Resampling) -> np.ndarray:
@@ -163,7 +152,7 @@ def from_brats_grid(labels: np.ndarray, resampling: Resampling) -> np.ndarray:
     Returns:
         (X, Y, Z) uint8 of `resampling.shape`, in the order of the scan's own voxels.
     """
-    return _labels(labels, np.linalg.inv(AFFINE) @ _own(resampling), resampling.shape)
+    return pull_labels(labels, np.linalg.inv(AFFINE) @ _own(resampling), resampling.shape)
 
 
 def _own(resampling: Resampling) -> np.ndarray:
@@ -181,7 +170,7 @@ def _require_alignment(scans: Mapping[str, Volume]) -> None:
         if millilitres < SMALLEST_ML:
             raise DataError(
                 f"the brain of the {name} measures {millilitres:.3g} ml by the header's voxels of "
-                f"{' x '.join(f'{mm:.4g}' for mm in _spacing(volume.affine))} mm; expected {SMALLEST_ML:.0f} ml or "
+                f"{' x '.join(f'{mm:.4g}' for mm in spacing_of(volume.affine))} mm; expected {SMALLEST_ML:.0f} ml or "
                 "more: correct the header, or exclude the case."
             )
         middles[name] = volume.affine[:3, :3] @ (2 * at.mean(0)) + volume.affine[:3, 3]
@@ -242,6 +231,24 @@ def _upright(t1: Volume) -> AtlasFit:
     return fit
 
 
+def _images(scans: Mapping[str, Volume], move: np.ndarray) -> dict[str, np.ndarray]:
+    """The modalities on the BraTS grid; those that show the same voxels of the brain share the work."""
+    places: list[tuple[Volume, Landing]] = []
+    with ThreadPoolExecutor(2) as pool:  # scipy lets go of Python's lock
+        jobs = {}
+        for name, scan in scans.items():
+            mask = scan.array != 0
+            for other, known in places:
+                if same_place(scan, other) and np.array_equal(mask, known.mask):
+                    place = known
+                    break
+            else:
+                place = landing(mask, np.linalg.inv(move @ scan.affine) @ AFFINE, GRID)
+                places.append((scan, place))
+            jobs[name] = pool.submit(pull_scan, scan.array, place)
+        return {name: job.result() for name, job in jobs.items()}
+
+
 def _at_home(fit: AtlasFit, move: np.ndarray) -> bool:
     degrees, mm = fit.apart(move)
     return degrees <= HOME_DEGREES and mm <= HOME_MM
@@ -256,11 +263,6 @@ def _shift(fit: AtlasFit, affine: np.ndarray) -> np.ndarray:
     return move
 
 
-def _corners(shape: tuple[slice, ...]) -> np.ndarray:
-    """(3, 8) first and last voxels of a box."""
-    return np.array(np.meshgrid(*((part.start, part.stop - 1) for part in shape), indexing="ij"), float).reshape(3, -1)
-
-
 def _share_outside(scan: Volume, move: np.ndarray) -> float:
     """Share of the brain whose voxels' centres lie outside the BraTS grid."""
     into = np.linalg.inv(AFFINE) @ move @ scan.affine
@@ -272,91 +274,8 @@ def _share_outside(scan: Volume, move: np.ndarray) -> float:
 
 def _extent(scan: Volume, move: np.ndarray) -> np.ndarray:
     """Mm that the brain's box measures along the axes of the BraTS grid."""
-    corners = (move @ scan.affine)[:3, :3] @ _corners(bounding_box(scan.array != 0))
-    return np.ptp(corners, axis=1)
-
-
-def _image(scan: Volume, move: np.ndarray) -> np.ndarray:
-    """One modality on the BraTS grid, float32."""
-    into = np.linalg.inv(move @ scan.affine) @ AFFINE  # BraTS voxels to its own
-    box, out_box, crop = _boxes(scan.array != 0, into, GRID)
-    if out_box is None:
-        raise DataError("a modality lies outside the BraTS grid; register the files of the case to one another.")
-    values = np.pad(scan.array[box].astype(np.float32), MARGIN)
-    low, high = values[values != 0].min(), values.max()
-    whole = scan.array.dtype.kind in "iu" and high >= ROUNDED  # else rounding would take levels away
-    brain = (values != 0).astype(np.float32)
-    sigma = [_blur(mm) for mm in _spacing(scan.affine)]
-    values, shares = _continued(values, brain, sigma)
-    size = tuple(part.stop - part.start for part in out_box)
-    inside = affine_transform(shares, crop, output_shape=size, order=1) >= 0.5
-    at = crop[:3, :3] @ np.array(np.nonzero(inside)) + crop[:3, 3:]
-    if np.allclose(at, np.rint(at), rtol=0, atol=1e-4):
-        found = values[tuple(np.rint(at).astype(int))]
-    else:
-        coefficients = spline_filter(values, ORDER, output=np.float32, mode="mirror")
-        found = map_coordinates(coefficients, at, np.float32, ORDER, mode="mirror", prefilter=False)
-    if whole:
-        found = np.rint(found)
-    out = np.zeros(GRID, np.float32, order="F")
-    out[out_box][inside] = np.clip(found, low, high)
-    return out
-
-
-def _continued(values: np.ndarray, brain: np.ndarray, sigma: list[float]) -> tuple[np.ndarray, np.ndarray]:
-    """A scan (background 0) that goes on past the brain's edge, and the brain; both smoothed where it is too fine."""
-    if any(sigma):
-        blurred, brain = gaussian_filter(values, sigma), gaussian_filter(brain, sigma)
-        values = np.where(brain > 0.5, blurred / np.maximum(brain, 0.5), 0)
-    seen = (values != 0).astype(np.float32)
-    around = gaussian_filter(values, 1.0, truncate=3) / np.maximum(gaussian_filter(seen, 1.0, truncate=3), 1e-3)
-    return np.where(values != 0, values, around), brain
-
-
-def _labels(labels: np.ndarray, into: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
-    """Labels pulled to a grid whose voxels `into` (4, 4) takes to theirs: tumour or not, then which part of it."""
-    out = np.zeros(shape, np.uint8, order="F")
-    if not labels.any():
-        return out
-    box, out_box, crop = _boxes(labels > 0, into, shape)
-    if out_box is None:
-        return out
-    size = tuple(part.stop - part.start for part in out_box)
-    sigma = [_blur(mm) for mm in _spacing(np.linalg.inv(into))]
-    shares = []
-    for label in Tumour:
-        part = np.pad((labels[box] == label).astype(np.float32), MARGIN)
-        if label and part.any():
-            part = gaussian_filter(part, sigma) if any(sigma) else part
-            shares.append((label, affine_transform(part, crop, output_shape=size, order=1)))
-    most = np.argmax([share for _, share in shares], 0)
-    inside = sum(share for _, share in shares) > 0.5
-    out[out_box] = np.array([label for label, _ in shares], np.uint8)[most] * inside
-    return out
-
-
-def _blur(mm: float) -> float:
-    """Standard deviation in voxels of `mm` that brings them to the sharpness of 1 mm; 0 where they are not finer."""
-    sigma = 0.425 * np.sqrt(max(1 - mm**2, 0)) / mm
-    return float(sigma) if sigma > SHARP else 0.0
-
-
-def _boxes(mask: np.ndarray, into: np.ndarray, shape: tuple[int, int, int]) -> tuple[Box, Box | None, np.ndarray]:
-    """The box of a mask, where it lies in a grid (None: outside), `into` from there to the box with its `MARGIN`."""
-    box = bounding_box(mask)
-    out = np.linalg.inv(into)
-    corners = out[:3, :3] @ _corners(tuple(slice(p.start - 1, p.stop + 1) for p in box)) + out[:3, 3:]
-    low = np.maximum(np.floor(corners.min(1)).astype(int), 0)
-    high = np.minimum(np.ceil(corners.max(1)).astype(int) + 1, shape)
-    if (low >= high).any():
-        return box, None, into
-    crop = into.copy()
-    crop[:3, 3] = into[:3, :3] @ low + into[:3, 3] - [part.start - MARGIN for part in box]
-    return box, tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True)), crop
-
-
-def _spacing(affine: np.ndarray) -> np.ndarray:
-    return np.sqrt((affine[:3, :3] ** 2).sum(0))
+    ends = (move @ scan.affine)[:3, :3] @ corners(bounding_box(scan.array != 0))
+    return np.ptp(ends, axis=1)
 
 
 def _matrix(rows: Iterable[Iterable[float]]) -> Matrix:
