@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 from commands import files, invoke
-from corrupted import REPEATS, SPOILT, write_copies, write_scaled_labels, write_spoilt
+from corrupted import write_copies, write_scaled_labels
 
 import synth
 from synth.brats import AFFINE, NAMINGS
@@ -16,8 +16,6 @@ from synth.datasets.cases import find_cases
 from synth.datasets.sets import open_set
 from synth.errors import DataError, OutputError
 from synth.exporters import open_exporter
-from synth.lineage import hash_id
-from synth.models.cards import DEFAULT_MODEL, read_card
 from synth.report.core import measuring
 from synth.report.core.config import ReportConfig
 from synth.report.core.judge import Verdict
@@ -206,58 +204,3 @@ def test_a_cache_below_the_report_is_no_strangers(place, tmp_path):
             config=config,
             force=True,
         )
-
-
-# --- on real scans: what is spoilt must be noticed where it is spoilt -------------------------------------------------
-
-RIGHT = {  # how a set is spoilt -> the section that must fail, and by which checks
-    "painter": ("fidelity", "fidelity.texture"),
-    "blurred": ("fidelity", "fidelity.sharpness"),
-    "noisy": ("fidelity", "fidelity.texture"),
-    "shuffled": ("fidelity", "fidelity.intensity"),
-    "enlarged": ("usefulness", "usefulness.dice"),
-    "scaled": ("validity", "validity.labels"),
-    "copies": ("memorisation", "memorisation.image.copies"),
-    "repeated": ("diversity", "diversity.repeats"),
-}
-
-
-@pytest.fixture(scope="module")
-def spoilt(real_data, tmp_path_factory):
-    """Verdicts by kind and section; every set is made from validation cases, but for the copies of training cases."""
-    folder = tmp_path_factory.mktemp("spoilt")
-    train, val = (find_cases(real_data / "brats" / name) for name in ("train", "val"))
-    known = set(
-        read_card(DEFAULT_MODEL)["training"]["ids_sha256"]
-    )  # half of them are yardstick enough, in half the time
-    train = [case for case in train if hash_id(case.id) in known]
-    (folder / "train").mkdir()
-    for case in train:
-        (folder / "train" / case.id).symlink_to(case.folder)
-    makers = {kind: lambda out, kind=kind: write_spoilt(kind, val[:3], out) for kind in SPOILT}
-    makers["scaled"] = lambda out: write_scaled_labels(val[:1], out)
-    makers["copies"] = lambda out: write_copies(train[:4], out)
-    makers["repeated"] = lambda out: write_copies([val[0]] * REPEATS, out)
-    makers["real"] = lambda out: write_copies(val, out, "real")
-    config = ReportConfig(pictures="none")
-
-    def verdicts(kind):
-        makers[kind](folder / kind)
-        found = report(folder / kind, folder / "train", folder / f"out-{kind}", cache=folder / "cache", config=config)
-        return {section.id: section for section in found.sections}
-
-    made = {}
-    return lambda kind: made.setdefault(kind, None) or made.update({kind: verdicts(kind)}) or made[kind]
-
-
-def test_real_against_real_fails_nowhere(spoilt):
-    for section in spoilt("real").values():
-        assert section.verdict != Verdict.FAIL, [c.reason for c in section.checks if c.verdict == Verdict.FAIL]
-
-
-@pytest.mark.parametrize("kind", RIGHT)
-def test_the_right_section_fails(spoilt, kind):
-    section, check = RIGHT[kind]
-    found = spoilt(kind)[section]
-    assert found.verdict == Verdict.FAIL
-    assert any(one.id.startswith(check) for one in found.checks if one.verdict == Verdict.FAIL)

@@ -344,10 +344,12 @@ import sys
 sys.path.insert(0, {tests!r})
 from test_segmentation_training import *
 stored = [load_labelled(Path(p)) for p in {stored!r}]
-fit_segmenter(Mix((FixedPool(stored),), (1.0,)), [], {run!r}, tiny({arch!r}, steps=8))
+with eagerly():
+    fit_segmenter(Mix((FixedPool(stored),), (1.0,)), [], {run!r}, tiny({arch!r}, steps=8))
 """
 
 
+@eagerly()
 @pytest.mark.parametrize("arch", ["unet3d", "vox2vox"])
 def test_a_killed_run_goes_on_as_if_undisturbed(tmp_path, stored, arch):
     """`kill -9` between two checkpoints; the losses of the whole run are those of one that nobody disturbed."""
