@@ -8,7 +8,9 @@ and "0 means outside the brain" is what every step here rests on; z-scored scans
 the scanner's scale. A few voxels that interpolation pushed below zero are set to 0.
 """
 
+import glob
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import reduce
@@ -22,7 +24,7 @@ from scipy.ndimage import binary_dilation
 
 from synth.brats import AFFINE, GRID, MODALITIES, Tumour
 from synth.case import Case, CaseFiles
-from synth.datasets.case_files import CANDIDATES, find_cases, nearly_named
+from synth.datasets.case_files import CANDIDATES, find_cases, nearly_named, parse_name
 from synth.datasets.cohorts import cohort_of
 from synth.datasets.findings import STRAY_FRACTION, STRAY_VOXELS, Findings, listing
 from synth.datasets.geometry import check_geometry, check_placement, check_qforms, in_place, voxels_of_grid
@@ -32,6 +34,7 @@ from synth.datasets.reading import AUTO, PLAIN, Reading
 from synth.datasets.resample import BY_HEADER, Resampling, to_brats_grid
 from synth.datasets.volume import Volume, read_volume
 from synth.datasets.voxels.judge import judge_case
+from synth.datasets.voxels.place import judge_place
 from synth.errors import DataError, FileError, SynthError, printable
 from synth.layout.layout import bounding_box
 
@@ -41,6 +44,8 @@ LABEL_USES = ("required", "optional", "ignore")
 FULLEST = 0.5  # of the grid; a skull-stripped brain fills 0.14-0.19 of it (16 cases), a scan with background all of it
 EMPTIEST = 0.5  # of the brain; a modality that covers less gets a warning (16 cases: at least 0.993)
 INT16 = np.iinfo(np.int16)
+_IMAGES = (".nii", ".nii.gz", ".nii.gz.gz", ".nrrd", ".mha", ".mhd", ".npy", ".npz")
+_FEW_FILES = 32  # in a folder that may all be of one case
 
 
 def read_case(
@@ -157,11 +162,33 @@ def _check_names(files: CaseFiles, labels: str, healthy: bool, notes: Findings) 
         missing = [name for name in missing if name != "seg"]
     if missing or (healthy and unlabelled and "seg" in likely):
         notes.error(files.folder, _lacking(files, missing or ["seg"], likely, beside))
+    elif healthy and unlabelled and (others := _unclaimed(files)):
+        wanted = printable(files.naming.stem(files.id, "seg"))
+        notes.error(
+            files.folder,
+            f"case {printable(files.id)} is stated to be healthy (--healthy), but {listing(others)} lies beside its "
+            f"scans: name it {wanted}.nii.gz if it is the segmentation, else move it away.",
+        )
     elif unlabelled and "seg" in likely:
         notes.warning(
             files.folder,
             f"case {printable(files.id)} counts as one without a segmentation, but {_hint(files, 'seg', likely)}.",
         )
+
+
+def _unclaimed(files: CaseFiles) -> list[str]:
+    """Images of any kind beside the scans of a case, or in `labels` beside its folder, that are of no case."""
+    names = sorted(os.listdir(files.folder))
+    if len(names) > _FEW_FILES:
+        names = [name for name in names if name.startswith(files.id)]
+    taken = {path.name for path in files.paths.values()}
+    beside = [name for name in names if name not in taken and name.lower().endswith(_IMAGES) and not parse_name(name)]
+    apart = [
+        f"../{folder}/{path.name}"
+        for folder in ("labels", "labelsTr", "segmentations", "seg")
+        for path in sorted((files.folder.parent / folder).glob(f"{glob.escape(files.id)}*"))
+    ]
+    return beside + apart
 
 
 def _lacking(files: CaseFiles, missing: list[str], likely: dict[str, list[str]], beside: list[str]) -> str:
@@ -328,7 +355,9 @@ def voxel_notes(images: np.ndarray, brain: np.ndarray) -> Iterator[tuple[str, st
     for verdict in judge_case(images):
         if not verdict.sure:  # real scans can be like that
             continue
-        yield verdict.modalities[0], verdict.text, verdict.kind == "skull"
+        yield verdict.modalities[-1], verdict.text, verdict.kind == "skull"  # of a copy: the later of the two
+    for verdict in judge_place(brain):
+        yield verdict.modalities[0], verdict.text, False
 
 
 def _stack(arrays: list[np.ndarray]) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 
 from synth.brats import Tumour
 from synth.case import Case
-from synth.datasets.findings import CaseSummary, DatasetReport
+from synth.datasets.findings import CaseSummary, DatasetReport, Findings
 from synth.datasets.fingerprint import fingerprint
 from synth.datasets.inspection import Inspection
 from synth.datasets.members import Grid, Member
@@ -40,10 +40,22 @@ def check_dataset(
         case, problems = member.examine(labels, grid)
         findings += problems
         summaries.append(_summary(member, case))
+        findings += _lineage(cases, member)
         if case is not None:
             inspection.see(member.id, case.labels, case.images, fingerprint(case.images))
     findings += inspection.findings()
     return DatasetReport(printable(path), tuple(summaries), tuple(findings))
+
+
+def _lineage(cases: CaseSet, member: Member) -> Findings:
+    """What is wrong with the manifest beside a case of ours: other commands ask it whose anatomy is in the case."""
+    notes = Findings(member.id, "files")
+    try:
+        cases.record(member)
+    except SynthError as error:
+        file, _, sentence = str(error).partition(": ")
+        notes.error(file, sentence)
+    return notes
 
 
 def _summary(member: Member, case: Case | None) -> CaseSummary:

@@ -4,12 +4,12 @@ Every command that reads a set tells this in the same words: each case is shown 
 and when all were seen the set is judged.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from os import PathLike
 
 import numpy as np
 
-from synth.brats import LABEL_TABLES, TUMOUR_PARTS, Tumour
+from synth.brats import LABEL_TABLES, NAMINGS, LabelTable, Tumour
 from synth.datasets.case_files import refuse_any
 from synth.datasets.findings import Findings, folded, listing
 from synth.datasets.fingerprint import Fingerprint, twin_sentence
@@ -82,12 +82,19 @@ def _remedy(verdict: Verdict, refused: bool) -> str:
     """The option that reads such labels, and the one that reads them as they are nevertheless."""
     if not refused:
         return ""
-    parts = dict(zip(TUMOUR_PARTS, [Tumour.NCR, Tumour.ED, Tumour.ET], strict=True))
-    true = [parts.get(name) for name in verdict.order]
-    fitting = [
-        name
-        for name, table in LABEL_TABLES.items()
-        if true and true != list(parts.values()) and all(table.meaning.get(k + 1) == true[k] for k in range(3))
-    ]
-    read = f" `--labels {fitting[0]}` reads them so;" if fitting else ""
-    return f"{read} if they are right as they are, `--labels brats` says so."
+    fitting = {
+        repr(table.meaning): name for name, table in reversed(LABEL_TABLES.items()) if _fits(table, verdict.order)
+    }
+    options = " or ".join(f"`--labels {name}`" for name in sorted(fitting.values()))
+    read = f" {options} reads them so;" if fitting else ""
+    return f"{read or ' If'}{' if' * bool(read)} they are right as they are, `--labels brats` says so."
+
+
+def _fits(table: LabelTable, order: Sequence[str]) -> bool:
+    """Whether a table reads labels in the order found (unknown ones as it likes) where BraTS's own do not."""
+    wanted = [Tumour[name] if name else None for name in order]
+    for naming in NAMINGS.values():
+        read = [table.meaning.get(value) for value in naming.label_values[1:]]
+        if wanted and all(want in (None, got) and got is not None for want, got in zip(wanted, read, strict=True)):
+            return True
+    return False

@@ -2,7 +2,8 @@
 
 from dataclasses import asdict, dataclass, replace
 
-from synth.brats import Naming
+from synth.brats import LABEL_TABLES, Naming
+from synth.errors import SynthError
 
 AUTO = "auto"
 BRATS = "brats"
@@ -23,6 +24,11 @@ class Reading:
     labels: str = AUTO
     resample: bool = False
     healthy: bool = False
+
+    def __post_init__(self) -> None:
+        """Raise `SynthError` on a label table that is not known."""
+        if self.labels not in (known := (AUTO, BRATS, *LABEL_TABLES)):
+            raise SynthError(f"labels must be one of {', '.join(known)}; found {self.labels!r}.")
 
     def of(self, naming: Naming) -> "Reading":
         """This, for files named by one convention: "brats" is its table by name."""

@@ -21,7 +21,7 @@ from synth.datasets.layout_files import list_layouts, map_path
 from synth.datasets.members import ExporterMember, FilesMember, Hdf5Member, LayoutMember, Member
 from synth.datasets.reading import AUTO, PLAIN, Reading
 from synth.disk.manifest import MANIFEST, records_of
-from synth.errors import DataError, printable
+from synth.errors import DataError, SynthError, printable
 from synth.exporters import Finder, finders, open_exporter
 from synth.exporters.hdf5_cases import is_hdf5, open_cases
 from synth.lineage import ancestors, patient_of
@@ -178,6 +178,8 @@ def open_set(
         >>> open_set("synthetic").ids  # doctest: +SKIP
         ['Synth_000000', 'Synth_000001']
     """
+    if not isinstance(reading, Reading | None):
+        raise SynthError(f'reading must be a Reading, such as Reading(labels="msd"); found {reading!r}.')
     if isinstance(path, CaseSet):
         if reading in (None, path.reading) and not (scans and path.format == LAYOUTS):
             if strict:

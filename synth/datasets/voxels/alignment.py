@@ -43,12 +43,11 @@ def judge_alignment(seen: Sample) -> list[Verdict]:
     verdicts = [
         Verdict("mirror", (MODALITIES[m],), f"is mirrored left to right against {rest}; {advice}.") for m in mirrored
     ]
+    if mirrored:  # which its edges lie off by
+        return verdicts
     moved = offsets(edges, inner)
     masks = _mask_offsets(seen)
-    for m, modality in enumerate(MODALITIES):
-        if m not in mirrored:
-            verdicts += _shifted(modality, moved[m], masks[m])
-    return verdicts
+    return [said for m, modality in enumerate(MODALITIES) for said in _shifted(modality, moved[m], masks[m])]
 
 
 def _shifted(modality: str, moved: np.ndarray, mask: np.ndarray) -> list[Verdict]:

@@ -4,7 +4,7 @@ import numpy as np
 
 from synth.datasets.voxels.alignment import judge_alignment
 from synth.datasets.voxels.modalities import judge_modalities
-from synth.datasets.voxels.sample import sample
+from synth.datasets.voxels.sample import LEAST_ML, sample
 from synth.datasets.voxels.skull import judge_skull
 from synth.datasets.voxels.verdict import Verdict
 
@@ -17,11 +17,12 @@ def judge_case(images: np.ndarray) -> tuple[Verdict, ...]:
 
     Returns:
         Nothing for real cases, for other grids than BraTS's and for brains of less than 500 ml. Where a skull is
-        shown, or fewer than 32 grey levels, nothing else is judged.
+        shown, a modality shows less than 500 ml or fewer than 32 grey levels, nothing else is judged.
     """
     seen = sample(images)
     if seen is None:
         return ()
-    if (skulls := judge_skull(seen)) or seen.few_levels:
+    skulls = judge_skull(seen)
+    if any(said.kind == "skull" for said in skulls) or min(seen.volumes) < LEAST_ML or seen.few_levels:
         return tuple(skulls)
-    return (*judge_modalities(seen), *judge_alignment(seen))
+    return (*skulls, *judge_modalities(seen), *judge_alignment(seen))

@@ -45,7 +45,7 @@ def sample(images: np.ndarray) -> Sample | None:
         images: (X, Y, Z, 4), background exactly 0; fastest with each modality in Fortran order, as files are.
 
     Returns:
-        None on another grid than BraTS's, and where a modality shows less than 500 ml.
+        None on another grid than BraTS's, and where no modality shows 500 ml.
     """
     if images.shape[:3] != GRID:
         return None
@@ -53,7 +53,7 @@ def sample(images: np.ndarray) -> Sample | None:
     coarse = [np.asfortranarray(images[every, every, every, m]) for m in range(images.shape[3])]
     filled = [image != 0 for image in coarse]
     volumes = tuple(float(np.count_nonzero(mask) * _VOXEL_ML) for mask in filled)
-    if min(volumes) < LEAST_ML:
+    if max(volumes) < LEAST_ML:
         return None
     left, *rest = box_of(np.logical_or.reduce(filled))
     size = coarse[0].shape[0]
