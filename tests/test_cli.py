@@ -50,7 +50,7 @@ def test_errors_and_interrupts_end_in_one_line(monkeypatch, raised, code, printe
     def fail(*args, **kwargs):
         raise raised
 
-    monkeypatch.setattr("synth.datasets.check.check_dataset", fail)
+    monkeypatch.setattr("synth.datasets.sets.open_set", fail)
     result = CliRunner().invoke(main, ["check", "."])
     assert (result.exit_code, result.output) == (code, printed)
     assert isinstance(result.exception, SystemExit)

@@ -8,6 +8,7 @@ from eagerly import eagerly
 from phantoms import embed, phantom_case, write_case
 
 from synth.cli.segmenter_options import training_of
+from synth.datasets.reading import PLAIN
 from synth.disk.manifest import Manifest
 from synth.exporters import open_exporter
 
@@ -30,6 +31,7 @@ OPTIONS = {
     "augment": None,
     "out": "run",
     "quiet": True,
+    "reading": PLAIN,
 }
 
 
