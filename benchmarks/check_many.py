@@ -44,7 +44,7 @@ def linked(data: Path, out: Path, numbers: range, fault: bool) -> None:
 def checked(folder: Path, python: str) -> tuple[float, int, int]:
     """Seconds, peak MiB and lines of one check."""
     begin = time.perf_counter()
-    done = subprocess.run([python, "-c", CHECK, str(folder)], capture_output=True, text=True)
+    done = subprocess.run([python, "-c", CHECK, str(folder)], capture_output=True, text=True, cwd="/")
     peak = next((int(line.split()[1]) for line in done.stderr.splitlines() if line.startswith("peak")), 0)
     return time.perf_counter() - begin, peak, len(done.stdout.splitlines())
 
