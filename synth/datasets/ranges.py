@@ -29,7 +29,9 @@ def range_note(array: np.ndarray, brain: np.ndarray | None = None) -> str | None
     if not sample.size:
         return None
     fractional = sample.dtype.kind == "f" and not np.array_equal(sample, np.rint(sample))
-    highest = array.max() if brain is None else array[brain].max()
+    highest = array.max()
+    if brain is not None and not (brain & (array == highest)).any():  # rarely, and slow
+        highest = array[brain].max()
     low, high = own_window(sample)
     levels = _levels(sample[(sample >= low) & (sample <= high)], fractional)
     kept = written_window(float(low), float(high)) == (float(low), float(high))
