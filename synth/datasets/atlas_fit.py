@@ -14,6 +14,7 @@ from scipy.optimize import least_squares
 from scipy.spatial.transform import Rotation
 
 from synth.brats import AFFINE
+from synth.datasets.grids import corners
 from synth.datasets.volume import Volume
 from synth.layout.atlas import atlas_probabilities
 from synth.layout.layout import bounding_box
@@ -131,9 +132,7 @@ def _target(sigma: float) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarra
 def _coarse(t1: Volume) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The brain (shares, 0 to 1) and the t1 (white matter about 1) every `COARSE` mm, straight; and their affine."""
     box = bounding_box(t1.array != 0)
-    corners = np.array([(part.start, part.stop - 1) for part in box], float)
-    corners = np.array(np.meshgrid(*corners, indexing="ij")).reshape(3, -1)
-    world = t1.affine[:3, :3] @ corners + t1.affine[:3, 3:]
+    world = t1.affine[:3, :3] @ corners(box) + t1.affine[:3, 3:]
     margin = 2 * max(SMOOTHING)
     low = world.min(1) - margin
     shape = np.ceil((world.max(1) + margin - low) / COARSE).astype(int)
