@@ -18,6 +18,7 @@ import nibabel as nib
 import numpy as np
 
 from synth.brats import AFFINE, GRID, SPACING
+from synth.datasets.grids import spacing_of
 from synth.errors import FileError
 from synth.exporters.deflate import DAMAGED, open_gzip
 
@@ -155,7 +156,7 @@ def placement_problem(volume: Volume) -> str | None:
 
 
 def _affine_spacing(volume: Volume) -> tuple[float, float, float]:
-    x, y, z = np.sqrt((volume.affine[:3, :3] ** 2).sum(0))
+    x, y, z = spacing_of(volume.affine)
     return float(x), float(y), float(z)
 
 

@@ -14,6 +14,7 @@ import nibabel as nib
 import numpy as np
 
 from synth.brats import MODALITIES, Tissue
+from synth.datasets.grids import spacing_of
 from synth.errors import DataError
 from synth.quality.prepared import Prepared
 from synth.quality.similarity import healthy_tissue, mae, ms_ssim_in, nmi, nmse, painter_image, psnr, scaled, ssim_map
@@ -138,7 +139,7 @@ def _slices(shown: list[list[np.ndarray]], labels: np.ndarray, affine: np.ndarra
     labels = upright(labels, affine)  # right to left, anterior to posterior, inferior to superior
     volumes = [[upright(volume, affine) for volume in pair] for pair in shown]
     order = np.argsort(nib.io_orientation(affine)[:, 0])
-    out = {"mm": np.sqrt((affine[:3, :3] ** 2).sum(0))[order]}
+    out = {"mm": spacing_of(affine)[order]}
     for axis, plane in enumerate(PLANES):
         area = (labels > 0).sum(tuple(a for a in range(3) if a != axis))
         k = int(area.argmax()) if area.any() else labels.shape[axis] // 2

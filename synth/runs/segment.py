@@ -21,6 +21,7 @@ from synth.brats import MODALITIES, NAMINGS, REGIONS, Tumour
 from synth.case import Case
 from synth.datasets.findings import folded_lines
 from synth.datasets.fingerprint import Fingerprint, fingerprint
+from synth.datasets.grids import spacing_of
 from synth.datasets.inspection import Inspection
 from synth.datasets.members import FilesMember, Member
 from synth.datasets.sets import CaseSet, open_set
@@ -226,7 +227,7 @@ class _Run:
             affine = np.array(resampling.affine)
             labels, pair = on_own_grid(scan, labels, resampling)
         counts = np.bincount(labels.ravel(), minlength=len(Tumour)) * abs(np.linalg.det(affine[:3, :3])) / 1000
-        spacing = tuple(float(mm) for mm in np.sqrt((affine[:3, :3] ** 2).sum(0)))
+        spacing = tuple(map(float, spacing_of(affine)))
         record = {
             "index": self.numbers[case.id],
             "id": case.id,

@@ -20,6 +20,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from synth.brats import MODALITIES, REGIONS, Tumour
 from synth.case import Case
+from synth.datasets.grids import spacing_of
 from synth.disk.files import atomic_write
 from synth.errors import DataError
 from synth.exporters.nifti import INT16_MAX, to_int16
@@ -238,7 +239,7 @@ def upright(volume: np.ndarray, affine: np.ndarray) -> np.ndarray:
 
 def pixel_mm(affine: np.ndarray) -> tuple[float, float]:
     """Size of a voxel of the upright volume along its first two axes."""
-    zooms = np.sqrt((affine[:3, :3] ** 2).sum(0))
+    zooms = spacing_of(affine)
     axes = nib.io_orientation(affine)[:, 0]
     return float(zooms[axes == 0][0]), float(zooms[axes == 1][0])
 
