@@ -6,7 +6,7 @@ branch of its own below; a new one takes a free number. Numbers never change: th
 record.
 
 Trees (seeds that mean different things):
-    a run's seed       `sample_rng`, `plan_rng`: the branches below
+    a run's seed       `sample_rng`, `plan_rng`, `deck_rng`: the branches below
     a training's seed  `step_rng`: (step, slot), with no branch of its own
     an anatomy's       `anatomy_seed`: each brain has a seed of its own, drawn with what else it is from the atlas
                        brain's number
@@ -30,6 +30,7 @@ class Branch(IntEnum):
     STYLE = 2  # the style, where it is sampled: `--style own` then gives the same layouts as `--style sampled`
     PLAN = 3  # last in (block, factor, PLAN): the order of a plan's levels, which belongs to no single sample
     PATCHES = 16  # before the patch's number: where `synth.dataset` cuts it
+    DECK = 18  # last in (block, kind, DECK): the order in which hosts and donors come, of no single sample either
     ATTEMPT = 17  # before the number of a further attempt, whose layout, noise and style lie behind it
 
 
@@ -61,6 +62,11 @@ def sample_rng(seed: int, index: int, *branch: int, attempt: int = 0) -> np.rand
 def plan_rng(seed: int, block: int, factor: int) -> np.random.Generator:
     """The generator of the order of levels in one block of one factor of a plan."""
     return _rng(seed, (block, factor, Branch.PLAN))
+
+
+def deck_rng(seed: int, block: int, kind: int) -> np.random.Generator:
+    """The generator of one shuffle of a deck (`layout.sampling.deck`)."""
+    return _rng(seed, (block, kind, Branch.DECK))
 
 
 def step_rng(seed: int, step: int, slot: int) -> np.random.Generator:

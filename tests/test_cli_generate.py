@@ -208,7 +208,7 @@ BAD_GENERATE = [
     ("empty card", put("model/card.json", "{}"), GOOD, 1, "card.json: not the card of a generator"),
     ("card that is a list", put("model/card.json", "[]"), GOOD, 1, "card.json: not the card of a generator"),
     ("own style without data", nothing, "generate --n 1 --out out --style own", 1, "--style own needs --data"),
-    ("unknown style", nothing, f"{GOOD} --style baroque", 2, "'baroque' is not one of 'own', 'sampled'"),
+    ("unknown style", nothing, f"{GOOD} --style baroque", 2, "'baroque' is not one of 'mixed', 'own', 'sampled'"),
     ("style of too few", lambda p: shutil.rmtree(p / "layouts/Phantom_002"), f"{GOOD} --style sampled", 1, "found 2"),
     ("unknown edit", nothing, f"{GOOD} --edits twist", 1, "Presets are gentle, standard, wild, none"),
     ("unknown target", nothing, f"{GOOD} --edits move:skull", 1, "skull"),

@@ -148,6 +148,22 @@ def test_one_case_again_and_again_fails(made, real):
     assert "1 different samples in all, one of them 6 times" in repeated.reason
 
 
+def test_twins_are_named_with_whom_they_descend_from(made, real):
+    samples = made("kin", [500, 501, 500, 502])
+    ids = [record.id for record in samples]
+    host = {"host": "BraTS-GLI-00005-001", "donor": "UPENN_1"}
+    lineage = {name: {**host, "from_host": {"kept": True}} for name in ids}
+    checks = {c.id: c for c in variety.repeats(Sets(samples, real, lineage=lineage), samples, real)}
+    twins = checks["diversity.repeats.image"]
+    assert f"{ids[0]} and {ids[2]}, both from BraTS-GLI-00005 and UPENN_1" in twins.reason
+    assert "by design" in twins.reason
+    assert twins.verdict == Verdict.LOOK
+    bent = {name: {**host, "from_host": {"kept": False}} for name in ids}
+    checks = {c.id: c for c in variety.repeats(Sets(samples, real, lineage=bent), samples, real)}
+    assert checks["diversity.repeats.image"].verdict == Verdict.FAIL
+    assert "both from" in checks["diversity.repeats.image"].reason
+
+
 def test_three_cases_three_times_each_are_counted(made, real):
     section = diversity.section_of(Sets(made("five", [400, 401, 402] * 3), real))
     repeated = {check.id: check for check in section.checks if "repeats" in check.id}

@@ -120,7 +120,7 @@ def test_what_is_on_disk_is_what_the_manifest_tells(name, naming, make, undistur
     for record in records:
         assert record["host"] in {source.id for source in generation.sources.hosts}
         assert record["edits"]
-        assert record["style"]["kind"] == "own"
+        assert record["style"]["kind"] == "mixed"
         assert record["style"]["mean"] == [list(row) for row in generation.sources.own_style(record["host"]).mean]
         assert len(record["files"]) == (5 if name == "nifti" else 1)
         layout = generation.sampler.replay(LayoutRecipe.from_dict(record))
@@ -461,7 +461,7 @@ def test_impossible_numbers_are_refused(n, shard, sentence, make, tmp_path):
         ({"seed": -1}, "seed must be a whole number"),
         ({"seed": 2**63}, "seed must be a whole number"),
         ({"seed": 1.5}, "seed must be a whole number"),
-        ({"style": "baroque"}, "style must be one of own, sampled, found 'baroque'"),
+        ({"style": "baroque"}, "style must be one of mixed, own, sampled, found 'baroque'"),
         ({"edits": ("twist",)}, "twist.*Presets are"),
         ({"edits": ("gentle", "move")}, "cannot be combined"),
     ],

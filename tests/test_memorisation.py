@@ -26,7 +26,7 @@ from synth.quality.prepared import Prepared, prepare
 from synth.quality.records import Record, store
 from synth.quality.thumbnail import PROBE, STEP, block_sums, decoded, measure_thumbnail
 from synth.report.core.judge import Verdict
-from synth.report.core.nearest import Nearest
+from synth.report.core.nearest import COPY, Nearest
 from synth.report.core.sets import Sets
 from synth.report.diversity.variety import repeats
 from synth.report.memorisation.ratio import ratio_check, ratio_table
@@ -387,6 +387,26 @@ def test_anatomy_taken_by_design_is_told_and_only_the_image_is_judged(no_picture
     assert verdicts(found)["image.ratio"] != Verdict.NONE
     unknown = section_of(Sets([sample, free], brains, brains[:5], brains[5:]))
     assert verdicts(unknown)["tissue.copies"] == Verdict.FAIL
+
+
+def test_a_brain_that_was_to_be_kept_is_told_with_its_distance_and_fails_nothing(no_pictures, atlas, brains, made):
+    near = mixture(arrays_of(brains[2]), brain(atlas, 77), 0.9)
+    sample, free = made("Synth_000000", near), made("Synth_000001", brain(atlas, 78))
+    host = {"host": brains[2].id, "donor": brains[3].id, "from_host": {"kept": True, "tissue": 0.1}}
+    lineage = {"Synth_000000": host, "Synth_000001": {"host": brains[4].id, "from_host": {"kept": False}}}
+    found = section_of(Sets([sample, free], brains, brains[:5], brains[5:], lineage=lineage))
+    kept = next(check for check in found.checks if check.id == "memorisation.kept")
+    assert (kept.verdict, kept.cases, kept.n) == (Verdict.LOOK, ("Synth_000000",), {"synthetic": 1, "pairs": 1})
+    assert "1 of 2 samples keep the brain of a real case" in kept.reason
+    assert 0 < kept.value < COPY["image"]
+    assert verdicts(found)["image.copies"] == Verdict.PASS
+    assert verdicts(found)["image.ratio"] == Verdict.NONE
+    # a run of which that is not recorded is judged as it was
+    old = {name: {"host": brains[2].id} for name in lineage}
+    assert (
+        verdicts(section_of(Sets([sample, free], brains, brains[:5], brains[5:], lineage=old)))["image.copies"]
+        == Verdict.FAIL
+    )
 
 
 def test_one_patient_under_two_ids_does_not_spoil_the_yardstick(image_only, brains, made):

@@ -13,7 +13,7 @@ from synth.datasets.layout_files import load_layout, load_style, save_layout
 from synth.errors import DataError, LayoutError, OutputError, SynthError
 from synth.hosts.extract import extract_layouts
 from synth.hosts.sources import data_sources, embedded_sources
-from synth.style.prior import style_problems
+from synth.style.prior import StylePrior, mixed_style, shipped_style_prior, style_problems
 
 IDS = ["Phantom_000", "Phantom_001", "Phantom_002"]
 
@@ -71,7 +71,7 @@ def test_styles_are_the_hosts_own_or_sampled(sources):
 
 def test_impossible_styles_are_refused(sources):
     rng = np.random.default_rng(0)
-    with pytest.raises(SynthError, match="style must be one of own, sampled, found 'new'"):
+    with pytest.raises(SynthError, match="style must be one of mixed, own, sampled, found 'new'"):
         sources.style("new", IDS[0], rng)
     with pytest.raises(SynthError, match="--style own needs --data"):
         replace(sources, own_style=None).style("own", IDS[0], rng)
@@ -203,3 +203,47 @@ def test_layouts_that_cannot_be_stored_are_told(data, extraction, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"file: expected a new .* found a file; choose"):
         extract_layouts(data, tmp_path / "file")
+
+
+def test_a_mixed_style_is_nobodys_and_plausible(sources):
+    drawn = [sources.style("mixed", IDS[0], np.random.default_rng(seed)) for seed in range(8)]
+    own = [sources.style("own", name, np.random.default_rng(0)) for name in IDS]
+    for style in drawn:
+        assert style not in own
+        assert style_problems(style) == []
+    assert len({style.mean for style in drawn}) == 8
+    assert len({style.shading for style in drawn}) == 8
+    assert sources.style("mixed", IDS[0], np.random.default_rng(3)) == drawn[3]
+    assert sources.usual_style == "mixed"
+
+
+def test_a_mixed_style_stays_between_its_scans_part_by_part():
+    first, second = (shipped_style_prior().sample(np.random.default_rng(seed)) for seed in (1, 2))
+    nobody = StylePrior.fit([first, second, first])
+
+    class Never:  # of the choices drawn, the prior is never one
+        def __init__(self):
+            self.rng = np.random.default_rng(0)
+
+        def integers(self, n):
+            return self.rng.integers(n)
+
+        def random(self):
+            return 0.5 * self.rng.random()
+
+    mixed = mixed_style([lambda: first, lambda: second], nobody, Never())
+    for name in ("mean", "shading"):
+        low, high = (
+            np.minimum(getattr(first, name), getattr(second, name)),
+            np.maximum(getattr(first, name), getattr(second, name)),
+        )
+        assert (np.array(getattr(mixed, name)) >= low - 1e-5).all()
+        assert (np.array(getattr(mixed, name)) <= high + 1e-5).all()
+
+
+def test_one_scan_is_mixed_with_the_shipped_prior_and_none_is_refused(sources):
+    lone = replace(sources, hosts=sources.hosts[:1])
+    assert style_problems(lone.style("mixed", IDS[0], np.random.default_rng(1))) == []
+    with pytest.raises(SynthError, match="--style mixed needs --data with scans"):
+        embedded_sources().style("mixed", "atlas-0000000001", np.random.default_rng(0))
+    assert embedded_sources().usual_style == "sampled"

@@ -2,7 +2,7 @@
 
 import click
 
-from synth.cli.options import FormatName, chosen_sources, reading_options
+from synth.cli.options import FormatName, chosen_sources, reading_options, style_option
 from synth.cli.options import shard as _shard
 
 
@@ -18,12 +18,11 @@ from synth.cli.options import shard as _shard
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(
     "--edits",
-    help="A preset (gentle, standard, wild, none), a policy file (.yaml, .json) or edits by comma. [default: standard]",
+    help="A preset (gentle, standard, wild, none: see above), a policy file (.yaml, .json) or edits by comma. "
+    "[default: standard]",
 )
 @click.option("--plan", help="What is to be covered: balanced, balanced-volume (-side, -lobe, ...) or a plan file.")
-@click.option(
-    "--style", type=click.Choice(["own", "sampled"]), help="The host's style or a new one. [default: by data]"
-)
+@style_option
 @click.option("--gate", help="Refuse samples below this Dice: 0.6 (whole tumour) or WT=0.6,TC=0.4,ET=0.3.")
 @click.option("--redraws", type=click.IntRange(min=0), help="How often a refused sample is drawn again. [default: 4]")
 @click.option("--segmenter", help="What scores the samples: a shipped name or a model's folder. [default: default]")
@@ -63,6 +62,14 @@ def command(
     Without --data, brains come from an atlas, tumours are drawn and styles sampled: nothing of yours is needed. With
     --data, your cases' brains, tumours and styles are recombined by edits. OUT gets a folder per case (or HDF5
     shards), manifest.jsonl and contact_sheet.png. Sample k depends on the seed, k and the settings alone.
+
+    \b
+    --edits says what becomes of your patients' brains. As the report measures it, a copy is at 0 and two patients are
+    at 0.48 or more:
+      gentle    keeps each brain as it is and alters the tumour: near its host, for what stays in the house.
+      standard  makes each brain another one and gives it another tumour: as far from its host as patients are.
+      wild      the same and farther, in broad ranges: beyond what patients have.
+      none      paints the layouts as they are: for layouts that may be shown.
 
     With --plan, every sample's volume, side, lobe, enhancement or number of lesions is as the plan wants it; the counts
     are printed and kept in coverage.json.

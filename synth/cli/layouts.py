@@ -2,7 +2,7 @@
 
 import click
 
-from synth.cli.options import chosen_sources, opened, reading_options, warn
+from synth.cli.options import chosen_sources, opened, reading_options, style_option, warn
 from synth.cli.options import shard as _shard
 
 _EDITS = "A preset (gentle, standard, wild, none), a policy file (.yaml, .json), or edits by comma."
@@ -66,9 +66,7 @@ def extract(ctx, data, out, force, quiet, reading):
 )
 @click.option("--edits", help=f"{_EDITS} [default: standard]")
 @click.option("--plan", help="What is to be covered: balanced, balanced-volume (-side, -lobe, ...) or a plan file.")
-@click.option(
-    "--style", type=click.Choice(["own", "sampled"]), help="The host's style or a new one. [default: by data]"
-)
+@style_option
 @_SEED
 @click.option("--layouts", type=click.Path(), help="Where layouts of DATA are kept. [default: OUT-layouts]")
 @click.option("--shard", callback=_shard, default="0/1", help="i/m: only samples k with k mod m = i, for clusters.")

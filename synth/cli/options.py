@@ -42,6 +42,13 @@ class FormatName(click.ParamType):
         return value
 
 
+style_option = click.option(
+    "--style",
+    type=click.Choice(["mixed", "own", "sampled"]),
+    help="Of your scans mixed, each host's own, or of none. [default: mixed with --data]",
+)
+
+
 def reading_options(command=None, *, healthy: bool = True):
     """`--labels`, `--resample` and `--healthy` for a command that reads cases; it gets them as one `Reading`."""
     if command is None:

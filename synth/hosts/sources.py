@@ -4,23 +4,24 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 
+from synth.case import Case
 from synth.datasets.findings import folded_lines
 from synth.datasets.layout_files import folder_sources, list_layouts, load_style
 from synth.datasets.reading import PLAIN, Reading
-from synth.datasets.sets import CaseSet
+from synth.datasets.sets import CaseSet, open_set
 from synth.errors import LayoutError, SynthError
 from synth.hosts.anatomies import AtlasAnatomies
 from synth.hosts.extract import extract_layouts
 from synth.layout.sampling.sources import LayoutSource
-from synth.style.prior import StylePrior, shipped_style_prior
+from synth.style.prior import MINIMUM_STYLES, StylePrior, mixed_style, shipped_style_prior
 from synth.style.style import Style
 
-STYLES = ("own", "sampled")
+STYLES = ("mixed", "own", "sampled")
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ class Sources:
         name: what the run's record says: "embedded", or the ids' count and checksum.
         reads: folders that hosts and styles are read from: no run may clear them.
         reading: what the user stated about the files of the data, for the run's record.
+        scan: gives a host's scan by its id; None where hosts are layouts alone.
     """
 
     hosts: Sequence[LayoutSource]
@@ -42,20 +44,32 @@ class Sources:
     name: str
     reads: tuple[Path, ...] = ()
     reading: Reading = PLAIN
+    scan: Callable[[str], Case] | None = None
 
     def style(self, kind: str, host: str, rng: np.random.Generator) -> Style:
-        """The host's own style, or one sampled with `rng`.
+        """A style drawn with `rng` between those of hosts and of the prior, the host's own, or one of the prior.
 
         Raises:
-            SynthError: an unknown kind, or "own" where hosts have no style.
+            SynthError: an unknown kind, or "own" or "mixed" where hosts have no style.
         """
         if kind not in STYLES:
             raise SynthError(f"style must be one of {', '.join(STYLES)}, found {kind!r}.")
         if kind == "sampled":
             return self.prior().sample(rng)
         if self.own_style is None:
-            raise SynthError("--style own needs --data with scans: these layouts have none to take a style from.")
-        return self.own_style(host)
+            raise SynthError(f"--style {kind} needs --data with scans: these layouts have none to take a style from.")
+        if kind == "own":
+            return self.own_style(host)
+        return mixed_style([partial(self.own_style, source.id) for source in self.hosts], self._mixing(), rng)
+
+    @property
+    def usual_style(self) -> str:
+        """The kind of styles that samples have where nobody says otherwise."""
+        return "sampled" if self.own_style is None else "mixed"
+
+    def _mixing(self) -> StylePrior:
+        """What "mixed" draws nobody's styles from: the hosts' own prior, or the shipped one where they are too few."""
+        return self.prior() if len(self.hosts) >= MINIMUM_STYLES else shipped_style_prior()
 
 
 def embedded_sources() -> Sources:
@@ -83,10 +97,12 @@ def data_sources(
     Raises:
         SynthError: no case is usable.
     """
-    problems = []
+    problems, scans = [], {}
     place = folder = Path(data)
     if not list_layouts(folder):
-        results = extract_layouts(data, layouts, progress=progress, tell=tell)
+        cases = open_set(data, scans=True)
+        results = extract_layouts(cases, layouts, progress=progress, tell=tell)
+        scans = {member.id: member for member in cases.members}
         problems = folded_lines((result.id, result.problem) for result in results if result.problem)
         usable = {result.id for result in results if not result.problem}
         if not usable:
@@ -99,9 +115,10 @@ def data_sources(
     reads, reading = (place, folder), data.reading if isinstance(data, CaseSet) else PLAIN
     if not any(_style_file(path).is_file() for path in paths.values()):  # layouts alone: of other programs, say
         return Sources(hosts, None, shipped_style_prior, _describe(paths, styled=False), reads, reading), problems
+    scan = (lambda host: scans[host].read("ignore")) if scans else None
     own = lru_cache(64)(lambda host: load_style(paths[host]))
     prior = lru_cache(1)(lambda: StylePrior.fit(load_style(path) for path in paths.values()))
-    return Sources(hosts, own, prior, _describe(paths), reads, reading), problems
+    return Sources(hosts, own, prior, _describe(paths), reads, reading, scan), problems
 
 
 def _style_file(path: Path) -> Path:

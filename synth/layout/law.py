@@ -9,11 +9,10 @@ admit the 12 real pairs but for two that cross the midline; 29 of the 148 exceed
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.ndimage import label
 
 from synth.brats import Tumour
 from synth.layout.layout import Layout
-from synth.layout.space import box_of, components, midline, near, spacing, ventricles, widened
+from synth.layout.space import box_of, components, enclosed, midline, near, spacing, ventricles, widened
 
 MIN_VOLUME_ML = 2.8  # the smallest of the 148 whole tumours; 1st percentile 7.1
 MAX_BRAIN_SHARE = 0.18  # of the brain; the largest is 257 ml of SRI24's 1452 ml
@@ -210,11 +209,7 @@ def _holes(tissue: np.ndarray) -> int:
     box = box_of(tissue)
     if box is None:
         return 0
-    pieces, _ = label(tissue[box] == 0)
-    outer = np.zeros(pieces.max() + 1, bool)
-    for axis in range(3):
-        outer[pieces.take((0, -1), axis)] = True
-    return int(np.count_nonzero(~outer[pieces]))
+    return int(np.count_nonzero(enclosed(tissue[box] > 0)))
 
 
 def _faces(tissue: np.ndarray) -> int:

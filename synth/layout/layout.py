@@ -52,8 +52,7 @@ class Layout:
                 f"layout {self.id or '(unnamed)'}: tissue {self.tissue.shape} and tumour "
                 f"{self.tumour.shape} must have one shape."
             )
-        outside = int(np.count_nonzero((self.tumour > 0) & (self.tissue == 0)))
-        if outside:
+        if outside := _outside(self.tissue, self.tumour):
             raise LayoutError(f"layout {self.id or '(unnamed)'}: {outside} tumour voxels lie outside the brain.")
 
     @property
@@ -103,6 +102,15 @@ class Layout:
     def bounding_box(self, margin: int = 0) -> tuple[slice, slice, slice]:
         """The smallest box around the brain, widened by `margin` voxels and cut at the grid's edge."""
         return bounding_box(self.brain, margin)
+
+
+def _outside(tissue: np.ndarray, tumour: np.ndarray) -> int:
+    """Tumour voxels that lie outside the brain; looked for where there is tumour."""
+    rows = np.flatnonzero(tumour.reshape(len(tumour), -1).max(1)) if tumour.size else np.empty(0, int)
+    if not rows.size:
+        return 0
+    part = slice(int(rows[0]), int(rows[-1]) + 1)
+    return int(np.count_nonzero((tumour[part] > 0) & (tissue[part] == 0)))
 
 
 def bounding_box(mask: np.ndarray, margin: int = 0) -> tuple[slice, slice, slice]:

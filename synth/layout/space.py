@@ -8,6 +8,7 @@ import numpy as np
 from scipy.ndimage import label
 
 from synth.brats import GRID, Tissue
+from synth.layout.memory import once_for_each_map
 
 MIDLINE = 119.0
 """Voxel index of the mid-sagittal plane on axis 0 of the BraTS grid. Measured on the SRI24 T1: of all flips
@@ -116,16 +117,42 @@ def without_holes(mask: np.ndarray, zooms, limit_mm3: float = np.inf) -> np.ndar
     return mask | fill[holes]
 
 
+def enclosed(mask: np.ndarray) -> np.ndarray:
+    """What `mask` encloses: bool, background that does not hang together with that on the array's faces."""
+    pieces, count = label(~mask)
+    outer = np.zeros(count + 1, bool)
+    for axis in range(3):
+        outer[pieces.take((0, -1), axis)] = True
+    outer[0] = True  # the mask
+    return ~outer[pieces]
+
+
 def ventricles(tissue: np.ndarray, zooms, box: Box) -> np.ndarray:
     """Deep CSF inside `box`: bool, the shape of the box.
 
     CSF further than `VENTRICLE_DEPTH` from outside the brain, in coarse blocks that are mostly CSF and hang
     together to at least 1 ml: lateral and third ventricles and the deep cisterns, not single mislabelled voxels.
     """
+    whole, steps, deep = _deep(tissue, zooms)
+    if whole is None:
+        return np.zeros([part.stop - part.start for part in box], bool)
+    index = [
+        np.clip((np.arange(part.start, part.stop) - first.start) // step, -1, n) + 1
+        for part, first, step, n in zip(box, whole, steps, deep.shape, strict=True)
+    ]
+    out = np.pad(deep, 1)
+    for axis, lines in enumerate(index):  # an axis at a time: five times faster than all at once
+        out = out.take(lines, axis)
+    return out & (tissue[box] == Tissue.CSF)
+
+
+@once_for_each_map(8)
+def _deep(tissue: np.ndarray, zooms) -> tuple[Box | None, list[int], np.ndarray]:
+    """Box of the brain, voxels along a coarse block, and which blocks of the box are ventricle."""
     steps = [max(round(_LOW_STEP / z), 1) for z in zooms]
     whole = box_of(tissue)
     if whole is None:
-        return np.zeros([part.stop - part.start for part in box], bool)
+        return None, steps, np.zeros((0, 0, 0), bool)
     low = tissue[whole]
     low = np.pad(low, [(0, -n % step) for n, step in zip(low.shape, steps, strict=True)])  # whole blocks
     middles = low[tuple(slice(step // 2, None, step) for step in steps)]
@@ -135,12 +162,7 @@ def ventricles(tissue: np.ndarray, zooms, box: Box) -> np.ndarray:
     edge = near(np.pad(middles == 0, rim, constant_values=True), VENTRICLE_DEPTH, coarse)
     depth = edge[tuple(slice(a, a + n) for (a, _), n in zip(rim, middles.shape, strict=True))]
     deep, sizes = components((block_share(low == Tissue.CSF, steps) >= 0.5) & np.isinf(depth))
-    deep = (sizes * np.prod(coarse) >= 1000)[deep]
-    index = [
-        np.clip((np.arange(part.start, part.stop) - first.start) // step, -1, n) + 1
-        for part, first, step, n in zip(box, whole, steps, deep.shape, strict=True)
-    ]
-    return np.pad(deep, 1)[np.ix_(*index)] & (tissue[box] == Tissue.CSF)
+    return whole, steps, (sizes * np.prod(coarse) >= 1000)[deep]
 
 
 def block_share(mask: np.ndarray, steps) -> np.ndarray:

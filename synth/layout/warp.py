@@ -205,7 +205,8 @@ class Warp:
             for axis in range(3):
                 if moved[axis] is not None and self.matrix[row, axis]:
                     source = source + np.float32(self.matrix[row, axis]) * moved[axis]
-            index.append(np.clip(np.rint(source), 0, shape[row] - 1).astype(np.int32))
+            source = np.rint(source)
+            index.append(np.clip(source, 0, shape[row] - 1, out=source).astype(np.int32))
         return index
 
 

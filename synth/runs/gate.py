@@ -183,14 +183,14 @@ def painted(generation: "Generation", gate: Gate | None, indices: Iterable[int])
         indices: of the samples.
 
     Yields:
-        The painted case, what is recorded of the gate, and whether it let the case pass.
+        The painted case, what is recorded of the gate and of its host, and whether the gate let it pass.
     """
     for layout, recipe in ahead(map(generation.draw, indices)):
         refused: list[dict] = []
         while True:
             case = generation.paint(layout, recipe)
             if gate is None:
-                yield case, {}, True
+                yield case, generation.nearness.of(layout, recipe.layout, case), True
                 break
             verdict = gate.judge(case)
             if verdict.below:
@@ -198,7 +198,7 @@ def painted(generation: "Generation", gate: Gate | None, indices: Iterable[int])
             again = _drawn_again(generation, recipe, gate.redraws, refused) if verdict.below else None
             if again is None:
                 scores = {**verdict.dice, "refused": refused} if refused else verdict.dice
-                yield case, {"gate": scores}, not verdict.below
+                yield case, {"gate": scores, **generation.nearness.of(layout, recipe.layout, case)}, not verdict.below
                 break
             layout, recipe = again
 

@@ -36,6 +36,7 @@ from synth.models.cards import model_hash, read_card
 from synth.randomness import Branch, sample_rng
 from synth.runs.folder import COVERAGE, RECIPES, SHEET, Quarantine, names_of_run, scores_note
 from synth.runs.gate import Gate, GateReport, painted
+from synth.runs.nearness import Nearness
 from synth.show.contact_sheet import ContactSheet
 from synth.style.scale import INT16_MAX, Window, output_window, recorded_window
 from synth.style.style import Style
@@ -52,7 +53,7 @@ class GenerateConfig:
     format: str = "nifti"
     naming: str = "brats2020"
     edits: AnyPolicy | None = None  # what names a policy (`policy_of`); None: "standard"
-    style: str | None = None  # None: "own" where hosts have a scan, else "sampled"
+    style: str | None = None  # None: "mixed" where hosts have a scan, else "sampled"
     plan: AnyPlan | None = None  # what names a plan; None: as it comes
 
     def __post_init__(self) -> None:
@@ -150,8 +151,9 @@ class Generation:
         self.sources, self.config = sources, config or GenerateConfig()
         self.model = "default" if model is None else model
         self.sampler = LayoutSampler(sources.hosts, self.config.edits, self.config.seed, self.config.plan)
-        self.style_kind = self.config.style or ("sampled" if sources.own_style is None else "own")
+        self.style_kind = self.config.style or sources.usual_style
         sources.style(self.style_kind, sources.hosts[0].id, np.random.default_rng(0))  # refuse before the work begins
+        self.nearness = Nearness(sources)
         self._painter: LayoutPainter | None = None
         self._naming = NAMINGS[self.config.naming]
 
@@ -174,6 +176,7 @@ class Generation:
             "plan": self.sampler.plan.to_dict() if self.sampler.plan else None,
             "style": self.style_kind,
             "sources": self.sources.name,
+            **({} if self.sampler.deck is None else {"deck": self.sampler.deck.version}),
             **({"reading": stated} if (stated := self.sources.reading.to_dict()) else {}),
         }
 

@@ -92,7 +92,8 @@ def sample_layouts(
     def make(index: int) -> tuple[Layout, dict, Style | None]:
         layout, recipe = generation.draw(index)
         named = layout.named(PATTERN.format(index))
-        return named, {**recipe.to_dict(), "id": named.id}, recipe.style
+        near = generation.nearness.of(layout, recipe.layout)
+        return named, {**recipe.to_dict(), "id": named.id, **near}, recipe.style
 
     indices = range(i, n, m)
     reads = generation.sources.reads

@@ -35,6 +35,7 @@ from synth.style.scale import recorded_window
 from synth.style.style import Style
 
 EMBEDDED = "embedded"
+NOT_MADE = ("files", "gate", "from_host")  # what a record says of a case after it was made
 
 
 def replay(
@@ -223,7 +224,7 @@ def _painted(run: dict, sources: Sources, model: str | Path | None, out: Path) -
         recipe = SampleRecipe.from_dict(record)
         layout = generation.sampler.replay(recipe.layout)
         case = generation.paint(layout, recipe)
-        meta = {key: value for key, value in record.items() if key not in ("files", "gate")}
+        meta = {key: value for key, value in record.items() if key not in NOT_MADE}
         with open_exporter(run["format"], out, naming=NAMINGS[run["naming"]]) as exporter:
             return exporter.write(replace(case, id=record["id"], meta=meta))
 

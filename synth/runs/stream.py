@@ -101,7 +101,7 @@ def dataset(
         model: name or folder of the generator; None: the packaged one.
         edits: what names a policy, as for `synth generate --edits`; also an `EditPolicy` or its dict.
         plan: what names a plan, as for `synth generate --plan`; also a `Plan` or its dict.
-        style: "own" or "sampled", as for `synth generate --style`.
+        style: "mixed", "own" or "sampled", as for `synth generate --style`.
         seed: of everything.
         start: number of the first sample.
         n: how many samples (volumes) from `start` on; None: endless, then `model.fit` needs `steps_per_epoch`.

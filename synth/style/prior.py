@@ -1,8 +1,8 @@
 """Styles that no scanner had: a distribution fitted on measured styles, and what every style must respect."""
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +17,7 @@ MINIMUM_STYLES = 3
 MAX_REDRAWS = 50
 _REACH = 1.8  # standard deviations of each factor: beyond, a style fitted on few scans is made up
 _PARTS = tuple((name, SHAPES[name]) for name in ("mean", "texture", "sharpness", "shading", "window"))
+_MIXED_APART = (("mean",), ("texture", "sharpness"), ("shading",), ("window",))
 _MARGIN = 0.05  # normalised units by which a contrast must hold
 
 
@@ -88,6 +89,39 @@ class StylePrior:
     def from_dict(cls, record: dict) -> "StylePrior":
         """The prior of a dict made by `to_dict`."""
         return cls(np.array(record["centre"]), np.array(record["factors"]))
+
+
+def mixed_style(scans: Sequence[Callable[[], Style]], prior: StylePrior, rng: np.random.Generator) -> Style:
+    """A plausible style that no scan has: contrasts, grain, shading and window, each mixed of two styles of its own.
+
+    Each of these lies a drawn share of the way, on the scales of the prior, from one scan to another or, half of the
+    times, to a style that nobody has. They are drawn apart, as coil, protocol and resolution have little to do with one
+    another.
+
+    Args:
+        scans: give measured styles, at least one.
+        prior: what nobody's styles are drawn from.
+        rng: of the sample.
+
+    Raises:
+        SynthError: the prior has no plausible style.
+    """
+    for _ in range(MAX_REDRAWS):
+        drawn = [_between(scans, prior, rng) for _ in _MIXED_APART]
+        parts = {name: getattr(s, name) for names, s in zip(_MIXED_APART, drawn, strict=True) for name in names}
+        style = replace(drawn[0], **parts)
+        if not style_problems(style):
+            return style
+    return prior.sample(rng)  # odd scans: nobody's style is plausible, or it says why not
+
+
+def _between(scans: Sequence[Callable[[], Style]], prior: StylePrior, rng: np.random.Generator) -> Style:
+    number, others = int(rng.integers(len(scans))), len(scans) - 1
+    other = int(rng.integers(others)) if others and rng.random() < 0.5 else None
+    first = scans[number]()
+    second = prior.sample(rng) if other is None else scans[other + (other >= number)]()
+    share = rng.random()
+    return _style(share * _vector(first) + (1 - share) * _vector(second))
 
 
 @cache

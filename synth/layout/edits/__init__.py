@@ -14,7 +14,9 @@ from synth.layout.edits.blending import Blend
 from synth.layout.edits.composition import Core, DropEnhancement, Recompose, Rim
 from synth.layout.edits.edit import EDITS, Edit, Outcome, edit_from_dict, parse_edit, register
 from synth.layout.edits.exchange import Remove, Swap
+from synth.layout.edits.individual import Individual
 from synth.layout.edits.largest import Largest
+from synth.layout.edits.mosaic import Mosaic
 from synth.layout.edits.motion import Mirror, Move, Rotate, Scale, Stretch
 from synth.layout.edits.new import New
 from synth.layout.edits.region import Grow, Resize, Shrink
@@ -29,9 +31,11 @@ __all__ = [
     "Edit",
     "Elastic",
     "Grow",
+    "Individual",
     "Largest",
     "MassEffect",
     "Mirror",
+    "Mosaic",
     "Move",
     "New",
     "Outcome",

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from synth.brats import Tissue, Tumour
+from synth.layout.cortex import FULL, summed
 from synth.layout.edits.edit import Edit, Outcome, register
 from synth.layout.edits.placing import tumour_box
 from synth.layout.flow import Cells, min_jacobian
@@ -27,7 +28,6 @@ ATROPHY_MM = 40.0  # how far from a widening ventricle tissue is lost: mostly in
 MOST = 0.75  # of a volume that may be displaced or relieved: the tissue left in place is then squeezed to a quarter
 _TRIES = 4
 _CLOSE = 0.03
-_FULL = 9**3  # what a voxel in the midst of fluid counts
 
 
 @register
@@ -219,28 +219,14 @@ def _resized_sulci(tissue: np.ndarray, cells: Cells, factor: float) -> np.ndarra
     near_surface = ~cells.spread(cells.deep)
     wanted = round(factor * np.count_nonzero((cells.tissue == Tissue.CSF) & near_surface))
     missing = wanted - np.count_nonzero((tissue == Tissue.CSF) & near_surface)
-    fluid = _summed((tissue <= Tissue.CSF).view(np.uint8))
+    fluid = summed((tissue <= Tissue.CSF).view(np.uint8))
     old, new = (Tissue.GM, Tissue.CSF) if missing > 0 else (Tissue.CSF, Tissue.GM)
-    offered = np.where((tissue == old) & near_surface, fluid if missing > 0 else _FULL + 1 - fluid, np.uint16(0))
-    counts = np.bincount(offered.ravel(), minlength=_FULL + 2)
+    offered = np.where((tissue == old) & near_surface, fluid if missing > 0 else FULL + 1 - fluid, np.uint16(0))
+    counts = np.bincount(offered.ravel(), minlength=FULL + 2)
     counts[0] = 0  # neither offered, nor any fluid within reach
     taken = np.cumsum(counts[::-1])[::-1]  # by taking all that are ranked so high or higher
     least = int(np.abs(taken - abs(missing))[1:].argmin()) + 1
     return np.where(offered >= least, np.uint8(new), tissue)
-
-
-def _summed(mask: np.ndarray) -> np.ndarray:
-    """Weighted count of ones in the 5 x 5 x 5 voxels around each, 0 to `_FULL`; beyond the array all are ones."""
-    total = np.pad(mask, 2, constant_values=1)
-    for axis in range(3):
-        total = total.astype(np.uint16) if axis == 2 else total  # 81 so far
-        ahead = (slice(None),) * axis
-        for _ in range(2):
-            n = total.shape[axis]
-            parts = [total[(*ahead, slice(i, n - 2 + i))] for i in range(3)]
-            total = parts[0] + parts[1]
-            total += parts[2]
-    return total
 
 
 def _growth(share: float) -> np.float32:

@@ -45,6 +45,7 @@ class Edit:
         leaves_tumour: whether a tumour is there afterwards; if not, a brain without one is as it should be.
         heeds_wish: whether `draw` takes `wish`, the `plans.plan.Wish` that a plan has for this sample, or None.
         after_placing: whether it answers to where the tumour is: a plan's moves come before it.
+        another_brain: whether the brain is another one's afterwards, told from the host's by more than its tumour.
         swaps_sides: whether left becomes right when it is aimed at the layout: done before a planned side is met.
     """
 
@@ -56,6 +57,7 @@ class Edit:
     leaves_tumour: ClassVar[bool] = True
     heeds_wish: ClassVar[bool] = False
     after_placing: ClassVar[bool] = False
+    another_brain: ClassVar[bool] = False
     swaps_sides: ClassVar[bool] = False
 
     @property

@@ -63,11 +63,19 @@ class Remove(Edit):
         return Outcome(layout.with_tumour())
 
 
-def check_donor(name: str, layout: Layout, donor: Layout | None, expected: str | None = None):
-    """Raise `LayoutError` in the name of an edit unless `donor` has a tumour, the host's grid and the expected id."""
-    if donor is None or box_of(donor.tumour) is None:
+def check_donor(name: str, layout: Layout, donor: Layout | None, expected: str | None = None, *, tumour: bool = True):
+    """Raise `LayoutError` in the name of an edit unless `donor` has the host's grid, the expected id and a tumour.
+
+    Args:
+        name: of the edit.
+        layout: the host.
+        donor: what is to be judged.
+        expected: its id; None: any.
+        tumour: whether it has to have one.
+    """
+    if donor is None or (tumour and box_of(donor.tumour) is None):
         given = "none" if donor is None else f"the layout {donor.id or '(unnamed)'} without tumour"
-        raise LayoutError(f"edit {name}: expected a donor layout with a tumour, found {given}.")
+        raise LayoutError(f"edit {name}: expected a donor layout{' with a tumour' * tumour}, found {given}.")
     if donor.shape != layout.shape or not np.allclose(spacing(donor.affine), spacing(layout.affine), atol=1e-3):
         raise LayoutError(
             f"edit {name}: host {layout.id or '(unnamed)'} {layout.shape} and donor {donor.id or '(unnamed)'} "

@@ -254,13 +254,20 @@ def lawful_voxels(layout: Layout) -> tuple[float, float]:
 
 def warp_layout(layout: Layout, warp: Warp, box: Box) -> Outcome:
     """Brain and tumour, both within `box`, warped together."""
+    *parts, place = warped_maps(layout, warp, box)
+    maps = np.zeros_like(layout.tissue), np.zeros_like(layout.tumour)
+    for whole, part in zip(maps, parts, strict=True):
+        whole[place] = part
+    return Outcome(Layout(*maps, layout.affine, layout.id))
+
+
+def warped_maps(layout: Layout, warp: Warp, box: Box) -> tuple[np.ndarray, np.ndarray, Box]:
+    """Tissue and tumour of a brain within `box`, warped, on the part of the grid where they then lie; that part."""
     # both maps travel as one code, so that tissue and tumour of a voxel cannot part
     code = layout.tissue[box] | (layout.tumour[box] << 2)
     target = warp.output_box(box, layout.shape)
     moved = warp.gather(code, [part.start for part in box], target, extend=True)
-    tissue, tumour = np.zeros_like(layout.tissue), np.zeros_like(layout.tumour)
-    tissue[target], tumour[target] = moved & 3, moved >> 2
-    return Outcome(Layout(tissue, tumour, layout.affine, layout.id))
+    return moved & 3, moved >> 2, target
 
 
 def brain_box(layout: Layout) -> Box:

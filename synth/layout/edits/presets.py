@@ -23,10 +23,14 @@ _SATELLITES = step(pick("satellites", count=(1, 2)), probability=0.24)  # 36 of 
 
 STANDARD = EditPolicy(
     (
+        # the host is where a brain begins, not what it ends as: what comes out is no patient's (docs/quality.md)
+        step("mosaic", probability=0.8),
+        step("individual"),
+        _MIRROR,
         # every sample has another tumour, or its own elsewhere: a generator fed unmoved pairs would hand the real
         # labels back. Swaps preserve place (the standard space) and make host x donor combinations, moves do the
         # reverse, and what is drawn anew nobody has had
-        step(pick("swap", 0.5), pick("new", 0.25), pick("move", 0.25)),
+        step(pick("swap", 0.4), pick("new", 0.4), pick("move", 0.2)),
         step("mirror:tumour", probability=0.3),  # gliomas prefer no side
         step("rotate", "stretch", probability=0.4),
         step("scale", probability=0.5),  # volumes between those of the donors
@@ -39,45 +43,54 @@ STANDARD = EditPolicy(
             "satellites", probability=0.08
         ),  # with those that donors bring, one in four is multifocal, as in real ones
         step("mass_effect", probability=0.4),  # less than for healthy brains: the host's own tumour has left its traces
-        _MIRROR,
-        step("elastic:layout", probability=0.8),  # gently: no two samples share their sulci
     )
 )
 GENTLE = EditPolicy(
     (
-        # stays close to the real layouts: for judging a generator, or where few cases must not be stretched far
+        # keeps brains as they are: for judging a generator, or where nothing leaves the house
         step("elastic", "scale", "grow", "shrink"),
         _MIRROR,
         step("elastic:layout", probability=0.8),
     )
 )
+_WILD_TUMOURS = (
+    # every edit there is, in broad ranges: for training that should meet more than it will be tested on. Most of it is
+    # still anatomy (the law sees to that), but not as frequent as in patients
+    step("blend", probability=0.25),
+    step("mirror:tumour", probability=0.4),
+    step(pick("rotate", degrees=(0, 180)), probability=0.5),
+    step(pick("stretch"), pick("resize", region="WT", factor=(0.3, 2.5)), "scale", probability=0.7),
+    step("elastic", probability=0.8),
+    step(pick("recompose", necrosis=(0.01, 0.6), enhancement=(0.01, 0.6), oedema=(0.1, 0.95)), probability=0.3),
+    step("grow", "shrink", "resize", "rim", "core", probability=0.5),
+    step("drop_enhancement", probability=0.15),
+    step("satellites", probability=0.25),
+    step("atrophy", probability=0.25),
+    step("mass_effect", probability=0.4),
+)
 WILD = EditPolicy(
     (
-        # every edit there is, in broad ranges: for training that should meet more than it will be tested on. Most
-        # of it is still anatomy (the law sees to that), but not as frequent as in patients
         step(pick("mass_effect", strength=(-0.5, -0.1)), probability=0.2),  # lets go what the own tumour pressed aside
-        step(pick("swap", 0.4), pick("new", 0.4), pick("move", 0.2, mm=(8, 70))),
-        step("blend", probability=0.25),
-        step("mirror:tumour", probability=0.4),
-        step(pick("rotate", degrees=(0, 180)), probability=0.5),
-        step(pick("stretch"), pick("resize", region="WT", factor=(0.3, 2.5)), "scale", probability=0.7),
-        step("elastic", probability=0.8),
-        step(pick("recompose", necrosis=(0.01, 0.6), enhancement=(0.01, 0.6), oedema=(0.1, 0.95)), probability=0.3),
-        step("grow", "shrink", "resize", "rim", "core", probability=0.5),
-        step("drop_enhancement", probability=0.15),
-        step("satellites", probability=0.25),
-        step("atrophy", probability=0.25),
-        step("mass_effect", probability=0.4),
+        step("mosaic", probability=0.7),
+        step(pick("individual", strength=(1.0, 1.4), gyri_mm=(4.5, 6.5), uneven_mm=(0.24, 0.6))),
         _MIRROR,
-        step("rotate:layout", "scale:layout", "stretch:layout", probability=0.5),
-        step(pick("elastic:layout", mm=(1.0, 3.5)), probability=0.9),
+        step(pick("swap", 0.4), pick("new", 0.4), pick("move", 0.2, mm=(8, 70))),
+        *_WILD_TUMOURS,
     )
 )
 
 # The tumour is drawn as real ones are and the brain is new: more edits would only take both away from what they are
 HEALTHY_STANDARD = EditPolicy((step("new"), _SATELLITES, _MASS_EFFECT, _MIRROR))
 HEALTHY_GENTLE = EditPolicy((step("new"), _SATELLITES, _MIRROR))  # the priors alone
-HEALTHY_WILD = EditPolicy((step("new"), *WILD.steps[3:]))
+HEALTHY_WILD = EditPolicy(
+    (
+        step("new"),
+        *_WILD_TUMOURS[1:],
+        _MIRROR,
+        step("rotate:layout", "scale:layout", "stretch:layout", probability=0.5),
+        step(pick("elastic:layout", mm=(1.0, 3.5)), probability=0.9),
+    )
+)
 
 PRESETS: dict[str, EditPolicy] = {"gentle": GENTLE, "standard": STANDARD, "wild": WILD, "none": EditPolicy()}
 HEALTHY_PRESETS: dict[str, EditPolicy] = {

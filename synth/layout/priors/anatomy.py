@@ -17,7 +17,7 @@ SHIPPED = Path(__file__).parent / "weights" / "anatomy_prior.npz"
 REACH = 2.2  # standard deviations of a factor: beyond, a brain fitted on twelve is made up
 TISSUE_REACH = 1.6  # the same for tissue weights: the twelve brains' shares have short tails
 _MIDDLE_KEPT, _MIDDLE_MM = 0.25, 30.0  # what is left of sideways shifts at the falx, and how fast they come back
-_SIDEWAYS, _SIDEWAYS_KEPT = (1, 2, 9), 0.5  # the affine's numbers that tilt or shift the falx; much of it tumours' push
+SIDEWAYS, SIDEWAYS_KEPT = (1, 2, 9), 0.5  # the affine's numbers that tilt or shift the falx; much of it tumours' push
 
 
 @dataclass(frozen=True)
@@ -40,6 +40,8 @@ class Lattice:
 LATTICE = Lattice((MIDLINE - 80, 20.0, 0.0), (20.0, 20.0, 20.0), (11, 13, 11))
 """Symmetric about the falx, so that a brain's mirror image has controls at the same places."""
 
+CENTRE = np.array([MIDLINE, 120.0, 75.0])  # voxels: the affine's fixed point
+
 
 @dataclass(frozen=True)
 class Draw:
@@ -54,6 +56,19 @@ class Draw:
     affine: np.ndarray
     shape: np.ndarray
     tissue: np.ndarray
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a brain stands among others, in standard deviations of a prior.
+
+    Attributes:
+        affine: (j,) along the directions of size, proportions and tilt.
+        shape: (k,) along the directions of the deformation.
+    """
+
+    affine: np.ndarray
+    shape: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -83,10 +98,14 @@ class AnatomyPrior:
     def draw(self, rng: np.random.Generator) -> Draw:
         """The numbers of a brain; normal, cut at `REACH`."""
         affine = self.affine_mean + _normal(rng, len(self.affine_factors)) @ self.affine_factors
-        affine[[*_SIDEWAYS]] *= _SIDEWAYS_KEPT
+        affine[[*SIDEWAYS]] *= SIDEWAYS_KEPT
         shape = _normal(rng, len(self.factors))
         tissue = self.tissue_mean + _normal(rng, len(self.tissue_factors), TISSUE_REACH) @ self.tissue_factors
         return Draw(affine, shape, tissue)
+
+    def deviations(self, rng: np.random.Generator) -> "Standing":
+        """Where a drawn brain stands, its tissue left out."""
+        return Standing(_normal(rng, len(self.affine_factors)), _normal(rng, len(self.factors)))
 
     def controls(self, shape, rest: np.ndarray) -> np.ndarray:
         """(gx, gy, gz, 3) controls of a brain on `LATTICE`: mean, directions, and `rest` (standard normal)."""

@@ -5,6 +5,7 @@ from typing import Any
 
 from synth.errors import LayoutError
 from synth.layout.edits import edit_from_dict
+from synth.layout.edits.edit import edit_class
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,11 @@ class LayoutRecipe:
     redraws: tuple[str, ...] = ()
     plan: dict[str, Any] | None = None
     ancestors: tuple[str, ...] | None = None
+
+    @property
+    def keeps_brain(self) -> bool:
+        """Whether the brain is still the host's, whatever became of its tumour."""
+        return not any(edit_class(edit["name"]).another_brain for edit in self.edits)
 
     def to_dict(self) -> dict[str, Any]:
         """A JSON-able dict; `from_dict` reads it back. Neither `plan` nor `ancestors` is in it where there is none."""

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import islice
 
 from synth.errors import LayoutError
 from synth.layout.edits import edit_from_dict
@@ -13,6 +14,7 @@ from synth.layout.layout import Layout
 from synth.layout.plans.plan import Wish
 from synth.layout.plans.plan_file import AnyPlan, plan_of
 from synth.layout.sampling.attempt import Attempt, draw_edit
+from synth.layout.sampling.deck import Deck
 from synth.layout.sampling.recipe import LayoutRecipe
 from synth.layout.sampling.sources import LayoutSource, finder, in_rows
 from synth.lineage import descended
@@ -20,6 +22,7 @@ from synth.randomness import sample_rng
 
 MAX_REDRAWS = 24
 MAX_PLANNED_REDRAWS = 96  # a plan asks for rare tumours too: 200 ml in the depth takes ten tries, and all must come
+DONORS_TRIED = 16
 TRIES_PER_PAIR = 4  # hard hosts and donors get several chances, else easy ones would crowd them out
 _PIECES = "pieces, more than"
 _CACHED_LAYOUTS = 6  # 18 MB each at full size: memory stays flat however many hosts there are
@@ -28,8 +31,9 @@ _CACHED_LAYOUTS = 6  # 18 MB each at full size: memory stays flat however many h
 class LayoutSampler:
     """Draws lawful layouts, each addressed by its index alone.
 
-    Sample k draws everything from `randomness.sample_rng(seed, k)`: in whatever order samples are drawn, by
-    however many workers, sample k is the same.
+    Sample k draws everything from `randomness.sample_rng(seed, k)`, and has its host and donor from a shuffled deck,
+    so that each comes as often as any other (`sampling.deck`): in whatever order samples are drawn, by however many
+    workers, sample k is the same.
 
     Args:
         hosts: sources of brains, and of donors' tumours. A sequence may be made lazily
@@ -66,6 +70,8 @@ class LayoutSampler:
         self.plan = None if plan is None else plan_of(plan)
         _check_donors(self.policy, len(hosts), self._healthy)
         self._find = finder(hosts)
+        # of endless atlas brains none comes twice
+        self.deck = None if self._healthy else Deck(len(hosts), self.seed)
         # what is loaded is kept for a while: a redraw keeps its pair, and donors come again among few hosts
         self._load = lru_cache(_CACHED_LAYOUTS)(lambda source_id: in_rows(self._find(source_id).load()))
         self._facts = lru_cache(1024)(lambda source_id: measure(self._load(source_id)))
@@ -89,9 +95,7 @@ class LayoutSampler:
         redraws, given, most = [], host, MAX_PLANNED_REDRAWS if wish else MAX_REDRAWS
         while len(redraws) <= most:
             if len(redraws) % TRIES_PER_PAIR == 0:
-                drawn = self.hosts[int(rng.integers(len(self.hosts)))].id
-                host = given or drawn
-                donor = self._draw_donor(host, rng) if self._wants_donor() else None
+                host, donor = self._pair(index, given, rng, again=bool(redraws))
             attempt = self._attempt(index, host, donor, wish, rng)
             if not attempt.problems:
                 planned = wish.to_dict() if wish else None
@@ -172,13 +176,22 @@ class LayoutSampler:
     def _wants_donor(self) -> bool:
         return not self._healthy and any(choice.cls.needs_donor for choice in self.policy.choices)
 
-    def _draw_donor(self, host: str, rng) -> str | None:
-        """A source other than the host with a tumour that this brain can hold, or None after some tries."""
-        for _ in range(16 if len(self.hosts) > 1 else 0):
-            donor = self.hosts[int(rng.integers(len(self.hosts)))].id
-            if donor != host and 0 < self._facts(donor).volume_ml < 0.9 * MAX_BRAIN_SHARE * self._facts(host).brain_ml:
-                return donor
-        return None
+    def _pair(self, index: int, given: str | None, rng, *, again: bool) -> tuple[str, str | None]:
+        """Host and donor of a sample: those of the deck, or drawn `again` where these made no lawful layout.
+
+        The donor is a source other than the host with a tumour that its brain can hold, None after some tries.
+        """
+        count = len(self.hosts)
+        if again or self.deck is None:
+            place, places = int(rng.integers(count)), (int(rng.integers(count)) for _ in range(DONORS_TRIED))
+        else:
+            place, places = self.deck.host(index), islice(self.deck.donors(index), DONORS_TRIED)
+        host = given or self.hosts[place].id
+        if not self._wants_donor() or count < 2:
+            return host, None
+        most = 0.9 * MAX_BRAIN_SHARE * self._facts(host).brain_ml
+        donors = (self.hosts[place].id for place in places)
+        return host, next((name for name in donors if name != host and 0 < self._facts(name).volume_ml < most), None)
 
 
 def _swaps_sides(step: Step) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 
 from synth.errors import LayoutError
 from synth.layout.layout import Layout
+from synth.layout.space import box_of
 
 
 class LayoutSource(Protocol):
@@ -61,5 +62,13 @@ def finder(hosts: Sequence[LayoutSource]) -> Callable[[str], LayoutSource]:
 
 def in_rows(layout: Layout) -> Layout:
     """The same layout in C order: NIfTI files are read in Fortran order, which the edits' crops are slow in."""
-    maps = [np.ascontiguousarray(array) for array in (layout.tissue, layout.tumour)]
-    return Layout(*maps, layout.affine, layout.id)
+    return Layout(*map(_in_rows, (layout.tissue, layout.tumour)), layout.affine, layout.id)
+
+
+def _in_rows(labels: np.ndarray) -> np.ndarray:
+    if labels.flags.c_contiguous:
+        return labels
+    out, box = np.zeros(labels.shape, labels.dtype), box_of(labels.T)  # read along its own rows
+    if box is not None:
+        out[box[::-1]] = labels[box[::-1]]  # the rest is 0
+    return out

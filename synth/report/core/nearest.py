@@ -1,6 +1,6 @@
 """The nearest real case of every sample, and of every real case among other patients: what memorisation rests on."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -109,16 +109,23 @@ def ancestors_of(sets: Sets, record: Record) -> frozenset[str]:
     return ancestors(sets.lineage[record.id]) if record.id in sets.lineage else frozenset()
 
 
+def kept_brain(sets: Sets, record: Record) -> frozenset[str]:
+    """The patients whose brain a sample keeps because its user asked for that; empty where it became another one."""
+    made = sets.lineage.get(record.id, {})
+    if not (made.get("from_host") or {}).get("kept"):
+        return frozenset()
+    return ancestors({**made, "donor": None})
+
+
 def by_design(sets: Sets, level: str) -> Relation:
     """Tells which sample and real case are alike by design at a level.
 
     A reconstruction is, of its own scan. A sample that was given a real case's anatomy is, in its layout; its image is
-    painted anew and has to be nobody's.
+    painted anew and has to be nobody's, unless its user asked for the host's brain as it is.
     """
     pairs = {record.id for record in sets.paired}
-    carried = {}
-    if level in ("tissue", "tumour"):
-        carried = {record.id: ancestors_of(sets, record) for record in sets.synthetic}
+    carriers = ancestors_of if level in ("tissue", "tumour") else kept_brain
+    carried = {record.id: carriers(sets, record) for record in sets.synthetic}
 
     def related(sample: Record, real: Record) -> bool:
         own = sample.id in pairs and sample.id == real.id
@@ -130,7 +137,18 @@ def by_design(sets: Sets, level: str) -> Relation:
 def own_distances(sets: Sets) -> np.ndarray:
     """(pairs,) distance of each reconstruction from its own scan, at the level of the image."""
     real = {record.id: record for record in sets.real}
-    pairs = [(record, real[record.id]) for record in sets.paired]
+    return _image_distances((record, real[record.id]) for record in sets.paired)
+
+
+def kept_distances(sets: Sets) -> np.ndarray:
+    """(pairs,) distance of each sample that keeps a brain from the scans of its patient, at the level of the image."""
+    whose = [(record, kept_brain(sets, record)) for record in sets.synthetic]
+    return _image_distances(
+        (record, scan) for record, patients in whose for scan in sets.real if patient_of(scan.id) in patients
+    )
+
+
+def _image_distances(pairs: Iterable[tuple[Record, Record]]) -> np.ndarray:
     return np.array([neighbours([sample], [[scan]], LEVELS[0])[0].nearest[0] for sample, scan in pairs])
 
 

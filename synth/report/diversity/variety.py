@@ -13,6 +13,7 @@ from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
 from synth.brats import MODALITIES
+from synth.errors import printable
 from synth.layout.space import box_of
 from synth.lineage import patient_of
 from synth.quality.distances import effective_number, squared_distances
@@ -22,7 +23,7 @@ from synth.quality.similarity import MS_WINDOW, ms_scales, ms_ssim
 from synth.quality.thumbnail import HIGH, LOW, decoded
 from synth.report.core.feature_space import scaled
 from synth.report.core.judge import FAIL_AT, LEAST, SPLITS, Check, Verdict, Yardstick, not_judged, number
-from synth.report.core.nearest import COPY, TITLES
+from synth.report.core.nearest import COPY, TITLES, ancestors_of, kept_brain
 from synth.report.core.sets import Sets
 
 MOST_PAIRS = 30  # for MS-SSIM: 0.1 s each at most; the mean of so many is sure to 0.01
@@ -102,9 +103,10 @@ def repeats(sets: Sets, synthetic: Sequence[Record], real: Sequence[Record]) -> 
     for level in ("image", "features"):
         id, title = f"diversity.repeats.{level}", f"samples that have a twin in the set, {TITLES[level]}"
         if count > 1 and level == "image" and all_have(every, "thumbnail"):
-            checks.append(_repeats_check(id, title, synthetic, *_image_twins(synthetic, real, features), COPY[level]))
+            near, how = _image_twins(synthetic, real, features)
+            checks.append(_repeats_check(id, title, sets, synthetic, near, how, COPY[level]))
         elif features is not None and level == "features":
-            checks.append(_repeats_check(id, title, synthetic, features.near, "all were compared", COPY[level]))
+            checks.append(_repeats_check(id, title, sets, synthetic, features.near, "all were compared", COPY[level]))
         else:
             why = few if level == "features" and len(real) < FEATURE_CASES else None
             checks.append(not_judged(id, "Repeats", title, why or "fewer than 2 samples, or it was not measured."))
@@ -167,7 +169,9 @@ def _waves(image: np.ndarray) -> np.ndarray:
     return np.sqrt(strength + mirrored).ravel()
 
 
-def _repeats_check(id: str, title: str, synthetic: Sequence[Record], near: np.ndarray, how: str, limit: float) -> Check:
+def _repeats_check(
+    id: str, title: str, sets: Sets, synthetic: Sequence[Record], near: np.ndarray, how: str, limit: float
+) -> Check:
     near = near | near.T
     twins, count = np.flatnonzero(near.any(0)), len(near)
     share = len(twins) / count
@@ -176,14 +180,20 @@ def _repeats_check(id: str, title: str, synthetic: Sequence[Record], near: np.nd
         verdict = Verdict.PASS
         reason = f"No two of {count} samples are copies (closer than {number(limit)}): {how}."
     else:
-        verdict = Verdict.LOOK if share <= REPEATED else Verdict.FAIL
-        first = synthetic[twins[0]].id
-        other = synthetic[int(np.flatnonzero(near[twins[0]])[0])].id
+        kept = [kept_brain(sets, record) for record in synthetic]
+        designed = all(kept[a] & kept[b] for a, b in np.argwhere(near))
+        verdict = Verdict.LOOK if share <= REPEATED or designed else Verdict.FAIL
+        first, other = synthetic[twins[0]], synthetic[int(np.flatnonzero(near[twins[0]])[0])]
+        shared = sorted(ancestors_of(sets, first) & ancestors_of(sets, other))
+        both = f"{printable(first.id)} and {printable(other.id)}"
+        both += f", both from {' and '.join(map(printable, shared))}" if shared else ", for example"
         most = int(np.bincount(group_of).max())
         reason = (
-            f"{len(twins)} of {count} samples are copies of another one ({first} and {other}, for example): {groups} "
+            f"{len(twins)} of {count} samples are copies of another one ({both}): {groups} "
             f"different samples in all, one of them {most} times; {how}."
         )
+        if designed:
+            reason += " They keep one brain by design (`--edits gentle`, or edits of the tumour alone)."
     cases = tuple(synthetic[i].id for i in twins)
     return Check(id, "Repeats", title, 100 * share, "%", verdict, reason, None, None, {"synthetic": count}, cases)
 

@@ -14,8 +14,8 @@ shipped segmenter. At each, three questions:
 
 Samples that are copies of one another count once in the last two.
 
-Where cases are alike by design (a reconstruction and its scan, a sample that carries a training case's anatomy), that
-is said, and the pair is left out where that explains it.
+Where cases are alike by design (a reconstruction and its scan, a sample that carries a training case's anatomy, or was
+to keep its brain), that is said, with how near they are, and the pair is left out where that explains it.
 """
 
 from collections.abc import Sequence
@@ -32,6 +32,8 @@ from synth.report.core.nearest import (
     TITLES,
     Nearest,
     ancestors_of,
+    kept_brain,
+    kept_distances,
     levels,
     own_distances,
     with_features,
@@ -197,7 +199,25 @@ def _designed(sets: Sets) -> list[Check]:
                 cases=tuple(carriers),
             )
         )
+    if kept := [record.id for record in sets.synthetic if kept_brain(sets, record)]:
+        checks.append(_kept(sets, kept))
     return checks
+
+
+def _kept(sets: Sets, kept: Sequence[str]) -> Check:
+    distances = kept_distances(sets)
+    said = f"{len(kept)} of {len(sets.synthetic)} samples keep the brain of a real case, by design (`--edits gentle`, "
+    said += "or edits of the tumour alone)"
+    if distances.size:
+        least, middle = (number(float(value)) for value in (distances.min(), np.median(distances)))
+        said += f": they are {least} (nearest) and {middle} (median) from that patient's own scan, a copy at 0"
+    said += (
+        ". They show their patients: share them only where you may share the scans, or generate without these edits."
+    )
+    value = float(np.median(distances)) if distances.size else None
+    n = {"synthetic": len(kept), "pairs": int(distances.size)}
+    title = "samples that keep a brain and its patient's scan, image"
+    return Check("memorisation.kept", "By design", title, value, "distance", Verdict.LOOK, said, n=n, cases=tuple(kept))
 
 
 def _own(sets: Sets) -> Check:
