@@ -212,7 +212,6 @@ def test_a_mixed_style_is_nobodys_and_plausible(sources):
         assert style not in own
         assert style_problems(style) == []
     assert len({style.mean for style in drawn}) == 8
-    assert len({style.shading for style in drawn}) == 8
     assert sources.style("mixed", IDS[0], np.random.default_rng(3)) == drawn[3]
     assert sources.usual_style == "mixed"
 

@@ -96,7 +96,7 @@ def levels(sets: Sets, training: Sequence[Record], holdout: Sequence[Record]) ->
     """
     every = [*sets.synthetic, *training, *holdout]
     known = with_features(every) and len(training) + len(holdout) >= FEATURE_CASES
-    return [_nearest(level, sets, training, holdout) for level in [*LEVELS] + [FEATURES] * known]
+    return [nearest_at(level, sets, training, holdout) for level in [*LEVELS] + [FEATURES] * known]
 
 
 def with_features(records: Sequence[Record]) -> bool:
@@ -152,7 +152,8 @@ def _image_distances(pairs: Iterable[tuple[Record, Record]]) -> np.ndarray:
     return np.array([neighbours([sample], [[scan]], LEVELS[0])[0].nearest[0] for sample, scan in pairs])
 
 
-def _nearest(level: Level, sets: Sets, training, holdout) -> Nearest:
+def nearest_at(level: Level, sets: Sets, training: Sequence[Record], holdout: Sequence[Record]) -> Nearest:
+    """One level of `levels`."""
     related = by_design(sets, level.name)
     real = [*training, *holdout]
     to = [
