@@ -15,9 +15,9 @@ from scipy.optimize import minimize
 
 from synth.brats import AFFINE, GRID, Tissue
 from synth.datasets.layout_files import list_layouts, load_layout
-from synth.hosts.anatomies import CENTRE, gather_tissue
+from synth.hosts.anatomies import gather_tissue
 from synth.layout.atlas import BIAS_STEP, SoftAtlas, soft_atlas
-from synth.layout.priors.anatomy import LATTICE, SHIPPED, AnatomyPrior, mirrored_field
+from synth.layout.priors.anatomy import CENTRE, LATTICE, SHIPPED, AnatomyPrior, mirrored_field
 from synth.layout.space import spacing, ventricles
 from synth.layout.warp import SplineField, Warp
 

@@ -14,14 +14,13 @@ import numpy as np
 from synth.brats import AFFINE, GRID
 from synth.errors import LayoutError
 from synth.layout.atlas import RIM_MM, SoftAtlas, soft_atlas
+from synth.layout.diffeomorphism import FINE, doubled
 from synth.layout.layout import Layout
-from synth.layout.priors.anatomy import LATTICE, Draw, refined, shipped_prior
+from synth.layout.priors.anatomy import LATTICE, Draw, affine_map, refined, shipped_prior
 from synth.layout.space import MIDLINE
 from synth.layout.warp import MIN_JACOBIAN, SplineField, Warp, checked
 from synth.randomness import AnatomyBranch, anatomy_seed
 
-CENTRE = np.array([MIDLINE, 120.0, 75.0])  # voxels: the affine's fixed point
-FINE = LATTICE.finer()
 SMOOTH_MM = 24.0  # controls of the fields that make sulci here wider and there narrower
 FOLD_MM = 8.0  # controls of the fold pattern; gyri are about as wide as one and a half of these
 
@@ -89,20 +88,13 @@ class Anatomy:
         csf = self.csf + self.uneven * csf
         white = self.white + 0.35 * self.uneven * white
         rim = np.clip(self.rim_mm + 0.8 * rim, 0, RIM_MM)
-        csf, white, rim = (_doubled(part, shape) for part in (csf, white, rim))
+        csf, white, rim = (np.ascontiguousarray(doubled(part, shape), np.float32) for part in (csf, white, rim))
         if self.folds:
             pattern = smooth_fields(shape, FOLD_MM, anatomy_seed(self.seed, AnatomyBranch.FOLDS), 1)[0]
             height = np.abs(pattern).reshape(-1)[atlas.foot]  # 0 along sulci, above 1 on crowns of gyri
             csf.reshape(-1)[atlas.band] += self.folds * SULCUS * (np.maximum(1 - height / 0.35, 0) - 0.14)
             white.reshape(-1)[atlas.band] += self.folds * CROWN * (np.minimum(height, 2) - 0.8)
         return csf, white, rim
-
-
-def affine_map(numbers) -> tuple[np.ndarray, np.ndarray]:
-    """Matrix and offset, output voxel to atlas voxel, of an `Anatomy.affine`."""
-    numbers = np.asarray(numbers, float)
-    matrix = np.eye(3) + numbers[:9].reshape(3, 3) / 100
-    return matrix, numbers[9:] + CENTRE - matrix @ CENTRE
 
 
 def gather_tissue(atlas: SoftAtlas, labels: np.ndarray, warp: Warp) -> np.ndarray:
@@ -119,12 +111,6 @@ def smooth_fields(shape, step: float, seed, count: int) -> list[np.ndarray]:
     controls = np.random.default_rng(seed).standard_normal((*(c + 3 for c in cells), count)) / 0.479**1.5
     spline = SplineField((0.0, 0.0, 0.0), (step,) * 3, controls)
     return spline.displacement(tuple(slice(0, n) for n in shape))
-
-
-def _doubled(field: np.ndarray, shape) -> np.ndarray:
-    for axis in range(3):
-        field = np.repeat(field, 2, axis)
-    return np.ascontiguousarray(field[tuple(slice(0, n) for n in shape)], np.float32)
 
 
 def _fine(rng: np.random.Generator) -> np.ndarray:

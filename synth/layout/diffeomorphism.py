@@ -9,7 +9,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt, map_coordinates
 
 from synth.brats import GRID
-from synth.layout.priors.anatomy import CENTRE, LATTICE
+from synth.layout.priors.anatomy import LATTICE, affine_map
 from synth.layout.space import Box
 from synth.layout.warp import SplineField, Warp
 
@@ -66,9 +66,7 @@ def field_on(values: np.ndarray, shape: tuple[int, int, int], *, scaled: bool = 
 
 def affine_on(numbers, shape: tuple[int, int, int], fields: tuple[SplineField, ...] = ()) -> Warp:
     """The backward warp of a prior's 12 numbers (`AnatomyPrior.affine_mean`) on a grid of `shape`."""
-    numbers = np.asarray(numbers, float)
-    matrix = np.eye(3) + numbers[:9].reshape(3, 3) / 100
-    offset = numbers[9:] + CENTRE - matrix @ CENTRE
+    matrix, offset = affine_map(numbers)
     per_voxel = np.array(GRID) / shape
     half = 0.5 * per_voxel - 0.5  # BraTS voxel = per_voxel * own voxel + half
     own = matrix * per_voxel / per_voxel[:, None]

@@ -30,8 +30,8 @@ from synth.layout.edits.motion import brain_box, warped_maps
 from synth.layout.flow import min_jacobian
 from synth.layout.layout import Layout
 from synth.layout.memory import once_for_each_map
-from synth.layout.priors.anatomy import LATTICE, SIDEWAYS, SIDEWAYS_KEPT, refined, shipped_prior
-from synth.layout.priors.standing import standing
+from synth.layout.priors.anatomy import LATTICE, refined, shipped_prior
+from synth.layout.priors.standing import fits_prior, standing, way_between
 from synth.layout.space import MIDLINE, enclosed
 from synth.layout.warp import MIN_JACOBIAN, SplineField, Warp
 
@@ -116,12 +116,10 @@ class Individual(Edit):
                 ("uneven_mm", uneven_mm, (0, 1)),
             )
         )
-        prior, own, drawn = shipped_prior(), standing(layout), shipped_prior().deviations(rng)
-        affine = way * ((drawn.affine - own.affine) @ prior.affine_factors)
-        affine[[*SIDEWAYS]] *= SIDEWAYS_KEPT
+        affine, shape = way_between(standing(layout), shipped_prior().deviations(rng), way)
         edit = cls(
-            affine=tuple(round(float(v), 2) for v in affine),
-            shape=tuple(round(float(v), 2) for v in way * (drawn.shape - own.shape)),
+            affine=affine,
+            shape=shape,
             rest=round(min(way, 1.0), 2),
             gyri_mm=round(gyri, 2),
             cortex_mm=round(cortex, 2),
@@ -142,9 +140,7 @@ class Individual(Edit):
     def __post_init__(self):
         """Check the parameters."""
         super().__post_init__()
-        prior = shipped_prior()
-        count = prior.affine_factors.shape[1], len(prior.factors)
-        self._require((len(self.affine), len(self.shape)) == count, "as many numbers as the prior has")
+        self._require(fits_prior(self.affine, self.shape), "as many numbers as the prior has")
         self._require(min(self.rest, self.gyri_mm, self.uneven_mm, self.seed) >= 0, "no negative strength or seed")
 
     def run(self, layout, donor=None):

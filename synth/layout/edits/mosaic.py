@@ -9,15 +9,23 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from synth.brats import Tissue
-from synth.layout.diffeomorphism import FINE, affine_on, at_half, depth_at_controls, doubled, field_on, flowed
-from synth.layout.diffeomorphism import values_at_controls as values
+from synth.layout.diffeomorphism import (
+    FINE,
+    affine_on,
+    at_half,
+    depth_at_controls,
+    doubled,
+    field_on,
+    flowed,
+    values_at_controls,
+)
 from synth.layout.edits.edit import Edit, Outcome, register, span, uniform
 from synth.layout.edits.exchange import check_donor
 from synth.layout.edits.motion import brain_box
 from synth.layout.layout import Layout
 from synth.layout.lobes import LOBES, lobe_index
-from synth.layout.priors.anatomy import LATTICE, SIDEWAYS, SIDEWAYS_KEPT, refined, shipped_prior
-from synth.layout.priors.standing import standing
+from synth.layout.priors.anatomy import LATTICE, refined, shipped_prior
+from synth.layout.priors.standing import fits_prior, standing, way_between
 from synth.layout.space import Box, mirrored
 from synth.layout.warp import Warp, checked
 
@@ -62,16 +70,14 @@ class Mosaic(Edit):
         """
         limits = span(cls.name, "share", share, 0, 0.9)
         check_donor(cls.name, layout, donor, tumour=False)
-        prior, reflect = shipped_prior(), bool(rng.random() < 0.5)
-        own, other = standing(layout), standing(_turned(donor, reflect))
-        affine = (own.affine - other.affine) @ prior.affine_factors
-        affine[[*SIDEWAYS]] *= SIDEWAYS_KEPT
+        reflect = bool(rng.random() < 0.5)
+        affine, shape = way_between(standing(_turned(donor, reflect)), standing(layout))
         return cls(
             donor=donor.id,
             share=round(uniform(rng, limits), 2),
             mirror=reflect,
-            affine=tuple(round(float(v), 2) for v in affine),
-            shape=tuple(round(float(v), 2) for v in own.shape - other.shape),
+            affine=affine,
+            shape=shape,
             seed=int(rng.integers(2**32)),
             target=target,
         )
@@ -79,9 +85,7 @@ class Mosaic(Edit):
     def __post_init__(self):
         """Check the parameters."""
         super().__post_init__()
-        prior = shipped_prior()
-        count = prior.affine_factors.shape[1], len(prior.factors)
-        self._require((len(self.affine), len(self.shape)) == count, "as many numbers as the prior has")
+        self._require(fits_prior(self.affine, self.shape), "as many numbers as the prior has")
         self._require(0 <= self.share <= 0.9 and self.seed >= 0, "a share of 0 to 0.9 and no negative seed")
 
     def run(self, layout, donor=None):
@@ -102,7 +106,7 @@ class Mosaic(Edit):
         """The donor's tissue at the host's stature, and where it lies."""
         prior = shipped_prior()
         controls = prior.controls(self.shape, np.zeros((*LATTICE.shape, 3))) - prior.mean
-        warp: Warp = affine_on(self.affine, shape, (field_on(flowed(values(refined(controls))), shape),))
+        warp: Warp = affine_on(self.affine, shape, (field_on(flowed(values_at_controls(refined(controls))), shape),))
         checked(warp, self.name)
         box = brain_box(donor)
         place = warp.output_box(box, shape)

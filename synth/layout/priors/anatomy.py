@@ -131,6 +131,13 @@ class AnatomyPrior:
             raise LayoutError(f"{path}: expected the prior of anatomies ({error}); install synth again.") from error
 
 
+def affine_map(numbers) -> tuple[np.ndarray, np.ndarray]:
+    """Matrix and offset, output voxel to source voxel, of an `AnatomyPrior.affine_mean` or the like."""
+    numbers = np.asarray(numbers, float)
+    matrix = np.eye(3) + numbers[:9].reshape(3, 3) / 100
+    return matrix, numbers[9:] + CENTRE - matrix @ CENTRE
+
+
 @cache
 def shipped_prior() -> AnatomyPrior:
     """The prior in the wheel."""

@@ -5,6 +5,7 @@ CSF, white matter and brain on 8 mm blocks: three Gauss-Newton steps of a regula
 is the prior itself (a maximum a posteriori estimate). What lies in or near a tumour has no say.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
@@ -15,7 +16,17 @@ from synth.brats import Tissue
 from synth.layout.atlas import atlas_probabilities
 from synth.layout.layout import Layout
 from synth.layout.memory import once_for_each_map
-from synth.layout.priors.anatomy import CENTRE, LATTICE, REACH, AnatomyPrior, Standing, shipped_prior
+from synth.layout.priors.anatomy import (
+    CENTRE,
+    LATTICE,
+    REACH,
+    SIDEWAYS,
+    SIDEWAYS_KEPT,
+    AnatomyPrior,
+    Standing,
+    affine_map,
+    shipped_prior,
+)
 from synth.layout.warp import SplineField
 
 _CELL = 4  # voxels of the BraTS grid: the maps that are compared
@@ -64,36 +75,65 @@ def _shares(tissue: np.ndarray, tumour: np.ndarray, shape) -> tuple[np.ndarray, 
     return np.stack(parts), np.clip(1 - 4 * there, 0, 1)
 
 
+def way_between(start: Standing, end: Standing, part: float = 1.0) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Numbers of affine (12) and shape (k) that take a brain a part of the way from where it stands to another place.
+
+    To first order: what is a backward map from the one to the atlas, less that from the other.
+    """
+    affine = part * ((end.affine - start.affine) @ shipped_prior().affine_factors)
+    affine[[*SIDEWAYS]] *= SIDEWAYS_KEPT
+    shape = part * (end.shape - start.shape)
+    return tuple(round(float(v), 2) for v in affine), tuple(round(float(v), 2) for v in shape)
+
+
+def fits_prior(affine: Sequence[float], shape: Sequence[float]) -> bool:
+    """Whether there are as many numbers as `way_between` gives."""
+    prior = shipped_prior()
+    return (len(affine), len(shape)) == (prior.affine_factors.shape[1], len(prior.factors))
+
+
 @dataclass(frozen=True)
 class _Frame:
+    """The prior's mean brain on cells, and how its directions move the points that are compared.
+
+    Attributes:
+        prior: of anatomies.
+        maps: (12, x, y, z) three shares of the atlas, and their slopes along each axis.
+        at: three (n,) indices of the cells that are compared.
+        points: (n, 3) their middles in voxels.
+        moves: (1 + k, n, 3) displacement of the mean brain, and of each direction.
+    """
+
     prior: AnatomyPrior
-    maps: np.ndarray  # (12, x, y, z): three shares of the atlas and their slopes along each axis
-    at: tuple
-    points: np.ndarray  # (n, 3)
-    moves: np.ndarray  # (k + 1, n, 3)
+    maps: np.ndarray
+    at: tuple[np.ndarray, ...]
+    points: np.ndarray
+    moves: np.ndarray
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[int, ...]:
+        """Of the cells."""
         return self.maps.shape[1:]
 
     @property
-    def affine(self):
+    def affine(self) -> int:
+        """How many directions the affine has."""
         return len(self.prior.affine_factors)
 
     @property
-    def count(self):
+    def count(self) -> int:
+        """How many directions there are in all."""
         return self.affine + len(self.prior.factors)
 
-    def expected(self, theta):
-        numbers = self.prior.affine_mean + theta[: self.affine] @ self.prior.affine_factors
-        matrix = np.eye(3) + numbers[:9].reshape(3, 3) / 100
-        local = self.points - CENTRE
-        moved = local + self.moves[0] + np.tensordot(theta[self.affine :], self.moves[1:], 1)
-        source = moved @ matrix.T + numbers[9:] + CENTRE
+    def expected(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(n, 3) shares of a brain that stands at `theta`, and (n, 3, count) their derivatives."""
+        matrix, offset = affine_map(self.prior.affine_mean + theta[: self.affine] @ self.prior.affine_factors)
+        moved = self.points + self.moves[0] + np.tensordot(theta[self.affine :], self.moves[1:], 1)
+        source = moved @ matrix.T + offset
         places = ((source + 0.5) / _CELL - 0.5).T
         values = np.stack([map_coordinates(part, places, order=1, mode="nearest") for part in self.maps], 1)
         expected, gradient = values[:, :3], values[:, 3:].reshape(-1, 3, 3)  # [n, axis, channel]
-        ways = [moved @ (f[:9].reshape(3, 3) / 100).T + f[9:] for f in self.prior.affine_factors]
+        ways = [(moved - CENTRE) @ (f[:9].reshape(3, 3) / 100).T + f[9:] for f in self.prior.affine_factors]
         ways += [move @ matrix.T for move in self.moves[1:]]
         return expected, np.einsum("nac,nka->nck", gradient, np.stack(ways, 1))
 
@@ -106,10 +146,7 @@ def _frame() -> _Frame:
     shares = [gaussian_filter(part, _BLUR) for part in (atlas[..., 0], atlas[..., 2], np.minimum(atlas.sum(-1), 1))]
     slopes = [np.gradient(part, axis=axis) / _CELL for axis in range(3) for part in shares]
     every = tuple(slice(1, None, _EVERY) for _ in range(3))
-    index = np.stack(
-        np.meshgrid(*[np.arange(n)[part] for n, part in zip(shape, every, strict=True)], indexing="ij"), -1
-    )
-    index = index.reshape(-1, 3)
+    index = np.stack([lines[every].ravel() for lines in np.indices(shape)], 1)
     index = index[shares[2][tuple(index.T)] > 0.02]
     points = (index + 0.5) * _CELL - 0.5
     moves = np.stack([SplineField(LATTICE.origin, LATTICE.step, c).at(points) for c in (prior.mean, *prior.factors)])
