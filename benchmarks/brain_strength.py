@@ -3,14 +3,13 @@
 python benchmarks/brain_strength.py HOSTS HOLDOUT OUT --n 36    # 1.5 min a strength and more
 
 Paints `n` samples of HOSTS at each strength (0: brains as they are; 1: the standard preset; what lies between takes
-that share of its mosaics and of the way of `individual`; 1.4: beyond) and, at 0, also in the host's own style, as was
-the default before. Each set is judged at the level of the image by the report's own checks, against HOSTS as training
-and HOLDOUT as hold-out cases. Fidelity and usefulness take the whole `synth report` and `synth utility` of single sets.
+that share of its mosaics and of the way of `individual`; 1.4: beyond), at 0 also in the host's own style, as was the
+default before, and with the preset gentle. Each set is judged at the level of the image by the report's own checks,
+against HOSTS as training and HOLDOUT as hold-out cases. Fidelity and usefulness take `synth report` and `synth utility`.
 """
 
 import argparse
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +31,14 @@ from synth.report.memorisation.ratio import ratio_check
 from synth.report.memorisation.section import closer_check
 from synth.runs.generate import GenerateConfig, Generation
 
-ARMS = (("own style", 0.0, "own"), ("0", 0.0, None), ("0.5", 0.5, None), ("1", 1.0, None), ("1.4", 1.4, None))
+ARMS = (  # name, strength or preset, style
+    ("gentle", "gentle", None),
+    ("0, own style", 0.0, "own"),
+    ("0", 0.0, None),
+    ("0.5", 0.5, None),
+    ("1 (standard)", 1.0, None),
+    ("1.4", 1.4, None),
+)
 BRAIN = ("mosaic", "individual")
 
 
@@ -58,9 +64,10 @@ def record(case: Case, folder: Path) -> Record:
     return Record(case.id, folder / case.id, {PROBE.name: PROBE.version})
 
 
-def painted(sources: Sources, strength: float, style: str | None, n: int, folder: Path) -> tuple[list[Record], dict]:
-    """Records of `n` samples, and their lineage."""
-    generation = Generation(sources, config=GenerateConfig(edits=policy(strength), style=style))
+def painted(sources: Sources, edits, style: str | None, n: int, folder: Path) -> tuple[list[Record], dict]:
+    """Records of `n` samples, and their lineage; `edits` is a strength or a preset."""
+    edits = edits if isinstance(edits, str) else policy(edits)
+    generation = Generation(sources, config=GenerateConfig(edits=edits, style=style))
     records, lineage = [], {}
     for k in range(n):
         layout, recipe = generation.draw(k)
@@ -106,8 +113,8 @@ def main() -> None:
         sides.append([record(member.read("ignore"), options.out / name) for member in members])
     sources, _ = data_sources(options.hosts, options.layouts or options.out / "layouts")
     table = {}
-    for name, strength, style in ARMS:
-        records, lineage = painted(replace(sources), strength, style, options.n, options.out / name.replace(" ", "_"))
+    for number, (name, edits, style) in enumerate(ARMS):
+        records, lineage = painted(sources, edits, style, options.n, options.out / f"arm{number}")
         table[name] = judged(records, lineage, *sides)
         print(name, json.dumps(table[name]), flush=True)
     columns = list(next(iter(table.values())))
