@@ -4,7 +4,7 @@ python benchmarks/brain_strength.py HOSTS HOLDOUT OUT --n 36    # 1.5 min a stre
 
 Paints `n` samples of HOSTS at each strength (0: brains as they are; 1: the standard preset; what lies between takes
 that share of its mosaics and of the way of `individual`; 1.4: beyond), at 0 also in the host's own style, as was the
-default before, and with the preset gentle. Each set is judged at the level of the image by the report's own checks,
+default before, and with gentle and wild. Each set is judged at the level of the image by the report's own checks,
 against HOSTS as training and HOLDOUT as hold-out cases. Fidelity and use take `synth report`, `synth utility`.
 """
 
@@ -38,6 +38,7 @@ ARMS = (  # name, strength or preset, style
     ("0.5", 0.5, None),
     ("1 (standard)", 1.0, None),
     ("1.4", 1.4, None),
+    ("wild", "wild", None),
 )
 BRAIN = ("mosaic", "individual")
 

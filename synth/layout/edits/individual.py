@@ -38,7 +38,7 @@ from synth.layout.warp import MIN_JACOBIAN, SplineField, Warp
 SKULL_MM = 12.0  # below the brain's surface, from where on gyri are bent at full strength
 FALX_MM, FALX_BENT = 16.0, 0.1  # the same beside the falx, and how much of it is left there
 DEEP_MM, DEEP_BENT = 35.0, 0.5  # and around ventricles and basal ganglia, which are no gyri
-_UNIT = 0.479**1.5  # root mean square of a cubic B-spline field whose controls are standard normal
+_UNIT = 0.5365  # root mean square of a field that is standard normal at its controls, cut at `_CUT`
 _SMOOTHED = 2  # times that the gyri's field is smoothed over neighbouring controls
 _CUT = 2.5  # deviations of a control point
 
@@ -82,7 +82,7 @@ class Individual(Edit):
         "gyri_mm": (3.0, 5.0),
         "cortex_mm": (-0.35, 0.35),
         "sulci_mm": (-0.35, 0.35),
-        "uneven_mm": (0.12, 0.48),
+        "uneven_mm": (0.2, 0.78),
     }
 
     @classmethod
@@ -113,7 +113,7 @@ class Individual(Edit):
                 ("gyri_mm", gyri_mm, (0, 10)),
                 ("cortex_mm", cortex_mm, (-1, 1)),
                 ("sulci_mm", sulci_mm, (-1, 1)),
-                ("uneven_mm", uneven_mm, (0, 1)),
+                ("uneven_mm", uneven_mm, (0, 1.5)),
             )
         )
         affine, shape = way_between(standing(layout), shipped_prior().deviations(rng), way)

@@ -72,7 +72,7 @@ WILD = EditPolicy(
     (
         step(pick("mass_effect", strength=(-0.5, -0.1)), probability=0.2),  # lets go what the own tumour pressed aside
         step("mosaic", probability=0.7),
-        step(pick("individual", strength=(1.0, 1.4), gyri_mm=(4.5, 6.5), uneven_mm=(0.24, 0.6))),
+        step(pick("individual", strength=(1.0, 1.4), gyri_mm=(4.5, 6.5), uneven_mm=(0.4, 1.0))),
         _MIRROR,
         step(pick("swap", 0.4), pick("new", 0.4), pick("move", 0.2, mm=(8, 70))),
         *_WILD_TUMOURS,
