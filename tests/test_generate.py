@@ -121,7 +121,7 @@ def test_what_is_on_disk_is_what_the_manifest_tells(name, naming, make, undistur
         assert record["host"] in {source.id for source in generation.sources.hosts}
         assert record["edits"]
         assert record["style"]["kind"] == "mixed"
-        assert record["style"]["mean"] == [list(row) for row in generation.sources.own_style(record["host"]).mean]
+        assert record["style"]["mean"] == [list(row) for row in generation.draw(record["index"])[1].style.mean]
         assert len(record["files"]) == (5 if name == "nifti" else 1)
         layout = generation.sampler.replay(LayoutRecipe.from_dict(record))
         images, labels, affine = read(out, record, naming, name)
