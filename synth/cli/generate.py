@@ -64,11 +64,11 @@ def command(
     shards), manifest.jsonl and contact_sheet.png. Sample k depends on the seed, k and the settings alone.
 
     \b
-    --edits says what becomes of your patients' brains. As the report measures it, a copy is at 0 and two patients are
-    at 0.48 or more:
-      gentle    keeps each brain as it is and alters the tumour: near its host, for what stays in the house.
-      standard  makes each brain another one and gives it another tumour: as far from its host as patients are.
-      wild      the same and farther, in broad ranges: beyond what patients have.
+    --edits says what becomes of your patients' brains. As the report measures images, a copy is at 0 and two patients
+    are at 0.48 or more; a sample comes as near to its host as
+      gentle    0.2: keeps each brain as it is and alters the tumour, for what stays in the house.
+      standard  0.5: makes each brain another one and gives it another tumour.
+      wild      0.5: the same, farther in the mean, in broad ranges: beyond what patients have.
       none      paints the layouts as they are: for layouts that may be shown.
 
     With --plan, every sample's volume, side, lobe, enhancement or number of lesions is as the plan wants it; the counts
