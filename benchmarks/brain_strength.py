@@ -49,9 +49,7 @@ def policy(strength: float) -> EditPolicy:
     if not strength:
         return EditPolicy(tuple(rest))
     mosaic = next(s for s in STANDARD.steps if s.choices[0].edit == "mosaic")
-    ranges = {name: tuple(strength * v for v in Individual.options[name]) for name in ("strength", "gyri_mm")}
-    ranges |= {name: tuple(strength * v for v in Individual.options[name]) for name in ("cortex_mm", "sulci_mm")}
-    ranges["uneven_mm"] = tuple(strength * v for v in Individual.options["uneven_mm"])
+    ranges = {name: tuple(strength * v for v in limits) for name, limits in Individual.options.items()}
     first = step("mosaic", probability=min(1.0, strength * mosaic.probability))
     return EditPolicy((first, step(pick("individual", **ranges)), *rest))
 

@@ -30,8 +30,8 @@ class Branch(IntEnum):
     STYLE = 2  # the style, where it is sampled: `--style own` then gives the same layouts as `--style sampled`
     PLAN = 3  # last in (block, factor, PLAN): the order of a plan's levels, which belongs to no single sample
     PATCHES = 16  # before the patch's number: where `synth.dataset` cuts it
-    DECK = 18  # last in (block, kind, DECK): the order in which hosts and donors come, of no single sample either
     ATTEMPT = 17  # before the number of a further attempt, whose layout, noise and style lie behind it
+    DECK = 18  # last in (block, kind, DECK): the order in which hosts and donors come, of no single sample either
 
 
 class AnatomyBranch(IntEnum):

@@ -1,7 +1,5 @@
 """What a manifest record says of how near a sample is to its host."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -13,6 +11,7 @@ from synth.hosts.sources import Sources, embedded_sources
 from synth.layout.edits import Individual, Mirror
 from synth.layout.layout import Layout
 from synth.layout.sampling.recipe import LayoutRecipe
+from synth.layout.sampling.sampler import LayoutSampler
 from synth.layout.sampling.sources import MemorySource
 from synth.runs.nearness import Nearness
 from synth.style.prior import shipped_style_prior
@@ -42,7 +41,7 @@ def recipe(host, *edits):
 
 
 def test_a_copy_is_at_0_a_mirrored_one_too_and_another_brain_is_far(hosts, sources):
-    nearness = Nearness(sources)
+    nearness = Nearness(LayoutSampler(sources.hosts), sources.scan)
     told = nearness.of(hosts[0], recipe("host0"), scan(hosts[0], 2))["from_host"]
     assert told["kept"]
     assert told["tissue"] == 0
@@ -64,6 +63,6 @@ def test_without_a_scan_the_image_is_left_out_and_without_a_host_all(hosts, sour
         raise DataError(f"{host}: not there any more.")
 
     for read in (None, gone):
-        told = Nearness(replace(sources, scan=read)).of(hosts[0], recipe("host0"), scan(hosts[0], 2))
+        told = Nearness(LayoutSampler(sources.hosts), read).of(hosts[0], recipe("host0"), scan(hosts[0], 2))
         assert told == {"from_host": {"kept": True, "tissue": 0.0}}
-    assert Nearness(embedded_sources()).of(hosts[0], recipe("atlas-0000000001")) == {}
+    assert Nearness(LayoutSampler(embedded_sources().hosts), None).of(hosts[0], recipe("atlas-0000000001")) == {}

@@ -49,7 +49,7 @@ def field_on(values: np.ndarray, shape: tuple[int, int, int], *, scaled: bool = 
     """The spline that has `values` at the controls of `FINE`, on a grid of `shape`.
 
     Args:
-        values: (gx, gy, gz, 3) displacements in voxels of the BraTS grid.
+        values: (gx, gy, gz, 3) displacements in voxels of the BraTS grid, or (gx, gy, gz, c) of anything else.
         shape: of the grid.
         scaled: make them voxels of that grid; no if they are no displacements.
     """
@@ -84,7 +84,7 @@ def depth_at_controls(tissue: np.ndarray) -> np.ndarray:
 
 
 def at_half(field: SplineField, box: Box) -> list[np.ndarray]:
-    """The three components of a field between every two voxels of `box` along each axis: eight times fewer numbers."""
+    """The components of a field between every two voxels of `box` along each axis: eight times fewer numbers."""
     origin = tuple((o - part.start - 0.5) / 2 for o, part in zip(field.origin, box, strict=True))
     half = SplineField(origin, tuple(step / 2 for step in field.step), field.controls)
     return half.displacement(tuple(slice(0, -(-(part.stop - part.start) // 2)) for part in box))

@@ -6,6 +6,7 @@ import numpy as np
 
 from synth.brats import CLASSES, TISSUES, Tissue, Tumour
 from synth.errors import LayoutError
+from synth.layout.space import box_of
 
 
 @dataclass(frozen=True, repr=False)
@@ -106,11 +107,8 @@ class Layout:
 
 def _outside(tissue: np.ndarray, tumour: np.ndarray) -> int:
     """Tumour voxels that lie outside the brain; looked for where there is tumour."""
-    rows = np.flatnonzero(tumour.reshape(len(tumour), -1).max(1)) if tumour.size else np.empty(0, int)
-    if not rows.size:
-        return 0
-    part = slice(int(rows[0]), int(rows[-1]) + 1)
-    return int(np.count_nonzero((tumour[part] > 0) & (tissue[part] == 0)))
+    box = box_of(tumour) if tumour.size else None
+    return 0 if box is None else int(np.count_nonzero((tumour[box] > 0) & (tissue[box] == 0)))
 
 
 def bounding_box(mask: np.ndarray, margin: int = 0) -> tuple[slice, slice, slice]:

@@ -27,11 +27,12 @@ def once_for_each_map(kept: int) -> Callable[[Callable[P, T]], Callable[P, T]]:
             key = tuple(_mark(value) if isinstance(value, np.ndarray) else _plain(value) for value in given)
             if None in key:
                 return function(*given)
-            if key not in answers:
-                answers[key] = function(*given)
-                while len(answers) > kept:
-                    answers.popitem(last=False)
-            return answers[key]
+            if (known := answers.get(key)) is not None:
+                return known
+            answers[key] = answer = function(*given)  # held: another thread may have it forgotten at once
+            while len(answers) > kept:
+                answers.popitem(last=False)
+            return answer
 
         return remembered
 

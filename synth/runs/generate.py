@@ -153,7 +153,7 @@ class Generation:
         self.sampler = LayoutSampler(sources.hosts, self.config.edits, self.config.seed, self.config.plan)
         self.style_kind = self.config.style or sources.usual_style
         sources.style(self.style_kind, sources.hosts[0].id, np.random.default_rng(0))  # refuse before the work begins
-        self.nearness = Nearness(sources)
+        self.nearness = Nearness(self.sampler, sources.scan)
         self._painter: LayoutPainter | None = None
         self._naming = NAMINGS[self.config.naming]
 

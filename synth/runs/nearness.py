@@ -4,6 +4,7 @@ A distance is 0 for a copy and about 1 for two patients (`quality.neighbours`): 
 the image where the host's scan is at hand.
 """
 
+from collections.abc import Callable
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
@@ -13,10 +14,9 @@ import numpy as np
 from synth.brats import GRID
 from synth.case import Case, zscored
 from synth.errors import SynthError
-from synth.hosts.sources import Sources
 from synth.layout.layout import Layout, bounding_box
 from synth.layout.sampling.recipe import LayoutRecipe
-from synth.layout.sampling.sources import finder
+from synth.layout.sampling.sampler import LayoutSampler
 from synth.quality.neighbours import LEVELS, neighbours
 from synth.quality.thumbnail import image_thumbnail, layout_thumbnail
 
@@ -28,13 +28,13 @@ class Nearness:
     """Measures samples of a run against their hosts, whose thumbnails are made when first asked for.
 
     Args:
-        sources: of the run. Samples of endless atlas brains have no host whom they could be near to: nothing is
+        sampler: of the run. Samples of endless atlas brains have no host whom they could be near to: nothing is
             measured.
+        scan: gives a host's scan by its id; None where there is none.
     """
 
-    def __init__(self, sources: Sources):
-        self._sources = sources
-        self._find = None if getattr(sources.hosts, "healthy", False) else finder(sources.hosts)
+    def __init__(self, sampler: LayoutSampler, scan: Callable[[str], Case] | None):
+        self._sampler, self._scan = sampler, scan
         self._host = lru_cache(_KEPT)(self._measured)
 
     def of(self, layout: Layout, recipe: LayoutRecipe, case: Case | None = None) -> dict[str, Any]:
@@ -48,7 +48,7 @@ class Nearness:
         Returns:
             `{"from_host": {"kept": whether the brain is the host's by design, "tissue": distance, "image": distance}}`.
         """
-        if self._find is None or layout.shape != GRID:
+        if self._sampler.deck is None or layout.shape != GRID:
             return {}
         ours, theirs = _thumbnails(layout, case), self._host(recipe.host)
         shared = [level for level in LEVELS if level.name in ours and level.name in theirs]
@@ -58,10 +58,10 @@ class Nearness:
 
     def _measured(self, host: str) -> MappingProxyType:
         try:
-            scan = self._sources.scan(host) if self._sources.scan else None
+            scan = self._scan(host) if self._scan else None
         except SynthError:  # the layout was kept from an earlier run, its scan is gone
             scan = None
-        return MappingProxyType(_thumbnails(self._find(host).load(), scan))
+        return MappingProxyType(_thumbnails(self._sampler.source(host), scan))
 
 
 class _One:

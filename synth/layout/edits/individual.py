@@ -26,14 +26,14 @@ from synth.layout.diffeomorphism import (
     values_at_controls,
 )
 from synth.layout.edits.edit import Edit, Outcome, register, span, uniform
-from synth.layout.edits.motion import brain_box, warped_maps
+from synth.layout.edits.motion import brain_box, placed, warped_maps
 from synth.layout.flow import min_jacobian
 from synth.layout.layout import Layout
 from synth.layout.memory import once_for_each_map
 from synth.layout.priors.anatomy import LATTICE, refined, shipped_prior
 from synth.layout.priors.standing import fits_prior, standing, way_between
 from synth.layout.space import MIDLINE, enclosed
-from synth.layout.warp import MIN_JACOBIAN, SplineField, Warp
+from synth.layout.warp import MIN_JACOBIAN, SplineField
 
 SKULL_MM = 12.0  # below the brain's surface, from where on gyri are bent at full strength
 FALX_MM, FALX_BENT = 16.0, 0.1  # the same beside the falx, and how much of it is left there
@@ -145,19 +145,14 @@ class Individual(Edit):
 
     def run(self, layout, donor=None):
         """See `Edit.run`."""
-        box = brain_box(layout)
-        if min_jacobian(self._field(layout)) < MIN_JACOBIAN:
+        field = self._field(layout)
+        if min_jacobian(field) < MIN_JACOBIAN:
             raise LayoutError(f"edit {self.name}: the deformation nearly folds; give fewer gyri_mm or less strength.")
-        tissue, tumour, place = warped_maps(layout, self._warp(layout), box)
+        warp = affine_on(self.affine, layout.shape, (field,))
+        tissue, tumour, place = warped_maps(layout, warp, brain_box(layout))
         tissue = self._recontoured(tissue, place, layout.shape)
         tissue[enclosed(tissue > 0)] = Tissue.CSF
-        maps = np.zeros_like(layout.tissue), np.zeros_like(layout.tumour)
-        for whole, part in zip(maps, (tissue, tumour), strict=True):
-            whole[place] = part
-        return Outcome(Layout(*maps, layout.affine, layout.id))
-
-    def _warp(self, layout: Layout) -> Warp:
-        return affine_on(self.affine, layout.shape, (self._field(layout),))
+        return Outcome(placed(layout, tissue, tumour, place))
 
     def _field(self, layout: Layout) -> SplineField:
         """The backward displacement."""
@@ -185,10 +180,10 @@ class Individual(Edit):
         if not (self.cortex_mm or self.sulci_mm or self.uneven_mm):
             return tissue
         controls = np.clip(self._rng(_Field.CORTEX).standard_normal((*FINE.shape, 3)), -_CUT, _CUT) / _UNIT
-        uneven = at_half(field_on(controls * self.uneven_mm, shape, scaled=False), place)
+        uneven = at_half(field_on(controls[..., :2] * self.uneven_mm, shape, scaled=False), place)
         thicker, wider = (
             doubled(face_steps(part + np.float32(mm)), tissue.shape)
-            for part, mm in zip(uneven[:2], (self.cortex_mm, self.sulci_mm), strict=True)
+            for part, mm in zip(uneven, (self.cortex_mm, self.sulci_mm), strict=True)
         )
         return recontoured(tissue, thicker, wider)
 

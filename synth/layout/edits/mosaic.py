@@ -27,7 +27,7 @@ from synth.layout.lobes import LOBES, lobe_index
 from synth.layout.priors.anatomy import LATTICE, refined, shipped_prior
 from synth.layout.priors.standing import fits_prior, standing, way_between
 from synth.layout.space import Box, mirrored
-from synth.layout.warp import Warp, checked
+from synth.layout.warp import checked
 
 DEEP_MM, DEEP_OVER_MM = 24.0, 8.0  # ventricles and basal ganglia stay the host's: patches end there, over so many mm
 SEAM = 0.35  # deviations of the field on either side of a seam in which the two outlines are averaged
@@ -106,7 +106,7 @@ class Mosaic(Edit):
         """The donor's tissue at the host's stature, and where it lies."""
         prior = shipped_prior()
         controls = prior.controls(self.shape, np.zeros((*LATTICE.shape, 3))) - prior.mean
-        warp: Warp = affine_on(self.affine, shape, (field_on(flowed(values_at_controls(refined(controls))), shape),))
+        warp = affine_on(self.affine, shape, (field_on(flowed(values_at_controls(refined(controls))), shape),))
         checked(warp, self.name)
         box = brain_box(donor)
         place = warp.output_box(box, shape)
@@ -120,8 +120,7 @@ class Mosaic(Edit):
         field -= _OUT * _infratentorial()
         inside = depth > 0
         level = np.quantile(field[inside], 1 - self.share) if inside.any() else 0.0
-        controls = np.repeat((field - level)[..., None], 3, -1)
-        return at_half(field_on(controls, layout.shape, scaled=False), box)[0]
+        return at_half(field_on((field - level)[..., None], layout.shape, scaled=False), box)[0]
 
     def _joined(self, own: np.ndarray, other: np.ndarray, patches: np.ndarray) -> np.ndarray:
         out = np.where(doubled(patches > 0, own.shape), other, own)

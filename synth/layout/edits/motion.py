@@ -254,11 +254,15 @@ def lawful_voxels(layout: Layout) -> tuple[float, float]:
 
 def warp_layout(layout: Layout, warp: Warp, box: Box) -> Outcome:
     """Brain and tumour, both within `box`, warped together."""
-    *parts, place = warped_maps(layout, warp, box)
+    return Outcome(placed(layout, *warped_maps(layout, warp, box)))
+
+
+def placed(layout: Layout, tissue: np.ndarray, tumour: np.ndarray, place: Box) -> Layout:
+    """A layout with these maps on `place` and nothing around them; grid, affine and id are those of `layout`."""
     maps = np.zeros_like(layout.tissue), np.zeros_like(layout.tumour)
-    for whole, part in zip(maps, parts, strict=True):
+    for whole, part in zip(maps, (tissue, tumour), strict=True):
         whole[place] = part
-    return Outcome(Layout(*maps, layout.affine, layout.id))
+    return Layout(*maps, layout.affine, layout.id)
 
 
 def warped_maps(layout: Layout, warp: Warp, box: Box) -> tuple[np.ndarray, np.ndarray, Box]:

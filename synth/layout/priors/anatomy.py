@@ -17,7 +17,7 @@ SHIPPED = Path(__file__).parent / "weights" / "anatomy_prior.npz"
 REACH = 2.2  # standard deviations of a factor: beyond, a brain fitted on twelve is made up
 TISSUE_REACH = 1.6  # the same for tissue weights: the twelve brains' shares have short tails
 _MIDDLE_KEPT, _MIDDLE_MM = 0.25, 30.0  # what is left of sideways shifts at the falx, and how fast they come back
-SIDEWAYS, SIDEWAYS_KEPT = (1, 2, 9), 0.5  # the affine's numbers that tilt or shift the falx; much of it tumours' push
+_SIDEWAYS, _SIDEWAYS_KEPT = (1, 2, 9), 0.5  # the affine's numbers that tilt or shift the falx; much of it tumours' push
 
 
 @dataclass(frozen=True)
@@ -97,11 +97,10 @@ class AnatomyPrior:
 
     def draw(self, rng: np.random.Generator) -> Draw:
         """The numbers of a brain; normal, cut at `REACH`."""
-        affine = self.affine_mean + _normal(rng, len(self.affine_factors)) @ self.affine_factors
-        affine[[*SIDEWAYS]] *= SIDEWAYS_KEPT
-        shape = _normal(rng, len(self.factors))
+        place = self.deviations(rng)
+        affine = with_upright_falx(self.affine_mean + place.affine @ self.affine_factors)
         tissue = self.tissue_mean + _normal(rng, len(self.tissue_factors), TISSUE_REACH) @ self.tissue_factors
-        return Draw(affine, shape, tissue)
+        return Draw(affine, place.shape, tissue)
 
     def deviations(self, rng: np.random.Generator) -> "Standing":
         """Where a drawn brain stands, its tissue left out."""
@@ -147,6 +146,13 @@ def shipped_prior() -> AnatomyPrior:
 def mirrored_field(controls: np.ndarray) -> np.ndarray:
     """The field on `LATTICE` of the mirror image."""
     return controls[::-1] * np.array([-1.0, 1.0, 1.0])
+
+
+def with_upright_falx(affine: np.ndarray) -> np.ndarray:
+    """The 12 numbers of an affine with less of what tilts the falx or shifts it sideways."""
+    out = affine.copy()
+    out[[*_SIDEWAYS]] *= _SIDEWAYS_KEPT
+    return out
 
 
 def with_still_middle(controls: np.ndarray) -> np.ndarray:

@@ -20,12 +20,11 @@ from synth.layout.priors.anatomy import (
     CENTRE,
     LATTICE,
     REACH,
-    SIDEWAYS,
-    SIDEWAYS_KEPT,
     AnatomyPrior,
     Standing,
     affine_map,
     shipped_prior,
+    with_upright_falx,
 )
 from synth.layout.warp import SplineField
 
@@ -80,8 +79,7 @@ def way_between(start: Standing, end: Standing, part: float = 1.0) -> tuple[tupl
 
     To first order: what is a backward map from the one to the atlas, less that from the other.
     """
-    affine = part * ((end.affine - start.affine) @ shipped_prior().affine_factors)
-    affine[[*SIDEWAYS]] *= SIDEWAYS_KEPT
+    affine = with_upright_falx(part * ((end.affine - start.affine) @ shipped_prior().affine_factors))
     shape = part * (end.shape - start.shape)
     return tuple(round(float(v), 2) for v in affine), tuple(round(float(v), 2) for v in shape)
 

@@ -115,6 +115,10 @@ class LayoutSampler:
             f"give other hosts or {'another plan' if wish else 'milder edits'}."
         )
 
+    def source(self, source_id: str) -> Layout:
+        """The layout of a host or donor as it is; that of a sample just drawn is still at hand."""
+        return self._load(source_id)
+
     def replay(self, recipe: LayoutRecipe) -> Layout:
         """The layout of a recipe, exactly as it was drawn; neither preset nor plan is needed.
 

@@ -112,7 +112,8 @@ def ancestors_of(sets: Sets, record: Record) -> frozenset[str]:
 def kept_brain(sets: Sets, record: Record) -> frozenset[str]:
     """The patients whose brain a sample keeps because its user asked for that; empty where it became another one."""
     made = sets.lineage.get(record.id, {})
-    if not (made.get("from_host") or {}).get("kept"):
+    near = made.get("from_host")
+    if not isinstance(near, dict) or not near.get("kept"):
         return frozenset()
     return ancestors({**made, "donor": None})
 
