@@ -1,6 +1,6 @@
 """Adds fingerprints of the scans to cards that list their cases by hashed ids alone; weights and identity stay.
 
-    python benchmarks/add_fingerprints.py /work/shared/data/brats/train /work/shared/data/brats/val
+    python benchmarks/add_fingerprints.py DATA/brats/train DATA/brats/val
     python benchmarks/add_fingerprints.py data --card run/model/card.json
 
 Cases are recognised by `ids_sha256`: give the folders that a model was trained on and validated with, under the names
