@@ -189,6 +189,15 @@ def test_faces_of_the_cortex_move_by_the_millimetres_asked_for():
         assert np.array_equal(line > 0, tissue[middle] > 0)
 
 
+def test_a_cortex_is_the_same_in_one_piece_or_many(monkeypatch):
+    tissue = np.random.default_rng(1).integers(0, 4, (23, 20, 22)).astype(np.uint8)
+    steps = [np.random.default_rng(n).integers(-13, 14, tissue.shape).astype(np.int16) for n in range(2)]
+    whole = recontoured(tissue, *steps)
+    monkeypatch.setattr("synth.layout.cortex._SLAB", 3 * tissue[0].size)
+    assert np.array_equal(recontoured(tissue, *steps), whole)
+    assert not np.array_equal(whole, tissue)
+
+
 def test_what_is_doubled_lies_where_it_was_asked_for():
     values = np.arange(24.0).reshape(2, 3, 4)
     assert np.array_equal(doubled(values, (4, 5, 7))[::2, ::2, ::2], values)

@@ -12,6 +12,7 @@ from synth.layout.space import (
     mirrored,
     near,
     spacing,
+    trimmed,
     ventricles,
     widened,
     without_holes,
@@ -49,6 +50,19 @@ def test_box_of_finds_the_voxels(dtype):
     labels[2, 3, 4] = labels[6, 5, 12] = 1
     assert box_of(labels) == (slice(2, 7), slice(3, 6), slice(4, 13))
     assert box_of(np.asfortranarray(labels)) == box_of(labels)
+
+
+def test_trimmed_is_the_part_of_the_box_where_the_first_map_is():
+    first, second = np.zeros((6, 7, 8), np.uint8), np.arange(336).reshape(6, 7, 8)
+    first[2, 3:5, 1] = 1
+    box, *maps = trimmed((slice(10, 16), slice(20, 27), slice(0, 8)), first, second)
+    assert box == (slice(12, 13), slice(23, 25), slice(1, 2))
+    assert [part.tolist() for part in maps] == [[[[1], [1]]], second[2:3, 3:5, 1:2].tolist()]
+    assert trimmed((slice(3, 5), slice(0, 2), slice(1, 3)), np.zeros((2, 2, 2)))[0] == (
+        slice(3, 4),
+        slice(0, 1),
+        slice(1, 2),
+    )
 
 
 def test_widened_is_at_least_the_margin_and_stays_on_the_grid():

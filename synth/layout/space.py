@@ -52,6 +52,16 @@ def box_of(labels: np.ndarray) -> Box | None:
     return first, *(slice(int(line[0]), int(line[-1]) + 1) for line in lines)
 
 
+def trimmed(place: Box, *maps: np.ndarray) -> tuple[np.ndarray | Box, ...]:
+    """The part of the grid's box `place` where the first of the `maps` on it is not zero, and all maps there.
+
+    One voxel of the box where it is zero everywhere.
+    """
+    inner = box_of(maps[0]) or tuple(slice(0, 1) for _ in range(3))
+    place = tuple(slice(p.start + i.start, p.start + i.stop) for p, i in zip(place, inner, strict=True))
+    return place, *(np.ascontiguousarray(part[inner]) for part in maps)
+
+
 def widened(box: Box, margin_mm: float, zooms, shape) -> Box:
     """`box` with at least `margin_mm` more on every side, cut at the edge of a grid of `shape`."""
     steps = [int(np.ceil(margin_mm / z)) for z in zooms]
@@ -124,7 +134,7 @@ def enclosed(mask: np.ndarray) -> np.ndarray:
     for axis in range(3):
         outer[pieces.take((0, -1), axis)] = True
     outer[0] = True  # the mask
-    return ~outer[pieces]
+    return np.zeros(mask.shape, bool) if outer.all() else ~outer.take(pieces)
 
 
 def ventricles(tissue: np.ndarray, zooms, box: Box) -> np.ndarray:

@@ -11,6 +11,7 @@ import numpy as np
 from synth.errors import LayoutError
 from synth.layout.space import Box
 
+SLAB = 400_000  # voxels that are warped at once: they stay in the cache
 _CUBIC_RMS = 0.479**1.5  # root mean square of a uniform cubic B-spline field whose controls are standard normal
 MIN_JACOBIAN = 0.15  # a warp whose local volume falls below this share is refused: safely above folding
 
@@ -30,17 +31,25 @@ class SplineField:
     controls: np.ndarray = field(repr=False)
 
     def displacement(self, box: Box) -> list[np.ndarray]:
-        """The three displacement components in voxels on `box`, float32 each; separable, three small products.
+        """The three displacement components in voxels on `box`, float32 each; separable, three small products."""
+        return list(_along(*self.factors(box)))
 
-        Factors are rounded to binary fractions so short that every product and sum is exact: the same bits whatever
+    def factors(self, box: Box) -> tuple[np.ndarray, np.ndarray]:
+        """(3, nx, ny, gz) and (gz, nz) float32: the displacement on `box` is their product, exactly.
+
+        They are rounded to binary fractions so short that every product and sum is exact: the same bits whatever
         order, thread count or fused instruction a processor's matrix product uses, hence the same labels.
         """
         x, y, z = (
             np.rint(self._basis(axis, np.arange(part.start, part.stop)) * 1024) / 1024 for axis, part in enumerate(box)
         )
-        lines = np.rint(self._lines(x, y, np.rint(self.controls * 128) / 128) * 128) / 128
-        flat = lines.reshape(-1, lines.shape[-1]).astype(np.float32)  # one plain product: a broadcast one is far slower
-        return list((flat @ np.ascontiguousarray(z.T, np.float32)).reshape(*lines.shape[:-1], len(z)))
+        controls = np.moveaxis(np.rint(self.controls * 128) / 128, 3, 0)
+        planes = x @ controls.reshape(*controls.shape[:2], -1)
+        lines = y @ planes.reshape(*planes.shape[:2], *controls.shape[2:])
+        lines *= 128
+        lines = np.rint(lines, out=lines).astype(np.float32)
+        lines /= 128
+        return lines, np.ascontiguousarray(z.T, np.float32)
 
     def at(self, points: np.ndarray) -> np.ndarray:
         """(n, 3) displacements at (n, 3) scattered voxel positions."""
@@ -99,6 +108,11 @@ class SplineField:
             return cell.astype(int), np.stack(weights, 1) / step
         weights = ((1 - t) ** 3, 3 * t**3 - 6 * t**2 + 4, -3 * t**3 + 3 * t**2 + 3 * t + 1, t**3)
         return cell.astype(int), np.stack(weights, 1) / 6
+
+
+def _along(lines: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """(3, nx, ny, nz) product of a field's `factors`; one plain product: a broadcast one is far slower."""
+    return (lines.reshape(-1, len(z)) @ z).reshape(*lines.shape[:-1], z.shape[1])
 
 
 def random_field(box: Box, zooms, mm: float, step_mm: float, seed: int) -> SplineField:
@@ -179,22 +193,21 @@ class Warp:
             labels, origin = np.pad(labels, 1), np.asarray(origin) - 1
         flat, (_, ny, nz) = np.ascontiguousarray(labels).ravel(), labels.shape
         out = np.empty([part.stop - part.start for part in box], labels.dtype)
-        slab = max(int(400_000 / max(out[0].size, 1)), 1)  # slabs stay in the cache
+        factors = [spline.factors(box) for spline in self.fields]
+        slab = max(int(SLAB / max(out[0].size, 1)), 1)
         for start in range(0, out.shape[0], slab):
             rows = slice(box[0].start + start, min(box[0].start + start + slab, box[0].stop))
-            index = self._source_index((rows, *box[1:]), origin, labels.shape)
+            moved = [_along(lines[:, start : start + slab], z) for lines, z in factors]
+            index = self._source_index((rows, *box[1:]), origin, labels.shape, sum(moved[1:], *moved[:1]))
             np.take(flat, (index[0] * ny + index[1]) * nz + index[2], out=out[start : start + slab])
         return out
 
-    def _source_index(self, box: Box, origin, shape) -> list[np.ndarray]:
+    def _source_index(self, box: Box, origin, shape, moved) -> list[np.ndarray]:
+        """Per axis the index (int32) of the source voxel, in arrays that broadcast; `moved`: the displacement or 0."""
         lines = [
             np.arange(p.start, p.stop, dtype=np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
             for axis, p in enumerate(box)
         ]
-        moved = [None, None, None]
-        for spline in self.fields:
-            for axis, part in enumerate(spline.displacement(box)):
-                moved[axis] = part if moved[axis] is None else moved[axis] + part
         index = []
         for row in range(3):
             source = np.float32(self.offset[row] - origin[row])
@@ -203,9 +216,10 @@ class Warp:
                 if weight:  # an identity row stays a thin, broadcastable line
                     source = source + weight * lines[axis]
             for axis in range(3):
-                if moved[axis] is not None and self.matrix[row, axis]:
-                    source = source + np.float32(self.matrix[row, axis]) * moved[axis]
-            source = np.rint(source)
+                weight = np.float32(self.matrix[row, axis])
+                if self.fields and weight:
+                    source = np.add(source, part := weight * moved[axis], out=part)
+            np.rint(source, out=source)
             index.append(np.clip(source, 0, shape[row] - 1, out=source).astype(np.int32))
         return index
 

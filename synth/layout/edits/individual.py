@@ -32,7 +32,7 @@ from synth.layout.layout import Layout
 from synth.layout.memory import once_for_each_map
 from synth.layout.priors.anatomy import LATTICE, refined, shipped_prior
 from synth.layout.priors.standing import fits_prior, standing, way_between
-from synth.layout.space import MIDLINE, enclosed
+from synth.layout.space import MIDLINE, enclosed, trimmed
 from synth.layout.warp import MIN_JACOBIAN, SplineField
 
 SKULL_MM = 12.0  # below the brain's surface, from where on gyri are bent at full strength
@@ -150,6 +150,7 @@ class Individual(Edit):
             raise LayoutError(f"edit {self.name}: the deformation nearly folds; give fewer gyri_mm or less strength.")
         warp = affine_on(self.affine, layout.shape, (field,))
         tissue, tumour, place = warped_maps(layout, warp, brain_box(layout))
+        place, tissue, tumour = trimmed(place, tissue, tumour)  # a warp has left as much background around
         tissue = self._recontoured(tissue, place, layout.shape)
         tissue[enclosed(tissue > 0)] = Tissue.CSF
         return Outcome(placed(layout, tissue, tumour, place))

@@ -26,7 +26,7 @@ from synth.layout.layout import Layout
 from synth.layout.lobes import LOBES, lobe_index
 from synth.layout.priors.anatomy import LATTICE, refined, shipped_prior
 from synth.layout.priors.standing import fits_prior, standing, way_between
-from synth.layout.space import Box, mirrored
+from synth.layout.space import Box, mirrored, trimmed
 from synth.layout.warp import checked
 
 DEEP_MM, DEEP_OVER_MM = 24.0, 8.0  # ventricles and basal ganglia stay the host's: patches end there, over so many mm
@@ -110,7 +110,8 @@ class Mosaic(Edit):
         checked(warp, self.name)
         box = brain_box(donor)
         place = warp.output_box(box, shape)
-        return warp.gather(donor.tissue[box], [part.start for part in box], place, extend=True), place
+        place, tissue = trimmed(place, warp.gather(donor.tissue[box], [part.start for part in box], place, extend=True))
+        return tissue, place
 
     def _patches(self, layout: Layout, box: Box) -> np.ndarray:
         """(x, y, z) float32 on every second voxel of the box: above 0 in the donor's patches, in deviations."""

@@ -9,6 +9,7 @@ from synth.errors import LayoutError
 from synth.layout.edits.edit import Outcome
 from synth.layout.law import MAX_ACROSS, MAX_CORE_VENTRICLE_SHARE, MAX_VENTRICLE_MIDDLE_SHARE, MIDDLE_MM
 from synth.layout.layout import Layout
+from synth.layout.memory import once_for_each_map
 from synth.layout.space import Box, box_of, components, midline, near, spacing, ventricles
 from synth.layout.warp import Warp
 
@@ -104,18 +105,9 @@ class Ground:
     def __init__(self, layout: Layout):
         """Find the brain's box and its ventricles; about 50 ms at full size."""
         self.zooms, self.middle = np.array(spacing(layout.affine)), midline(layout.shape)
-        box = box_of(layout.tissue)
-        if box is None:
+        if not layout.tissue.any():
             raise LayoutError(f"layout {layout.id or '(unnamed)'}: it has no brain to put a tumour into.")
-        self.origin = np.array([part.start for part in box]) - 1
-        deep = ventricles(layout.tissue, self.zooms, box)
-        kind = (layout.tissue[box] > 0).view(np.uint8) + deep
-        inner = box_of(deep)
-        if inner is not None:
-            kind[inner] += deep[inner] & np.isinf(near(~deep[inner], MIDDLE_MM, self.zooms))
-        slab = np.abs(np.arange(box[0].start, box[0].stop) - self.middle) <= _falx_reach(self.zooms)
-        kind[slab] = np.where(layout.tissue[box][slab] == Tissue.WM, WAY, kind[slab])
-        self.kind = np.pad(kind, 1)
+        self.origin, self.kind = _ground(layout.tissue, spacing(layout.affine))
 
     def misfit(self, points: np.ndarray, core: np.ndarray, across: float) -> float:
         """How badly a tumour would lie here: 0 is a perfect place, 1 the worst that is taken.
@@ -141,6 +133,20 @@ class Ground:
             np.mean(deep[core]) / MAX_CORE_VENTRICLE_SHARE if core.any() else 0.0,
             min(left, 1 - left) / across,
         )
+
+
+@once_for_each_map(2)
+def _ground(tissue: np.ndarray, zooms) -> tuple[np.ndarray, np.ndarray]:
+    """Index of the first voxel of the brain's box and its rim, and what each voxel of the box is."""
+    box, zooms = box_of(tissue), np.array(zooms)
+    deep = ventricles(tissue, zooms, box)
+    kind = (tissue[box] > 0).view(np.uint8) + deep
+    inner = box_of(deep)
+    if inner is not None:
+        kind[inner] += deep[inner] & np.isinf(near(~deep[inner], MIDDLE_MM, zooms))
+    slab = np.abs(np.arange(box[0].start, box[0].stop) - midline(tissue.shape)) <= _falx_reach(zooms)
+    kind[slab] = np.where(tissue[box][slab] == Tissue.WM, WAY, kind[slab])
+    return np.array([part.start for part in box]) - 1, np.pad(kind, 1)
 
 
 def tumour_box(name: str, layout: Layout) -> Box:

@@ -52,7 +52,7 @@ def _standing(tissue: np.ndarray, tumour: np.ndarray) -> Standing:
     theta = np.zeros(frame.count)
     for _ in range(_STEPS):
         expected, slopes = frame.expected(theta)
-        rest = (seen - expected + np.einsum("nck,k->nc", slopes, theta)) * trust[:, None]
+        rest = (seen - expected + slopes @ theta) * trust[:, None]
         slopes = slopes * trust[:, None, None]
         flat = slopes.reshape(-1, frame.count)
         scale = _INDEPENDENT / _NOISE**2
@@ -133,7 +133,7 @@ class _Frame:
         expected, gradient = values[:, :3], values[:, 3:].reshape(-1, 3, 3)  # [n, axis, channel]
         ways = [(moved - CENTRE) @ (f[:9].reshape(3, 3) / 100).T + f[9:] for f in self.prior.affine_factors]
         ways += [move @ matrix.T for move in self.moves[1:]]
-        return expected, np.einsum("nac,nka->nck", gradient, np.stack(ways, 1))
+        return expected, np.moveaxis(gradient, 1, 2) @ np.stack(ways, 2)
 
 
 @cache
