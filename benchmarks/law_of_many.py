@@ -1,12 +1,12 @@
 """Draw many layouts of mixed presets and count what is unlawful, what fails, what was redrawn, and how long it took.
 
-Usage: python benchmarks/law_of_many.py [-n 10000] [--layouts FOLDER] [--seed 0] [--every 500]
+Usage: python benchmarks/law_of_many.py [-n 10000] [--layouts FOLDER] [--no-atlas] [--presets standard,gentle,wild]
+       [--seed 0] [--every 500]
 
-Sample k is drawn with the k-th of the presets standard, gentle and wild in turn: from the atlas anatomies, and with
---layouts (written by `synth layouts extract`) from these by turns with the atlas. Beside the law's own judgement each
-layout is checked anew and independently: legal labels, tumour inside the brain, pieces, and for every
-tenth that the brain has no holes. Run with
-OPENBLAS_NUM_THREADS=1 for seconds of one core.
+Sample k is drawn with the k-th of the presets in turn: from the atlas anatomies, and with --layouts (written by `synth
+layouts extract`) from these by turns with the atlas, or alone. Beside the law's own judgement each layout is checked
+anew and independently: legal labels, tumour inside the brain, pieces, and for every tenth that the brain has no holes.
+Run with OPENBLAS_NUM_THREADS=1 for seconds of one core.
 """
 
 import argparse
@@ -47,14 +47,17 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-n", type=int, default=10_000)
     parser.add_argument("--layouts")
+    parser.add_argument("--presets", default=",".join(PRESETS))
+    parser.add_argument("--no-atlas", action="store_true", help="the layouts alone")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="number of the first sample")
     parser.add_argument("--every", type=int, default=500, help="print after so many")
     args = parser.parse_args()
-    hosts = [AtlasAnatomies(), *([folder_sources(args.layouts)] if args.layouts else [])]
-    samplers = [LayoutSampler(h, preset, args.seed) for preset in PRESETS for h in hosts]
+    real = [folder_sources(args.layouts)] if args.layouts else []
+    hosts = [*([] if args.no_atlas else [AtlasAnatomies()]), *real]
+    samplers = [LayoutSampler(h, preset, args.seed) for preset in args.presets.split(",") for h in hosts]
     seconds, redraws, problems, attempts, redrawn = [], Counter(), Counter(), 0, 0
-    home = {h.id: np.count_nonzero(_sizes(h.load()) >= 100) for h in (hosts[1] if len(hosts) > 1 else [])}
+    home = {h.id: np.count_nonzero(_sizes(h.load()) >= 100) for h in (real[0] if real else [])}
     for k in range(args.first, args.first + args.n):
         sampler, begin = samplers[k % len(samplers)], time.process_time()
         try:
