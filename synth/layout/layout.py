@@ -6,6 +6,7 @@ import numpy as np
 
 from synth.brats import CLASSES, TISSUES, Tissue, Tumour
 from synth.errors import LayoutError
+from synth.layout.detail import Detail
 from synth.layout.space import box_of
 
 
@@ -27,6 +28,7 @@ class Layout:
     tumour: np.ndarray
     affine: np.ndarray
     id: str = ""
+    detail: Detail | None = None
 
     def __repr__(self) -> str:
         """One line: id, size and volumes."""
@@ -55,6 +57,11 @@ class Layout:
             )
         if outside := _outside(self.tissue, self.tumour):
             raise LayoutError(f"layout {self.id or '(unnamed)'}: {outside} tumour voxels lie outside the brain.")
+        if self.detail is not None and self.detail.shape != self.tissue.shape:
+            raise LayoutError(
+                f"layout {self.id or '(unnamed)'}: tissue {self.tissue.shape} and detail {self.detail.shape} must have "
+                "one shape."
+            )
 
     @property
     def brain(self) -> np.ndarray:

@@ -67,10 +67,13 @@ class SplineField:
             for o, s, g in zip(self.origin, self.step, self.controls.shape[:3], strict=True)
         ]
 
+    def on_grid(self, points: list[np.ndarray]) -> list[np.ndarray]:
+        """The three displacement components in voxels on the grid that three lines of `points` span, float64."""
+        return self._product([self._basis(axis, p) for axis, p in enumerate(points)])
+
     def reach(self) -> np.ndarray:
         """(3,) the largest displacement along each axis in voxels, with a tenth to spare between the samples."""
-        moved = self._product([self._basis(axis, p) for axis, p in enumerate(self.lattice())])
-        return np.array([1.1 * np.abs(part).max() for part in moved])
+        return np.array([1.1 * np.abs(part).max() for part in self.on_grid(self.lattice())])
 
     def gradient(self, points: list[np.ndarray]) -> np.ndarray:
         """(n, 3, 3) derivatives d(component)/d(axis) on the grid that three lines of `points` span."""

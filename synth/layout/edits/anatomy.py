@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from synth.brats import Tissue, Tumour
+from synth.layout.carry import Moved
 from synth.layout.cortex import FULL, summed
 from synth.layout.edits.edit import Edit, Outcome, register
 from synth.layout.edits.placing import tumour_box
@@ -84,7 +85,7 @@ class MassEffect(Edit):
         if field is None:
             return Outcome(layout)
         tissue = _pasted(layout.tissue, _carried(cells.tissue, field, cells.box), cells.box)
-        return Outcome(Layout(tissue, layout.tumour, layout.affine, layout.id))
+        return Outcome(Layout(tissue, layout.tumour, layout.affine, layout.id), moved=Moved(_flow(field)))
 
     def _field(self, layout, cells):
         labels = layout.tumour[cells.box]
@@ -153,7 +154,8 @@ class Atrophy(Edit):
             tissue, tumour = moved & 3, _pasted(tumour, moved >> 2, cells.box)
         if self.sulci != 1:
             tissue = _resized_sulci(tissue, cells, self.sulci)
-        return Outcome(Layout(_pasted(layout.tissue, tissue, cells.box), tumour, layout.affine, layout.id))
+        edited = Layout(_pasted(layout.tissue, tissue, cells.box), tumour, layout.affine, layout.id)
+        return Outcome(edited, moved=Moved(None if field is None else _flow(field)))
 
     def _field(self, cells):
         """The flow that meets the factor: what was asked for is not quite what a smooth flow makes of it."""
@@ -188,11 +190,15 @@ def _carried(labels: np.ndarray, field: SplineField, brain: Box) -> np.ndarray:
     box = _moved_box(field, brain)
     if box is None:
         return labels
-    moved = Warp(np.eye(3), np.zeros(3), (field,)).gather(labels, [part.start for part in brain], box, extend=True)
+    moved = _flow(field).gather(labels, [part.start for part in brain], box, extend=True)
     inner = tuple(slice(b.start - o.start, b.stop - o.start) for b, o in zip(box, brain, strict=True))
     out, here = labels.copy(), labels[inner]
     out[inner] = np.where((here > 0) & (moved > 0), moved, here)
     return out
+
+
+def _flow(field: SplineField) -> Warp:
+    return Warp(np.eye(3), np.zeros(3), (field,))
 
 
 def _pasted(labels: np.ndarray, part: np.ndarray, box: Box) -> np.ndarray:

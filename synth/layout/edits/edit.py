@@ -9,6 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 
 from synth.errors import LayoutError
+from synth.layout.carry import Moved, Trail
 from synth.layout.layout import Layout
 
 TARGETS = ("tumour", "layout")
@@ -19,10 +20,17 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 
 class Outcome(NamedTuple):
-    """What an edit made: the new layout, and the share of the tumour (0..1) that was cut off in placing it."""
+    """What an edit made.
+
+    Attributes:
+        layout: the new one, without detail.
+        lost: share of the tumour (0..1) that was cut off in placing it.
+        moved: where each voxel of the brain came from, so that its detail can follow; None where the brain stays.
+    """
 
     layout: Layout
     lost: float = 0.0
+    moved: Moved | None = None
 
 
 @dataclass(frozen=True)
@@ -88,12 +96,17 @@ class Edit:
         raise NotImplementedError
 
     def apply(self, layout: Layout, donor: Layout | None = None) -> Layout:
-        """The edited layout.
+        """The edited layout; its detail goes with it.
+
+        Detail is left behind where the edit changes the brain and does not say how (`Outcome.moved`), or takes a part
+        of a donor that has none.
 
         Raises:
             LayoutError: there is no tumour (or donor) and the edit needs one, or the deformation would fold.
         """
-        return self.run(layout, donor).layout
+        outcome, trail = self.run(layout, donor), Trail()
+        trail.note(layout, outcome.layout, outcome.moved)
+        return outcome.layout if layout.detail is None else trail.followed(outcome.layout, layout, donor)
 
     def to_dict(self) -> dict[str, Any]:
         """`{"name": ..., parameter: value, ...}`, JSON-able; `edit_from_dict` reads it back."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from synth.brats import Tissue
 from synth.errors import LayoutError
+from synth.layout.carry import Moved
 from synth.layout.cortex import face_steps, recontoured
 from synth.layout.diffeomorphism import (
     FINE,
@@ -153,7 +154,7 @@ class Individual(Edit):
         place, tissue, tumour = trimmed(place, tissue, tumour)  # a warp has left as much background around
         tissue = self._recontoured(tissue, place, layout.shape)
         tissue[enclosed(tissue > 0)] = Tissue.CSF
-        return Outcome(placed(layout, tissue, tumour, place))
+        return Outcome(placed(layout, tissue, tumour, place), moved=Moved(warp))
 
     def _field(self, layout: Layout) -> SplineField:
         """The backward displacement."""

@@ -9,6 +9,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from synth.brats import Tissue
+from synth.layout.carry import Moved
 from synth.layout.diffeomorphism import (
     FINE,
     affine_on,
@@ -21,13 +22,13 @@ from synth.layout.diffeomorphism import (
 )
 from synth.layout.edits.edit import Edit, Outcome, register, span, uniform
 from synth.layout.edits.exchange import check_donor
-from synth.layout.edits.motion import brain_box
+from synth.layout.edits.motion import brain_box, mirroring
 from synth.layout.layout import Layout
 from synth.layout.lobes import LOBES, lobe_index
 from synth.layout.priors.anatomy import LATTICE, refined, shipped_prior
 from synth.layout.priors.standing import fits_prior, standing, way_between
 from synth.layout.space import Box, mirrored, trimmed
-from synth.layout.warp import checked
+from synth.layout.warp import Warp, checked
 
 DEEP_MM, DEEP_OVER_MM = 24.0, 8.0  # ventricles and basal ganglia stay the host's: patches end there, over so many mm
 SEAM = 0.35  # deviations of the field on either side of a seam in which the two outlines are averaged
@@ -92,22 +93,29 @@ class Mosaic(Edit):
         """See `Edit.run`; `donor` must be the layout the edit was drawn with."""
         check_donor(self.name, layout, donor, self.donor, tumour=False)
         box = brain_box(layout)
-        other, place = self._other(_turned(donor, self.mirror), layout.shape)
+        warp = self._brought(layout.shape)
+        other, place = self._other(warp, _turned(donor, self.mirror), layout.shape)
         box = tuple(slice(min(a.start, b.start), max(a.stop, b.stop)) for a, b in zip(box, place, strict=True))
         theirs = np.zeros([part.stop - part.start for part in box], np.uint8)
         theirs[tuple(slice(b.start - a.start, b.stop - a.start) for a, b in zip(box, place, strict=True))] = other
         tissue = layout.tissue.copy(order="K")
-        tissue[box] = self._joined(layout.tissue[box], theirs, self._patches(layout, box))
+        patches = self._patches(layout, box)
+        tissue[box] = self._joined(layout.tissue[box], theirs, patches)
         tumour = np.where(tissue > 0, layout.tumour, np.uint8(0))
         lost = 1 - np.count_nonzero(tumour) / max(np.count_nonzero(layout.tumour), 1) if layout.tumour.any() else 0.0
-        return Outcome(Layout(tissue, tumour, layout.affine, layout.id), lost)
+        came = mirroring(layout.shape, warp) if self.mirror else warp
+        moved = Moved(donor=came, taken=doubled(patches > 0, theirs.shape), box=box)
+        return Outcome(Layout(tissue, tumour, layout.affine, layout.id), lost, moved)
 
-    def _other(self, donor: Layout, shape) -> tuple[np.ndarray, Box]:
-        """The donor's tissue at the host's stature, and where it lies."""
+    def _brought(self, shape) -> Warp:
+        """The warp that brings the donor to the host's stature."""
         prior = shipped_prior()
         controls = prior.controls(self.shape, np.zeros((*LATTICE.shape, 3))) - prior.mean
         warp = affine_on(self.affine, shape, (field_on(flowed(values_at_controls(refined(controls))), shape),))
-        checked(warp, self.name)
+        return checked(warp, self.name)
+
+    def _other(self, warp: Warp, donor: Layout, shape) -> tuple[np.ndarray, Box]:
+        """The donor's tissue, and where it lies."""
         box = brain_box(donor)
         place = warp.output_box(box, shape)
         place, tissue = trimmed(place, warp.gather(donor.tissue[box], [part.start for part in box], place, extend=True))

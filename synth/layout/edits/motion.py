@@ -10,6 +10,7 @@ import numpy as np
 from synth.errors import LayoutError
 from synth.layout.edits.edit import Edit, Outcome, log_uniform, register, span, uniform
 from synth.layout.edits.placing import Ground, direction, find_shift, nearby, place, tumour_box, tumour_points
+from synth.layout.carry import Moved
 from synth.layout.law import MAX_BRAIN_SHARE, MIN_VOLUME_ML
 from synth.layout.layout import Layout
 from synth.layout.space import Box, box_of, centroid, midline, mirrored, spacing, widened
@@ -226,9 +227,16 @@ class Mirror(Edit):
         """See `Edit.run`."""
         tumour = mirrored(layout.tumour)
         if self.target == "layout":
-            return Outcome(Layout(mirrored(layout.tissue), tumour, layout.affine, layout.id))
+            edited = Layout(mirrored(layout.tissue), tumour, layout.affine, layout.id)
+            return Outcome(edited, moved=Moved(mirroring(layout.shape)))
         tumour_box(self.name, layout)
         return place(layout, tumour, Warp.about((0, 0, 0), IDENTITY, spacing(layout.affine), self.shift_mm))
+
+
+def mirroring(shape: tuple[int, int, int], warp: Warp | None = None) -> Warp:
+    """The warp that mirrors left and right, as `mirrored` does; after `warp`, where one is given."""
+    matrix, offset = np.diag([-1.0, 1.0, 1.0]), np.array([round(2 * midline(shape)), 0.0, 0.0])
+    return Warp(matrix, offset) if warp is None else Warp(matrix @ warp.matrix, matrix @ warp.offset + offset, warp.fields)
 
 
 def rotation(degrees: float, axis) -> np.ndarray:
@@ -254,7 +262,7 @@ def lawful_voxels(layout: Layout) -> tuple[float, float]:
 
 def warp_layout(layout: Layout, warp: Warp, box: Box) -> Outcome:
     """Brain and tumour, both within `box`, warped together."""
-    return Outcome(placed(layout, *warped_maps(layout, warp, box)))
+    return Outcome(placed(layout, *warped_maps(layout, warp, box)), moved=Moved(warp))
 
 
 def placed(layout: Layout, tissue: np.ndarray, tumour: np.ndarray, place: Box) -> Layout:

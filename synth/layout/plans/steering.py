@@ -7,6 +7,7 @@ lobe, brought to the volume, given or robbed of enhancement, and mirrored.
 import numpy as np
 
 from synth.errors import LayoutError
+from synth.layout.carry import Trail
 from synth.layout.edits.composition import DropEnhancement, Recompose
 from synth.layout.edits.edit import Edit
 from synth.layout.edits.largest import Largest
@@ -40,12 +41,12 @@ def steer(layout: Layout, wish: Wish, rng: np.random.Generator, *, fixed: bool =
         fixed: the tumour must stay where it is (tissue has given way to it); only what else misses is mended.
 
     Returns:
-        The edits, the layout after them, and the share of the tumour that was cut off.
+        The edits, the layout after them, the share of the tumour that was cut off, and what was done to the brain.
 
     Raises:
         LayoutError: it could not be done.
     """
-    edits, kept = [], 1.0
+    edits, kept, trail = [], 1.0, Trail()
     for _ in range(MAX_EDITS + 1):
         facts = describe(layout)
         if not facts.pieces:
@@ -53,13 +54,14 @@ def steer(layout: Layout, wish: Wish, rng: np.random.Generator, *, fixed: bool =
             raise LayoutError("there is no tumour to be as planned: give a recipe that makes one")
         misses = wish.misses(facts)
         if not misses:
-            return edits, layout, 1 - kept
+            return edits, layout, 1 - kept, trail
         if len(edits) == MAX_EDITS or (fixed and "lobe" in misses):
             break
         missed = min((wish.focality if axis == "focality" else axis for axis in misses), key=_ORDER.index)
         edit = _STEPS[missed](layout, facts, wish, rng)
-        layout, lost = edit.run(layout)
-        kept *= 1 - lost
+        outcome = edit.run(layout)
+        trail.note(layout, outcome.layout, outcome.moved)
+        layout, kept = outcome.layout, kept * (1 - outcome.lost)
         edits.append(edit)
         if 1 - kept > MAX_LOST:  # the law would say so in the end
             raise LayoutError(f"{1 - kept:.0%} of the tumour was cut off in placing it as planned")

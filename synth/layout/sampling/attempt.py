@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from synth.errors import LayoutError
+from synth.layout.carry import Trail
 from synth.layout.edits import Edit, Largest
 from synth.layout.edits.policy import Choice
 from synth.layout.facts import describe
@@ -32,6 +33,7 @@ class Attempt:
         satellites: further pieces that were asked for.
         steered: whether it has been brought to its place in a plan.
         used_donor: whether an edit took something from the donor.
+        trail: what was done to the brain, for its detail.
         problems: why it will not do.
     """
 
@@ -45,6 +47,7 @@ class Attempt:
     satellites: int = 0
     steered: bool = False
     used_donor: bool = False
+    trail: Trail = field(default_factory=Trail)
     problems: list[str] = field(default_factory=list)
 
     def __post_init__(self):
@@ -53,13 +56,15 @@ class Attempt:
 
     def apply(self, edit: Edit, donor: Layout | None) -> None:
         """Do an edit."""
-        self.layout, lost = edit.run(self.layout, donor if edit.needs_donor else None)
-        self.kept *= 1 - lost
+        outcome = edit.run(self.layout, donor if edit.needs_donor else None)
+        self.trail.note(self.layout, outcome.layout, outcome.moved)
+        self.layout, self.kept = outcome.layout, self.kept * (1 - outcome.lost)
         self.note(edit)
 
     def steer(self, wish: Wish, rng: np.random.Generator) -> None:
         """Do the edits that a plan takes."""
-        edits, self.layout, lost = steer(self.layout, wish, rng, fixed=self.steered)
+        edits, self.layout, lost, trail = steer(self.layout, wish, rng, fixed=self.steered)
+        self.trail.join(trail)
         self.kept *= 1 - lost
         self.steered = True
         for edit in edits:

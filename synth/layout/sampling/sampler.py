@@ -6,6 +6,7 @@ from functools import lru_cache
 from itertools import islice
 
 from synth.errors import LayoutError
+from synth.layout.carry import Trail
 from synth.layout.edits import edit_from_dict
 from synth.layout.edits.policy import EditPolicy, Step
 from synth.layout.edits.presets import AnyPolicy, policy_of
@@ -16,7 +17,7 @@ from synth.layout.plans.plan_file import AnyPlan, plan_of
 from synth.layout.sampling.attempt import Attempt, draw_edit
 from synth.layout.sampling.deck import Deck
 from synth.layout.sampling.recipe import LayoutRecipe
-from synth.layout.sampling.sources import LayoutSource, finder, in_rows
+from synth.layout.sampling.sources import LayoutSource, detailed, finder, in_rows
 from synth.lineage import descended
 from synth.randomness import sample_rng
 
@@ -76,7 +77,9 @@ class LayoutSampler:
         self._load = lru_cache(_CACHED_LAYOUTS)(lambda source_id: in_rows(self._find(source_id).load()))
         self._facts = lru_cache(1024)(lambda source_id: measure(self._load(source_id)))
 
-    def draw(self, index: int, host: str | None = None, *, attempt: int = 0) -> tuple[Layout, LayoutRecipe]:
+    def draw(
+        self, index: int, host: str | None = None, *, attempt: int = 0, detail: bool = False
+    ) -> tuple[Layout, LayoutRecipe]:
         """Layout and recipe of sample `index`, of a drawn host or of the one whose id is given.
 
         Further attempts are other samples for the same place in the plan: what a gate refused is drawn again.
@@ -84,6 +87,12 @@ class LayoutSampler:
         An unlawful layout, or one that is not as planned, is drawn again, at most `MAX_REDRAWS` times
         (`MAX_PLANNED_REDRAWS` where there is a plan): with the same host and donor for `TRIES_PER_PAIR` attempts, then
         with others. The reasons stand in the recipe.
+
+        Args:
+            index: of the sample.
+            host: the id of its host; None: a drawn one.
+            attempt: 0, or which further draw for its place.
+            detail: give the layout the detail of its host and donor, where they have any: it takes half as long again.
 
         Raises:
             LayoutError: no attempt was lawful and as planned; the message counts the reasons.
@@ -104,7 +113,8 @@ class LayoutSampler:
                 lineage = descended(
                     (name, getattr(self._find(name), "ancestors", None)) for name in (host, used) if name is not None
                 )
-                return attempt.layout, LayoutRecipe(
+                layout = self._detailed(attempt.trail, attempt.layout, host, used) if detail else attempt.layout
+                return layout, LayoutRecipe(
                     index, self.seed, host, used, edits, tuple(redraws), planned, lineage
                 )
             redraws.append(attempt.problems[0])
@@ -119,17 +129,24 @@ class LayoutSampler:
         """The layout of a host or donor as it is; that of a sample just drawn is still at hand."""
         return self._load(source_id)
 
-    def replay(self, recipe: LayoutRecipe) -> Layout:
-        """The layout of a recipe, exactly as it was drawn; neither preset nor plan is needed.
+    def replay(self, recipe: LayoutRecipe, *, detail: bool = False) -> Layout:
+        """The layout of a recipe, exactly as it was drawn (with detail if it is to be); needs neither preset nor plan.
 
         Raises:
             LayoutError: its host or donor is not among the sources, or an edit is unknown.
         """
-        layout = self._load(recipe.host).named(f"{recipe.index:06d}")
+        layout, trail = self._load(recipe.host).named(f"{recipe.index:06d}"), Trail()
         donor = self._load(recipe.donor) if recipe.donor is not None else None
         for record in recipe.edits:
-            layout = edit_from_dict(record).apply(layout, donor)
-        return layout
+            outcome = edit_from_dict(record).run(layout, donor)
+            trail.note(layout, outcome.layout, outcome.moved)
+            layout = outcome.layout
+        return self._detailed(trail, layout, recipe.host, recipe.donor) if detail else layout
+
+    def _detailed(self, trail: Trail, layout: Layout, host: str, donor: str | None) -> Layout:
+        """A finished layout with the detail of its sources."""
+        first, *other = (detailed(self._load(name), self._find(name)) for name in (host, donor) if name is not None)
+        return trail.followed(layout, first, *other)
 
     def judge(self, layout: Layout, recipe: LayoutRecipe) -> list[str]:
         """What the law says of the layout of a recipe; empty means lawful. What was cut off is not known here."""

@@ -1,12 +1,13 @@
 """Where a sampler's layouts come from: anything with an id that loads a layout when asked."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
 from synth.errors import LayoutError
+from synth.layout.detail import Detail
 from synth.layout.layout import Layout
 from synth.layout.space import box_of
 
@@ -19,7 +20,11 @@ class LayoutSource(Protocol):
         """What it is called; unique among the sources of a run."""
 
     def load(self) -> Layout:
-        """The layout; loading twice gives the same one."""
+        """The layout; loading twice gives the same one.
+
+        A source that has detail gives it by a method `detail` of its own: it is not read for layouts that are not
+        kept, which are most.
+        """
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,10 @@ class MemorySource:
     def load(self) -> Layout:
         """The layout."""
         return self.layout
+
+    def detail(self) -> Detail | None:
+        """Its detail."""
+        return self.layout.detail
 
 
 def finder(hosts: Sequence[LayoutSource]) -> Callable[[str], LayoutSource]:
@@ -63,6 +72,12 @@ def finder(hosts: Sequence[LayoutSource]) -> Callable[[str], LayoutSource]:
 def in_rows(layout: Layout) -> Layout:
     """The same layout in C order: NIfTI files are read in Fortran order, which the edits' crops are slow in."""
     return Layout(*map(_in_rows, (layout.tissue, layout.tumour)), layout.affine, layout.id)
+
+
+def detailed(layout: Layout, source: LayoutSource) -> Layout:
+    """The layout of a source with its detail, in C order; without where the source has none."""
+    detail = source.detail() if hasattr(source, "detail") else None
+    return layout if detail is None else replace(layout, detail=Detail(*map(_in_rows, vars(detail).values())))
 
 
 def _in_rows(labels: np.ndarray) -> np.ndarray:

@@ -1,0 +1,61 @@
+"""What a scan shows at 1 mm that one tissue a voxel does not say: shares of the tissues, and vessels."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from synth.brats import Tissue
+from synth.errors import LayoutError
+
+EIGHTHS = 8  # of a voxel: what shares are counted in
+VESSEL_LEVELS = 4
+MAPS = {"csf": EIGHTHS, "wm": EIGHTHS, "vessels": VESSEL_LEVELS}  # name -> largest value
+
+
+@dataclass(frozen=True)
+class Detail:
+    """The layers of a layout that are finer than its tissue map, on the same grid; 0 outside the brain.
+
+    Attributes:
+        csf: (X, Y, Z) uint8, eighths of a voxel that are fluid.
+        wm: (X, Y, Z) uint8, eighths that are white matter; what is left of a voxel of the brain is grey matter.
+        vessels: (X, Y, Z) uint8, 0 to `VESSEL_LEVELS`: how brightly a contrast agent fills vessels and dura there.
+    """
+
+    csf: np.ndarray
+    wm: np.ndarray
+    vessels: np.ndarray
+
+    def __post_init__(self) -> None:
+        """Check shapes, types and values once; raise `LayoutError` if the layers are not lawful."""
+        for name, most in MAPS.items():
+            array = getattr(self, name)
+            if array.dtype != np.uint8 or array.ndim != 3 or array.shape != self.csf.shape:
+                raise LayoutError(
+                    f"detail: {name} must be a 3D uint8 array of one shape with the others, found {array.dtype} of "
+                    f"shape {array.shape}."
+                )
+            if array.size and array.max() > most:
+                raise LayoutError(f"detail: {name} must be 0 to {most}, found {array.max()}.")
+        if self.csf.size and (self.csf + self.wm).max() > EIGHTHS:
+            raise LayoutError(f"detail: csf and wm together must be at most {EIGHTHS} eighths, found more.")
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Grid size in voxels."""
+        x, y, z = self.csf.shape
+        return x, y, z
+
+    def gm(self, tissue: np.ndarray) -> np.ndarray:
+        """(X, Y, Z) uint8, eighths that are grey matter, under the tissue map of the layout."""
+        return np.where(tissue > 0, EIGHTHS - self.csf - self.wm, 0).astype(np.uint8)
+
+    def shares(self, tissue: np.ndarray) -> np.ndarray:
+        """(X, Y, Z, 3) uint8 eighths of CSF, GM and WM, under the tissue map of the layout."""
+        return np.stack([self.csf, self.gm(tissue), self.wm], -1)
+
+
+def whole(tissue: np.ndarray) -> Detail:
+    """The detail of a tissue map that has none: each voxel is all its tissue, and there are no vessels."""
+    csf, wm = ((tissue == kind).view(np.uint8) * np.uint8(EIGHTHS) for kind in (Tissue.CSF, Tissue.WM))
+    return Detail(csf, wm, np.zeros_like(tissue))

@@ -1,0 +1,184 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from phantoms import head_layout
+
+from synth.brats import Tissue
+from synth.errors import LayoutError
+from synth.layout.carry import Moved, Trail, carried
+from synth.layout.detail import EIGHTHS, Detail, whole
+from synth.layout.edits.edit import edit_class
+from synth.layout.edits.motion import mirroring
+from synth.layout.layout import Layout
+from synth.layout.sampling.sampler import LayoutSampler
+from synth.layout.sampling.sources import MemorySource
+from synth.layout.warp import Warp
+
+STAYS = np.eye(3)
+
+
+def detailed(seed=0):
+    """A head whose shares and vessels are drawn, whatever its tissue."""
+    layout, rng = head_layout(seed=seed, case_id=f"Head_{seed}"), np.random.default_rng(seed)
+    csf, wm, vessels = (rng.integers(0, 5, layout.shape).astype(np.uint8) for _ in range(3))
+    inside = (layout.tissue > 0).astype(np.uint8)
+    return Layout(layout.tissue, layout.tumour, layout.affine, layout.id, Detail(*(inside * p for p in (csf, wm, vessels))))
+
+
+def detailed_head(seed=0):
+    """A head of its own size, whole shares."""
+    host = head_layout(shape=(60, 72, 54), zooms=(2.7, 2.4, 3.0), seed=seed, case_id=f"Head_{seed}")
+    return replace(host, detail=whole(host.tissue))
+
+
+def layers(detail):
+    return np.stack([detail.csf, detail.wm, detail.vessels])
+
+
+def test_shares_of_a_voxel_are_eight_eighths_in_the_brain_and_none_outside():
+    layout = detailed()
+    shares = layout.detail.shares(layout.tissue)
+    assert np.array_equal(shares.sum(-1), EIGHTHS * layout.brain)
+    assert np.array_equal(shares[..., 1], layout.detail.gm(layout.tissue))
+
+
+def test_a_tissue_map_alone_is_whole_shares_and_no_vessels():
+    layout = head_layout()
+    detail = whole(layout.tissue)
+    shares = detail.shares(layout.tissue)
+    assert np.array_equal(np.where(layout.brain, shares.argmax(-1) + 1, 0), layout.tissue)
+    assert set(np.unique(shares)) == {0, EIGHTHS} and not detail.vessels.any()
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda csf, wm, v: (csf + 8, wm, v), "csf must be 0 to 8"),
+        (lambda csf, wm, v: (csf + 4, wm + 4, v), "together must be at most 8"),
+        (lambda csf, wm, v: (csf, wm[1:], v), "wm must be a 3D uint8 array of one shape"),
+        (lambda csf, wm, v: (csf, wm, v.astype(int)), "vessels must be a 3D uint8 array"),
+    ],
+)
+def test_unlawful_layers_are_refused(change, sentence):
+    csf = np.ones((3, 4, 5), np.uint8)
+    with pytest.raises(LayoutError, match=sentence):
+        Detail(*change(csf, csf, csf))
+
+
+def test_a_layout_and_its_detail_have_one_shape():
+    layout = head_layout()
+    with pytest.raises(LayoutError, match="must have one shape"):
+        Layout(layout.tissue, layout.tumour, layout.affine, "", whole(layout.tissue[1:]))
+
+
+def test_what_is_moved_by_whole_voxels_is_the_same_there():
+    layout = detailed()
+    shift = (3, -2, 1)
+    tissue = np.roll(layout.tissue, [-s for s in shift], (0, 1, 2))
+    moved = Layout(tissue, np.zeros_like(tissue), layout.affine)
+    detail = carried(moved, [Moved(Warp(STAYS, np.array(shift, float)))], layout)
+    assert np.array_equal(layers(detail), np.roll(layers(layout.detail), [-s for s in shift], (1, 2, 3)))
+
+
+def test_halfway_between_two_voxels_shares_are_theirs_by_half():
+    tissue = np.full((1, 1, 4), Tissue.GM, np.uint8)
+    csf = np.array([[[0, 8, 2, 0]]], np.uint8)
+    host = Layout(tissue, np.zeros_like(tissue), np.eye(4), "", Detail(csf, csf * 0, np.minimum(csf, 4)))
+    detail = carried(host, [Moved(Warp(STAYS, np.array([0, 0, 0.5])))], host)
+    assert detail.csf.ravel().tolist() == [4, 5, 1, 0]
+    assert detail.vessels.ravel().tolist() == [2, 3, 1, 0]
+
+
+def test_two_mirrors_give_the_same_again():
+    layout = detailed()
+    mirror = edit_class("mirror")()
+    assert not np.array_equal(layers(mirror.apply(layout).detail), layers(layout.detail))
+    both = mirror.apply(mirror.apply(layout))
+    assert np.array_equal(both.tissue, layout.tissue)
+    assert np.array_equal(layers(both.detail), layers(layout.detail))
+    twice = carried(layout, [Moved(mirroring(layout.shape))] * 2, layout)
+    assert np.array_equal(layers(twice), layers(layout.detail))
+
+
+@pytest.mark.parametrize("name", ["elastic", "rotate", "scale", "stretch", "mirror", "mass_effect", "atrophy", "individual"])
+def test_shares_follow_the_tissue_through_an_edit(name):
+    host, cls = detailed_head(), edit_class(name)
+    edited = cls.draw(host, np.random.default_rng(5), target="layout").apply(host)
+    shares = edited.detail.shares(edited.tissue)
+    assert np.array_equal(shares.sum(-1), EIGHTHS * edited.brain)
+    own = np.take_along_axis(shares, np.maximum(edited.tissue, 1)[..., None].astype(int) - 1, 3)[..., 0]
+    assert np.mean(own[edited.brain] >= shares[edited.brain].max(-1)) > 0.97
+    assert not np.array_equal(edited.tissue, host.tissue)
+
+
+def test_patches_of_a_donor_bring_its_detail():
+    host, donor = detailed(0), detailed(1)
+    tissue = np.where((host.tissue > 0) & (donor.tissue > 0), host.tissue, 0)
+    box = tuple(slice(0, n) for n in host.shape)
+    taken = np.zeros(host.shape, bool)
+    taken[20:] = True
+    layout = Layout(tissue, np.zeros_like(tissue), host.affine)
+    still = Warp(STAYS, np.zeros(3))
+    detail = carried(layout, [Moved(donor=still, taken=taken, box=box)], host, donor)
+    same = (tissue > 0) & (host.tissue == donor.tissue)  # elsewhere the donor's voxels were given another tissue
+    for part, source in ((~taken, host), (taken, donor)):
+        assert np.array_equal(layers(detail)[:, same & part], layers(source.detail)[:, same & part])
+
+
+def test_a_voxel_of_another_tissue_trades_the_two_shares():
+    tissue = np.full((1, 1, 3), Tissue.GM, np.uint8)
+    detail = Detail(*(np.array([[part]], np.uint8) for part in ([1, 5, 0], [2, 1, 1], [0, 0, 0])))
+    host = Layout(tissue, np.zeros_like(tissue), np.eye(4), "", detail)  # grey: 5, 2, 7
+    now = np.array([[[Tissue.WM, Tissue.CSF, Tissue.GM]]], np.uint8)
+    after = carried(Layout(now, np.zeros_like(now), np.eye(4)), [Moved()], host)
+    assert after.shares(now).reshape(3, 3).tolist() == [[1, 2, 5], [5, 2, 1], [0, 7, 1]]
+
+
+def test_brain_where_there_was_none_is_all_its_tissue():
+    tissue = np.array([[[0, Tissue.WM, 0, Tissue.WM]]], np.uint8)
+    host = Layout(tissue, np.zeros_like(tissue), np.eye(4), "", whole(tissue))
+    now = np.array([[[Tissue.CSF, Tissue.WM, Tissue.GM, Tissue.WM]]], np.uint8)
+    after = carried(Layout(now, np.zeros_like(now), np.eye(4)), [Moved()], host)
+    assert after.shares(now)[0, 0].tolist() == [[8, 0, 0], [0, 0, 8], [0, 8, 0], [0, 0, 8]]
+
+
+def test_warps_at_once_are_the_warps_one_after_the_other():
+    host = detailed_head()
+    rng, layout, steps, trail = np.random.default_rng(2), host, host, Trail()
+    for name in ("elastic", "mirror", "rotate"):
+        edit = edit_class(name).draw(layout, rng, target="layout")
+        outcome = edit.run(layout)
+        trail.note(layout, outcome.layout, outcome.moved)
+        layout, steps = outcome.layout, edit.apply(steps)
+    at_once = trail.followed(layout, host)
+    off = np.abs(layers(at_once.detail).astype(int) - layers(steps.detail))[:, layout.brain]
+    assert off.mean() < 0.35
+    # interpolated once, more voxels stay whole
+    assert (at_once.detail.csf == EIGHTHS).sum() > (steps.detail.csf == EIGHTHS).sum()
+
+
+def test_detail_stays_with_a_brain_whose_tumour_changes_and_is_lost_where_nobody_knows():
+    layout = detailed()
+    moved = edit_class("drop_enhancement").draw(layout, np.random.default_rng(0)).apply(layout)
+    assert moved.detail is layout.detail
+    other = Layout(np.where(layout.tissue == 1, 2, layout.tissue).astype(np.uint8), layout.tumour, layout.affine)
+    trail = Trail()
+    trail.note(layout, other, None)
+    assert trail.followed(other, layout).detail is None
+    trail = Trail()
+    trail.note(layout, layout, Moved(donor=Warp(STAYS, np.zeros(3)), taken=layout.brain, box=(slice(None),) * 3))
+    assert trail.followed(layout, layout, head_layout(seed=1)).detail is None
+
+
+def test_a_sample_is_drawn_and_replayed_with_the_detail_of_its_sources():
+    sources = [MemorySource(detailed_head(seed)) for seed in range(3)]
+    sampler = LayoutSampler(sources, "individual,mirror,swap", seed=2)
+    plain, recipe = sampler.draw(1)
+    layout, again = sampler.draw(1, detail=True)
+    assert plain.detail is None and again == recipe
+    assert np.array_equal(plain.tissue, layout.tissue)
+    assert np.array_equal(layers(sampler.replay(recipe, detail=True).detail), layers(layout.detail))
+    assert sampler.replay(recipe).detail is None
+    without = [MemorySource(replace(source.layout, detail=None)) for source in sources]
+    assert LayoutSampler(without, "mirror", seed=2).draw(1, detail=True)[0].detail is None
