@@ -5,7 +5,9 @@ import pytest
 from phantoms import head_layout
 
 from synth.brats import Tissue
+from synth.datasets.layout_files import folder_sources, load_detail, save_layout
 from synth.errors import LayoutError
+from synth.exporters.nifti import write_nifti
 from synth.layout.carry import Moved, Trail, carried
 from synth.layout.detail import EIGHTHS, Detail, whole
 from synth.layout.edits.edit import edit_class
@@ -23,7 +25,9 @@ def detailed(seed=0):
     layout, rng = head_layout(seed=seed, case_id=f"Head_{seed}"), np.random.default_rng(seed)
     csf, wm, vessels = (rng.integers(0, 5, layout.shape).astype(np.uint8) for _ in range(3))
     inside = (layout.tissue > 0).astype(np.uint8)
-    return Layout(layout.tissue, layout.tumour, layout.affine, layout.id, Detail(*(inside * p for p in (csf, wm, vessels))))
+    return Layout(
+        layout.tissue, layout.tumour, layout.affine, layout.id, Detail(*(inside * p for p in (csf, wm, vessels)))
+    )
 
 
 def detailed_head(seed=0):
@@ -48,7 +52,8 @@ def test_a_tissue_map_alone_is_whole_shares_and_no_vessels():
     detail = whole(layout.tissue)
     shares = detail.shares(layout.tissue)
     assert np.array_equal(np.where(layout.brain, shares.argmax(-1) + 1, 0), layout.tissue)
-    assert set(np.unique(shares)) == {0, EIGHTHS} and not detail.vessels.any()
+    assert set(np.unique(shares)) == {0, EIGHTHS}
+    assert not detail.vessels.any()
 
 
 @pytest.mark.parametrize(
@@ -101,7 +106,9 @@ def test_two_mirrors_give_the_same_again():
     assert np.array_equal(layers(twice), layers(layout.detail))
 
 
-@pytest.mark.parametrize("name", ["elastic", "rotate", "scale", "stretch", "mirror", "mass_effect", "atrophy", "individual"])
+@pytest.mark.parametrize(
+    "name", ["elastic", "rotate", "scale", "stretch", "mirror", "mass_effect", "atrophy", "individual"]
+)
 def test_shares_follow_the_tissue_through_an_edit(name):
     host, cls = detailed_head(), edit_class(name)
     edited = cls.draw(host, np.random.default_rng(5), target="layout").apply(host)
@@ -176,9 +183,36 @@ def test_a_sample_is_drawn_and_replayed_with_the_detail_of_its_sources():
     sampler = LayoutSampler(sources, "individual,mirror,swap", seed=2)
     plain, recipe = sampler.draw(1)
     layout, again = sampler.draw(1, detail=True)
-    assert plain.detail is None and again == recipe
+    assert plain.detail is None
+    assert again == recipe
     assert np.array_equal(plain.tissue, layout.tissue)
     assert np.array_equal(layers(sampler.replay(recipe, detail=True).detail), layers(layout.detail))
     assert sampler.replay(recipe).detail is None
     without = [MemorySource(replace(source.layout, detail=None)) for source in sources]
     assert LayoutSampler(without, "mirror", seed=2).draw(1, detail=True)[0].detail is None
+
+
+def test_detail_is_kept_beside_a_layout_and_read_again(tmp_path):
+    layout = replace(detailed(), id="A")
+    folder = save_layout(layout, tmp_path)
+    assert {path.name for path in folder.iterdir()} >= {"A_csf.nii.gz", "A_wm.nii.gz", "A_vessels.nii.gz"}
+    (source,) = folder_sources(tmp_path)
+    assert source.load().detail is None  # not read before it is asked for
+    assert np.array_equal(layers(source.detail()), layers(layout.detail))
+    save_layout(replace(layout, detail=None), tmp_path)
+    assert source.detail() is None
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_damaged_detail_is_refused_in_one_sentence(tmp_path):
+    layout = replace(detailed(), id="A")
+    folder = save_layout(layout, tmp_path)
+    write_nifti(folder / "A_wm.nii.gz", layout.detail.wm + np.uint8(9), layout.affine)
+    with pytest.raises(LayoutError, match=r"A_wm.nii.gz: expected whole numbers 0 to 8 \(wm\), found .* such as 9"):
+        load_detail(folder)
+    write_nifti(folder / "A_wm.nii.gz", layout.detail.wm, np.diag([-1.0, -1, 2, 1]))
+    with pytest.raises(LayoutError, match=r"A_wm\.nii\.gz: its grid or affine differs from that of A_tissue\.nii\.gz"):
+        load_detail(folder)
+    (folder / "A_wm.nii.gz").unlink()
+    with pytest.raises(LayoutError, match=r"A_wm\.nii\.gz: expected this file of the layout A, found none"):
+        load_detail(folder)

@@ -1,5 +1,7 @@
 """Layouts on the disk: `<id>/<id>_{tissue,tumour}.nii.gz` and, where they were measured, `<id>_style.json`.
 
+Where a layout has detail, `<id>_{csf,wm,vessels}.nii.gz` hold it (`layout.detail.Detail`), uint8 like the others.
+
 Of a layout found in a scan, `<id>_scan.json` keeps the scan's fingerprint, and whom a painted one descends from: a file
 of its own, since a run's record has the checksums of styles.
 """
@@ -21,6 +23,8 @@ from synth.disk.files import atomic_write, case_path
 from synth.disk.manifest import records_of
 from synth.errors import FileError, LayoutError, SynthError
 from synth.exporters.nifti import write_nifti
+from synth.layout.detail import MAPS as DETAIL
+from synth.layout.detail import Detail
 from synth.layout.layout import Layout
 from synth.lineage import ancestors
 from synth.style.style import Style
@@ -45,6 +49,10 @@ class FolderSource:
         """Read the layout."""
         return load_layout(self.path)
 
+    def detail(self) -> Detail | None:
+        """Read its detail; None where there is none."""
+        return load_detail(self.path)
+
     @property
     def fingerprint(self) -> Fingerprint:
         """Of the scan that it was found in; empty where that is not known."""
@@ -65,9 +73,9 @@ def save_layout(
     descent: frozenset[str] | None = None,
     warnings: Sequence[str] = (),
 ) -> Path:
-    """Write `<id>_tissue.nii.gz`, `<id>_tumour.nii.gz` (and `<id>_style.json`) into `folder/<id>/`; return it.
+    """Write `<id>_tissue.nii.gz` and `<id>_tumour.nii.gz` (and detail and style) into `folder/<id>/`; return it.
 
-    Both maps are uint8 NIfTI that any viewer opens; each file appears under its name only when complete. `source`
+    All maps are uint8 NIfTI that any viewer opens; each file appears under its name only when complete. `source`
     is kept beside the style: what the layout was made from. `scan`, the fingerprint of the scan, and `descent`, whom a
     painted one descends from, and `warnings`, what was said when the scan was read, are kept in a file of their own.
 
@@ -77,6 +85,11 @@ def save_layout(
     target = case_path(Path(folder), layout.id)
     target.mkdir(parents=True, exist_ok=True)
     write_nifti(map_path(target, "tumour"), layout.tumour, layout.affine)
+    for name in DETAIL:
+        if layout.detail is not None:
+            write_nifti(map_path(target, name), getattr(layout.detail, name), layout.affine)
+        else:  # of another layout, that was here before
+            map_path(target, name).unlink(missing_ok=True)
     if style is not None:
         with atomic_write(style_path(target)) as handle:
             handle.write((json.dumps({**style.to_dict(), "source": source}, indent=1) + "\n").encode())
@@ -110,6 +123,32 @@ def load_layout(folder: str | os.PathLike) -> Layout:
     if not tissue.array.any():
         raise LayoutError(f"{map_path(folder, 'tissue')}: every voxel is 0; expected a brain: make the layout again.")
     return Layout(maps["tissue"], maps["tumour"], tissue.affine, folder.name)
+
+
+def load_detail(folder: str | os.PathLike) -> Detail | None:
+    """Read the detail that `save_layout` wrote beside a layout; None where there is none.
+
+    Raises:
+        LayoutError: a file of it is missing, damaged, not lawful, or lies elsewhere than the layout.
+    """
+    folder = Path(folder)
+    paths = [map_path(folder, name) for name in DETAIL]
+    if not any(path.exists() for path in paths):
+        return None
+    tissue = _read_map(map_path(folder, "tissue"), folder.name)
+    layers = []
+    for path, (name, most) in zip(paths, DETAIL.items(), strict=True):
+        volume = _read_map(path, folder.name)
+        if volume.array.shape != tissue.array.shape or not same_place(tissue, volume):
+            raise LayoutError(
+                f"{path}: its grid or affine differs from that of {map_path(folder, 'tissue').name}; all maps of a "
+                "layout lie in one place: make the layout again."
+            )
+        layers.append(_whole_numbers(volume.array, path, most, f"whole numbers 0 to {most} ({name})"))
+    try:
+        return Detail(*layers)
+    except LayoutError as error:
+        raise LayoutError(f"{folder}: {error} Make the layout again.") from error
 
 
 def load_tumour(folder: str | os.PathLike) -> np.ndarray:
@@ -226,11 +265,18 @@ def _read_map(path: Path, layout_id: str) -> Volume:
 def _classes(values: np.ndarray, path: Path, classes: type[IntEnum]) -> np.ndarray:
     """The map as uint8, refused where a value is no class."""
     limit = int(max(classes))
+    return _whole_numbers(
+        values, path, limit, f"whole numbers 0 to {limit} ({', '.join(c.name for c in classes if c)})"
+    )
+
+
+def _whole_numbers(values: np.ndarray, path: Path, limit: int, expected: str) -> np.ndarray:
+    """The map as uint8, refused where a value is no whole number of 0 to `limit`."""
     kept = values.astype(np.uint8) if np.isfinite(values).all() else None
     if kept is None or not np.array_equal(kept, values) or (kept.size and kept.max() > limit):
-        wrong = values[~np.isin(values, list(map(int, classes)))]
+        wrong = values[~np.isin(values, range(limit + 1))]
         raise LayoutError(
-            f"{path}: expected whole numbers 0 to {limit} ({', '.join(c.name for c in classes if c)}), found "
-            f"{wrong.size} other values such as {wrong[0]:.6g}; make the layout again."
+            f"{path}: expected {expected}, found {wrong.size} other values such as {wrong[0]:.6g}; make the layout "
+            "again."
         )
     return kept

@@ -117,7 +117,9 @@ def carried(layout: Layout, moves: Sequence[Moved], host: Layout, donor: Layout 
 def _branches(moves, host: Layout, donor: Layout | None, box: Box, shape, inside: np.ndarray) -> list[_Branch]:
     """What comes from the host and what from the donor, going back from the last edit to the first."""
     lines = [
-        np.arange(part.start, part.stop + _EVERY, _EVERY, np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
+        np.arange(part.start, part.stop + _EVERY, _EVERY, np.float32).reshape(
+            [-1 if a == axis else 1 for a in range(3)]
+        )
         for axis, part in enumerate(box)
     ]
     where, branches = list(np.broadcast_arrays(*lines)), []

@@ -8,9 +8,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from synth.errors import LayoutError
+from synth.layout.carry import Moved
 from synth.layout.edits.edit import Edit, Outcome, log_uniform, register, span, uniform
 from synth.layout.edits.placing import Ground, direction, find_shift, nearby, place, tumour_box, tumour_points
-from synth.layout.carry import Moved
 from synth.layout.law import MAX_BRAIN_SHARE, MIN_VOLUME_ML
 from synth.layout.layout import Layout
 from synth.layout.space import Box, box_of, centroid, midline, mirrored, spacing, widened
@@ -236,7 +236,9 @@ class Mirror(Edit):
 def mirroring(shape: tuple[int, int, int], warp: Warp | None = None) -> Warp:
     """The warp that mirrors left and right, as `mirrored` does; after `warp`, where one is given."""
     matrix, offset = np.diag([-1.0, 1.0, 1.0]), np.array([round(2 * midline(shape)), 0.0, 0.0])
-    return Warp(matrix, offset) if warp is None else Warp(matrix @ warp.matrix, matrix @ warp.offset + offset, warp.fields)
+    return (
+        Warp(matrix, offset) if warp is None else Warp(matrix @ warp.matrix, matrix @ warp.offset + offset, warp.fields)
+    )
 
 
 def rotation(degrees: float, axis) -> np.ndarray:

@@ -114,9 +114,7 @@ class LayoutSampler:
                     (name, getattr(self._find(name), "ancestors", None)) for name in (host, used) if name is not None
                 )
                 layout = self._detailed(attempt.trail, attempt.layout, host, used) if detail else attempt.layout
-                return layout, LayoutRecipe(
-                    index, self.seed, host, used, edits, tuple(redraws), planned, lineage
-                )
+                return layout, LayoutRecipe(index, self.seed, host, used, edits, tuple(redraws), planned, lineage)
             redraws.append(attempt.problems[0])
         reasons = "; ".join(f"{n} times {reason}" for reason, n in Counter(map(_kind, redraws)).most_common(3))
         planned = f" as planned ({wish})" if wish else ""

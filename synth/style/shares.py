@@ -1,0 +1,152 @@
+"""What a scan shows beyond one tissue a voxel: shares of CSF, grey and white matter, and vessels.
+
+A voxel of healthy brain is as bright as its mixture of the three tissues (Santago & Gage 1993, doi:10.1109/42.241881),
+in t1, t2 and flair alike; the nearest of the 45 mixtures in eighths is taken. Noise would make mixtures of its own, so
+it is taken out before, by averaging each voxel with those of its neighbours that look alike in all three (a bilateral
+filter, Tomasi & Manduchi 1998, doi:10.1109/ICCV.1998.710815): edges stay, flat tissue becomes flat. What t1ce has
+beyond its mixture are vessels and dura, filled by the contrast agent.
+"""
+
+from dataclasses import replace
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from synth.brats import MODALITIES, TISSUES, Tissue
+from synth.case import Case
+from synth.layout.detail import EIGHTHS, VESSEL_LEVELS, Detail
+from synth.layout.layout import Layout
+from synth.layout.space import box_of, mirrored, widened
+from synth.shading import shading_field
+from synth.style.style import Style
+
+CHANNELS = tuple(MODALITIES.index(name) for name in ("t1", "t2", "flair"))
+_T1CE = MODALITIES.index("t1ce")
+_ALIKE = 3.5  # deviations of noise within which neighbours are averaged
+_ROUNDS = 3  # of averaging, each with what the one before gave
+_LEAST_NOISE = 0.004  # of an image without any
+_LEVEL = 0.77  # texture (a 20th percentile) over the noise's deviation
+_VESSEL_FROM, _VESSEL_STEP = 0.12, 0.15  # above the mixture in t1ce, in normalised units
+_AT_ONCE = 200_000  # voxels
+_SOFT, _REACH = 0.8, 4  # voxels: how softly tissues pass into each other where only their labels are known
+MIXTURES = np.array([(a, EIGHTHS - a - b, b) for a in range(EIGHTHS + 1) for b in range(EIGHTHS + 1 - a)], np.uint8)
+"""(45, 3) eighths of CSF, GM and WM."""
+
+
+def measure_detail(case: Case, layout: Layout, style: Style) -> tuple[Detail, Style]:
+    """The detail of a scan's layout, and its style with the brightness of pure tissue.
+
+    Underneath a tumour the other hemisphere's shares stand, or whole ones where there are none.
+
+    Args:
+        case: the scan.
+        layout: its layout (`layout.tissue.extract_layout`).
+        style: measured under that (`style.measure_style`): its tissues are near enough to tell mixtures; those of the
+            result are solved from these (least squares), which voxels of one tissue alone would not give: they are few.
+    """
+    box = layout.bounding_box(2)
+    tissue = layout.tissue[box]
+    brain, healthy = tissue > 0, (tissue > 0) & (layout.tumour[box] == 0)
+    images = _even(case.images[box], style, layout.shape, box)
+    mixture = np.full(tissue.shape, -1, np.int16)
+    noise = np.maximum(np.asarray(style.texture)[list(CHANNELS)] / _LEVEL, _LEAST_NOISE)
+    still = averaged([images[..., k] for k in CHANNELS], brain, noise)
+    mixture[healthy] = _nearest([part[healthy] for part in still], style)
+    shares = MIXTURES[mixture[healthy]].astype(np.float32) / EIGHTHS
+    mean = np.array(style.mean)
+    mean[: len(TISSUES)] = _solved(shares, images[healthy], mean[: len(TISSUES)])
+    beyond = images[..., _T1CE][healthy] - shares @ mean[: len(TISSUES), _T1CE].astype(np.float32)
+    vessels = np.zeros(tissue.shape, np.uint8)
+    vessels[healthy] = np.clip((beyond - _VESSEL_FROM) / _VESSEL_STEP + 0.5, 0, VESSEL_LEVELS)
+    layers = [np.zeros(layout.shape, np.uint8) for _ in range(3)]
+    for layer, part in zip(layers, (MIXTURES[mixture, 0], MIXTURES[mixture, 2], vessels), strict=True):
+        layer[box] = np.where(healthy, part, 0)
+    return _completed(Detail(*layers), layout), replace(style, mean=mean)
+
+
+def averaged(images: list[np.ndarray], brain: np.ndarray, noise: np.ndarray) -> list[np.ndarray]:
+    """Images without most of their noise: each voxel is the mean of itself and those of the 26 around that look alike.
+
+    Args:
+        images: (x, y, z) float32 each.
+        brain: (x, y, z) bool; nothing outside has a say.
+        noise: deviation of each image's.
+    """
+    values = [np.where(brain, image / np.float32(level), 0) for image, level in zip(images, noise, strict=True)]
+    shifts = [shift for shift in np.ndindex(3, 3, 3) if shift > (1, 1, 1)]
+    for _ in range(_ROUNDS):
+        sums, weights = [part.copy() for part in values], np.ones(brain.shape, np.float32)
+        for shift in shifts:
+            here, there = zip(*(_overlap(s - 1, n) for s, n in zip(shift, brain.shape, strict=True)), strict=True)
+            apart = np.zeros([s.stop - s.start for s in here], np.float32)
+            for part in values:
+                step = part[here] - part[there]
+                apart += step * step
+            alike = np.exp(apart * np.float32(-0.5 / _ALIKE**2))
+            alike *= brain[here] & brain[there]
+            weights[here] += alike
+            weights[there] += alike
+            for total, part in zip(sums, values, strict=True):
+                total[here] += alike * part[there]
+                total[there] += alike * part[here]
+        values = [total / weights for total in sums]
+    return [part * np.float32(level) for part, level in zip(values, noise, strict=True)]
+
+
+def _even(images: np.ndarray, style: Style, shape, box) -> np.ndarray:
+    """(x, y, z, 4) float32 the images in normalised units, without shading."""
+    out = np.empty(images.shape, np.float32)
+    for m, ((low, high), shading) in enumerate(zip(style.window, style.shading, strict=True)):
+        field = shading_field(np.asarray(shading), shape, box)
+        out[..., m] = (images[..., m] / field - low) / (high - low)
+    return out
+
+
+def _overlap(step: int, size: int) -> tuple[slice, slice]:
+    return slice(max(step, 0), size + min(step, 0)), slice(max(-step, 0), size - max(step, 0))
+
+
+def _nearest(values: list[np.ndarray], style: Style) -> np.ndarray:
+    """(n,) index of the mixture that comes nearest, each image counted by how much its tissues vary."""
+    columns = list(CHANNELS)
+    spread = np.maximum(np.asarray(style.spread)[: len(TISSUES), columns].mean(0), 0.03)
+    mixed = (MIXTURES / np.float32(EIGHTHS)) @ (np.asarray(style.mean)[: len(TISSUES), columns] / spread)
+    mixed = mixed.astype(np.float32)
+    points = np.stack([part / np.float32(s) for part, s in zip(values, spread, strict=True)], 1)
+    out, size = np.empty(len(points), np.int16), (mixed * mixed).sum(1)
+    for start in range(0, len(points), _AT_ONCE):
+        part = slice(start, start + _AT_ONCE)
+        out[part] = (size - 2 * points[part] @ mixed.T).argmin(1)
+    return out
+
+
+def _solved(shares: np.ndarray, images: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """(3, 4) the brightness of pure tissue from which (n, 3) shares make the (n, 4) images with the least error.
+
+    A tissue that hardly occurs keeps its `mean`, which counts as a thousandth of the voxels.
+    """
+    weight = len(shares) / 1000
+    square = shares.T.astype(float) @ shares + weight * np.eye(len(TISSUES))
+    return np.linalg.solve(square, shares.T.astype(float) @ images + weight * mean)
+
+
+def _completed(detail: Detail, layout: Layout) -> Detail:
+    """Detail also underneath the tumour: that of the mirrored place where it is healthy, else that of tissue alone."""
+    gap = layout.tumour > 0
+    box = box_of(gap)
+    if box is None:
+        return detail
+    box = widened(box, _REACH, (1, 1, 1), layout.shape)
+    other = gap & (mirrored(np.where(gap, 0, layout.tissue)) > 0)
+    shares = np.stack(
+        [gaussian_filter((layout.tissue[box] == kind).astype(np.float32), _SOFT) for kind in Tissue if kind]
+    )
+    shares = np.rint(EIGHTHS * shares / np.maximum(shares.sum(0), 1e-6)).astype(np.uint8)
+    csf, wm = shares[0], np.minimum(shares[2], EIGHTHS - shares[0])
+    alone = csf, wm, np.zeros_like(csf)
+    layers = []
+    for layer, own in zip(vars(detail).values(), alone, strict=True):
+        layer = np.where(other, mirrored(layer), layer)
+        layer[box] = np.where((gap & ~other)[box], own, layer[box])
+        layers.append(layer)
+    return Detail(*layers)

@@ -1,0 +1,112 @@
+import numpy as np
+import pytest
+from phantoms import MEANS, phantom_layout
+from scipy.ndimage import binary_erosion
+
+from synth.brats import AFFINE, MODALITIES, Tissue
+from synth.case import Case
+from synth.layout.detail import EIGHTHS
+from synth.layout.layout import Layout
+from synth.style.shares import MIXTURES, averaged, measure_detail
+from synth.style.style import measure_style
+
+SHAPE = (60, 72, 54)
+T1CE = MODALITIES.index("t1ce")
+
+
+def mixed_case(noise=12.0, seed=0, tumour=False):
+    """A scan of voxels that are mixtures: each the mean of eight of a phantom twice as fine; its layout, its shares."""
+    fine = phantom_layout(tuple(2 * n for n in SHAPE), tumour=tumour)
+    x, y, z = SHAPE
+    parts = [(fine.tissue == kind).reshape(x, 2, y, 2, z, 2).sum((1, 3, 5)) for kind in Tissue if kind]
+    shares = np.stack(parts, -1)
+    tissue = np.where(shares.sum(-1) >= 4, shares.argmax(-1) + 1, 0).astype(np.uint8)
+    shares[shares.sum(-1) < 8] = 0
+    tissue[shares.sum(-1) == 0] = 0
+    labels = fine.tumour[::2, ::2, ::2] * (tissue > 0)
+    layout = Layout(tissue, labels.astype(np.uint8), np.array(AFFINE), "Mixed")
+    images = shares / EIGHTHS @ np.array([MEANS[name] for name in ("CSF", "GM", "WM")], float)
+    rng = np.random.default_rng(seed)
+    images = images + noise * rng.standard_normal(images.shape)
+    images = np.rint(np.maximum(images, 1)) * layout.brain[..., None]
+    return Case("Mixed", images.astype(np.int16), layout.tumour, np.array(AFFINE)), layout, shares
+
+
+def test_mixtures_are_all_that_eight_eighths_allow():
+    assert len(MIXTURES) == 45
+    assert (MIXTURES.sum(1) == EIGHTHS).all()
+    assert len({tuple(m) for m in MIXTURES.tolist()}) == 45
+
+
+@pytest.mark.parametrize("noise", [0.0, 12.0])
+def test_shares_are_those_that_the_scan_was_made_of(noise):
+    case, layout, shares = mixed_case(noise)
+    detail, _style = measure_detail(case, layout, measure_style(case, layout))
+    off = np.abs(detail.shares(layout.tissue).astype(int) - shares)[layout.brain]
+    assert off.mean() < 0.35
+    assert (off.max(-1) <= 2).mean() > 0.95
+    flat = binary_erosion(layout.tissue == Tissue.WM, iterations=3)
+    assert np.mean(detail.wm[flat] == EIGHTHS) > 0.97
+    assert not np.count_nonzero(detail.vessels) > 0.001 * layout.brain.sum()
+
+
+def test_noise_of_the_scans_own_level_changes_few_shares():
+    found = []
+    for seed in (1, 2):
+        case, layout, _ = mixed_case(seed=seed)
+        found.append(measure_detail(case, layout, measure_style(case, layout))[0].shares(layout.tissue).astype(int))
+    assert np.mean((np.abs(found[0] - found[1]) > 1).any(-1)[layout.brain]) < 0.05
+
+
+def test_pure_tissue_gets_the_brightness_that_explains_its_mixtures():
+    case, layout, _shares = mixed_case()
+    before = measure_style(case, layout)
+    detail, style = measure_detail(case, layout, before)
+    low, high = np.asarray(style.window).T
+    real = (case.images[layout.brain] - low) / (high - low)
+    told = detail.shares(layout.tissue)[layout.brain] / EIGHTHS
+    errors = [np.mean((real - told @ np.asarray(s.mean)[:3]) ** 2) for s in (before, style)]
+    assert errors[1] < errors[0]
+    assert np.allclose(np.asarray(style.mean)[:3] * (high - low) + low, list(MEANS.values())[:3], atol=35)
+    assert np.array_equal(np.asarray(style.mean)[3:], np.asarray(before.mean)[3:])
+
+
+def test_what_lights_up_in_t1ce_alone_is_a_vessel():
+    case, layout, _ = mixed_case()
+    images = case.images.copy()
+    grey = np.argwhere(binary_erosion(layout.tissue == Tissue.WM, iterations=4))
+    line = tuple(grey[len(grey) // 2])
+    vessel = (slice(line[0] - 2, line[0] + 3), line[1], line[2])
+    images[(*vessel, T1CE)] += 600
+    lit = Case(case.id, images, case.labels, case.affine)
+    detail, _ = measure_detail(lit, layout, measure_style(case, layout))
+    assert (detail.vessels[vessel] == 4).all()
+    assert (detail.wm[vessel] == EIGHTHS).all()
+    rest = detail.vessels.copy()
+    rest[vessel] = 0
+    assert np.count_nonzero(rest) < 0.001 * layout.brain.sum()
+
+
+def test_underneath_a_tumour_the_other_side_says_what_there_is():
+    case, layout, _ = mixed_case(tumour=True)
+    detail, _ = measure_detail(case, layout, measure_style(case, layout))
+    gap = layout.tumour > 0
+    assert gap.any()
+    shares = detail.shares(layout.tissue)
+    assert (shares[gap].sum(-1) == EIGHTHS).all()
+    own = np.take_along_axis(shares, np.maximum(layout.tissue, 1)[..., None].astype(int) - 1, 3)[..., 0]
+    assert own[gap].mean() > 0.7 * EIGHTHS
+
+
+def test_averaging_keeps_edges_and_takes_noise_out():
+    rng = np.random.default_rng(0)
+    step = np.where(np.arange(30) < 15, 0.0, 1.0).astype(np.float32)[:, None, None] * np.ones((30, 20, 20), np.float32)
+    noisy = [step + 0.05 * rng.standard_normal(step.shape).astype(np.float32) for _ in range(3)]
+    brain = np.ones(step.shape, bool)
+    still = averaged(noisy, brain, np.full(3, 0.05))
+    for before, after in zip(noisy, still, strict=True):
+        assert np.std(after[:14] - step[:14]) < 0.3 * np.std(before[:14] - step[:14])
+        assert np.abs(after[14:16].mean((1, 2)) - step[14:16, 0, 0]).max() < 0.05
+    brain[:, :, 10:] = False
+    apart = [np.where(brain, image, 9.0).astype(np.float32) for image in noisy]
+    assert np.allclose(averaged(apart, brain, np.full(3, 0.05))[0][:, :, 9], still[0][:, :, 9], atol=0.1)
