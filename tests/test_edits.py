@@ -39,7 +39,7 @@ class TestEveryEdit:
         edit, donor = draw(spec, seed=4)
         if edit.name == "largest":
             pytest.skip("a phantom's tumour is in one piece")
-        layout, lost = edit.run(HOST, donor)
+        layout, lost, _ = edit.run(HOST, donor)
         lawful_labels(layout, HOST)
         assert 0 <= lost <= 0.5
         assert not np.array_equal(layout.classes, HOST.classes)

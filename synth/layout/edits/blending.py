@@ -90,7 +90,7 @@ class Blend(Edit):
         if not inside:
             return Outcome(layout.with_tumour(), 1.0)
         native = None if any(self.shift_mm) else own[inner] > 0
-        edited, lost = settled(layout, labels[inner], box, native=native)
+        edited, lost, _ = settled(layout, labels[inner], box, native=native)
         return Outcome(edited, 1 - inside * (1 - lost))
 
 
