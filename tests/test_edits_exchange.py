@@ -78,7 +78,7 @@ class TestBlend:
             assert ml(after, name) == pytest.approx(0.5 * ml(HOST, name), rel=0.1, abs=3)
 
     def test_it_may_hang_over_the_grids_edge(self):
-        after, lost = Blend(donor="donor", weight=0.5, mirror=False, shift_mm=(-300.0, 0, 0)).run(HOST, DONOR)
+        after, lost, _ = Blend(donor="donor", weight=0.5, mirror=False, shift_mm=(-300.0, 0, 0)).run(HOST, DONOR)
         lawful_labels(after, HOST)
         assert lost >= 0
 
@@ -92,7 +92,7 @@ class TestBlend:
 def test_two_real_tumours_are_blended(real_data):
     host, donor = real_layouts(real_data)
     edit = Blend.draw(host, np.random.default_rng(1), donor=donor)
-    after, lost = edit.run(host, donor)
+    after, lost, _ = edit.run(host, donor)
     assert lost < 0.1
     expected = (1 - edit.weight) * ml(host, "WT") + edit.weight * ml(donor, "WT")
     assert ml(after, "WT") == pytest.approx(expected, rel=0.12)
