@@ -13,7 +13,7 @@ class TestSettling:
     def test_what_is_outside_the_brain_is_cut_and_counted(self):
         labels = np.full(HOST.shape, Tumour.ED, np.uint8)
         box = tuple(slice(0, n) for n in HOST.shape)
-        layout, lost = settled(HOST, labels, box)
+        layout, lost, _ = settled(HOST, labels, box)
         lawful_labels(layout, HOST)
         in_ventricle = np.count_nonzero((layout.tumour == 0) & HOST.brain)  # oedema may end there
         assert 0 < in_ventricle < 0.02 * np.count_nonzero(HOST.brain)
