@@ -26,11 +26,11 @@ class TestSettling:
         labels = np.zeros_like(tissue)
         labels[10:24, 20:30, 14:22] = Tumour.ED  # a third of it beyond the midline
         box = box_of(labels)
-        layout, _ = settled(Layout(tissue, np.zeros_like(tissue), HOST.affine), labels[box], box)
+        layout = settled(Layout(tissue, np.zeros_like(tissue), HOST.affine), labels[box], box).layout
         assert layout.tumour[10:19].any()
         assert not layout.tumour[21:].any()
         tissue[18:22, 20:30, 14:17] = Tissue.WM  # a callosum
-        layout, _ = settled(Layout(tissue, np.zeros_like(tissue), HOST.affine), labels[box], box)
+        layout = settled(Layout(tissue, np.zeros_like(tissue), HOST.affine), labels[box], box).layout
         assert layout.tumour[21:].any()
 
     def test_crumbs_go_and_pieces_stay(self):
