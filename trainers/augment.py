@@ -221,7 +221,7 @@ def _trilinear(images, source):
     size = tf.shape(images)[0]
     low = tf.minimum(tf.cast(tf.floor(source), tf.int32), size - 2)
     t = source - tf.cast(low, tf.float32)
-    flat = tf.reshape(images, (-1, images.shape[-1]))
+    flat = tf.reshape(images, (-1, tf.shape(images)[-1]))
     out = 0.0
     for corner in range(8):
         bit = [(corner >> a) & 1 for a in range(3)]

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from synth.brats import MODALITIES
 from synth.errors import DataError
 from synth.models.configs import DIVISOR
 
@@ -48,9 +47,9 @@ def patch_start(centre: np.ndarray, size: int, shape: tuple[int, ...]) -> np.nda
 
 
 def crop(images: np.ndarray, coded: np.ndarray, start: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """The cube at `start` of (x, y, z, 4) and (x, y, z), zero beyond them; float32 and uint8."""
+    """The cube at `start` of (x, y, z, channels) and (x, y, z), zero beyond them; float32 and uint8."""
     cube = (size,) * coded.ndim
-    image_cube, coded_cube = np.zeros((*cube, len(MODALITIES)), np.float32), np.zeros(cube, np.uint8)
+    image_cube, coded_cube = np.zeros((*cube, images.shape[-1]), np.float32), np.zeros(cube, np.uint8)
     low, high = np.maximum(start, 0), np.minimum(start + size, coded.shape)
     source = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
     target = tuple(slice(a, b) for a, b in zip(low - start, high - start, strict=True))

@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.ndimage import gaussian_filter
 
 from synth.brats import Tissue
 from synth.errors import LayoutError
 
 EIGHTHS = 8  # of a voxel: what shares are counted in
 VESSEL_LEVELS = 4
+VESSEL_STEP = 0.15  # in normalised units of t1ce: how much brighter a level is than the one below
+_SOFT = 0.8  # voxels: deviation of the blur by which tissues pass into each other where only their labels are known
 MAPS = {"csf": EIGHTHS, "wm": EIGHTHS, "vessels": VESSEL_LEVELS}  # name -> largest value
 
 
@@ -53,6 +56,13 @@ class Detail:
     def shares(self, tissue: np.ndarray) -> np.ndarray:
         """(X, Y, Z, 3) uint8 eighths of CSF, GM and WM, under the tissue map of the layout."""
         return np.stack([self.csf, self.gm(tissue), self.wm], -1)
+
+
+def softened(tissue: np.ndarray) -> Detail:
+    """The detail of a tissue map (or a part of one) that has none: tissues pass softly into each other, as in scans."""
+    parts = [gaussian_filter((tissue == kind).astype(np.float32), _SOFT, mode="constant") for kind in Tissue if kind]
+    shares = np.rint(EIGHTHS * np.stack(parts) / np.maximum(sum(parts), 1e-6)).astype(np.uint8) * (tissue > 0)
+    return Detail(shares[0], np.minimum(shares[2], EIGHTHS - shares[0]) * (tissue > 0), np.zeros_like(tissue))
 
 
 def whole(tissue: np.ndarray) -> Detail:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from synth.brats import Tumour
 from synth.errors import ModelError
 
-CONDITIONINGS = ("painted", "onehot")
+CONDITIONINGS = ("painted", "onehot", "detail")
 ARCHITECTURES = ("vox2vox", "unet3d")
 DIVISOR = 16  # every spatial size of a network's input must be a multiple of it
 LABELS = len(Tumour)  # none, NCR, ED, ET
@@ -20,7 +20,7 @@ class GeneratorConfig:
     width: int = 32  # base filters; 8 x width at the bottom. 32: best quality under 1 s a brain on 2 CPU cores
     bottleneck: int = 2  # densely joined blocks at the bottom (Vox2Vox has 4: half of all weights)
     dropout: float = 0.0  # Vox2Vox has 0.2 at the bottom; noise is given explicitly here
-    conditioning: str = "painted"  # or "onehot": labels alone, the baseline to beat
+    conditioning: str = "painted"  # "onehot": labels alone, the baseline to beat; "detail": a layout's detail as well
 
     def __post_init__(self):
         """Raise `ModelError` on values that make no network."""

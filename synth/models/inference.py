@@ -3,6 +3,8 @@
 import numpy as np
 
 from synth.brats import CLASSES, MODALITIES, TISSUES
+from synth.layout.detail import MAPS as DETAIL
+from synth.layout.detail import softened
 from synth.layout.layout import Layout
 from synth.models.configs import DIVISOR
 from synth.models.painter import box_coordinates, paint, style_tensors
@@ -18,6 +20,7 @@ class LayoutPainter:
     Args:
         generator: network from `build_generator`; None paints without one (the painter: classes in their style's
             colours, shading, blur and noise).
+            Where it is conditioned on detail, a layout without is painted from softened tissue.
         texture_gain: factor on the style's texture level, one or one per modality, found on training cases when the
             weights were made (`trainers.painting.validation.calibrate_texture`).
     """
@@ -25,20 +28,21 @@ class LayoutPainter:
     def __init__(self, generator=None, texture_gain=1.0):
         self.generator = generator
         self.texture_gain = texture_gain
+        self.sees_detail = generator is not None and "detail" in generator.input
         volume = (1, None, None, None)
         tables = style_tensors_spec()
-        self._run = tf.function(
-            self._paint,
-            input_signature=[
-                tf.TensorSpec(volume, tf.uint8),
-                tf.TensorSpec((*volume, 3), tf.float32),
-                tables,
-                tf.TensorSpec((2,), tf.int32),
-            ],
-        )
+        signature = [
+            tf.TensorSpec(volume, tf.uint8),
+            tf.TensorSpec((*volume, 3), tf.float32),
+            tables,
+            tf.TensorSpec((2,), tf.int32),
+        ]
+        if self.sees_detail:
+            signature.append(tf.TensorSpec((*volume, len(DETAIL)), tf.uint8))
+        self._run = tf.function(self._paint, input_signature=signature)
 
-    def _paint(self, classes, coordinates, tensors, seed):
-        inputs = paint(classes, coordinates, tensors, seed)
+    def _paint(self, classes, coordinates, tensors, seed, detail=None):
+        inputs = paint(classes, coordinates, tensors, seed, detail)
         if self.generator is None:
             return inputs["condition"][..., len(CLASSES) :] + inputs["noise"]
         return self.generator(inputs, training=False)["image"]
@@ -73,8 +77,14 @@ class LayoutPainter:
         classes[target] = np.where(tumour > 0, tumour + len(TISSUES), visible)
         tensors = {name: value[None] for name, value in style_tensors(style, self.texture_gain).items()}
         coordinates = box_coordinates(layout.shape, grown)[None]
-        image = self._run(classes[None], coordinates, tensors, np.asarray(seed, np.int32))
-        return image.numpy()[0][target]
+        inputs = [classes[None], coordinates, tensors, np.asarray(seed, np.int32)]
+        if self.sees_detail:
+            layers = np.zeros((*classes.shape, len(DETAIL)), np.uint8)
+            known = softened(visible) if layout.detail is None else layout.detail
+            for k, layer in enumerate(vars(known).values()):
+                layers[(*target, k)] = layer if layout.detail is None else layer[inside]
+            inputs.append(layers[None])
+        return self._run(*inputs).numpy()[0][target]
 
 
 def style_tensors_spec() -> dict[str, tf.TensorSpec]:

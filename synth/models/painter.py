@@ -6,11 +6,13 @@ of the style's level and grain. The generator adds what this lacks.
 
 import numpy as np
 
-from synth.brats import CLASSES, MODALITIES
+from synth.brats import CLASSES, MODALITIES, TISSUES
+from synth.layout.detail import EIGHTHS, VESSEL_LEVELS, VESSEL_STEP
 from synth.models.runtime import tf
 from synth.style.style import Style
 
 CONDITION_CHANNELS = len(CLASSES) + len(MODALITIES)
+_LIT = np.array([VESSEL_STEP * VESSEL_LEVELS * (name == "t1ce") for name in MODALITIES], np.float32)
 _RADIUS = 2  # taps on either side; grains above about 1.2 voxels are cut there
 _MAX_SIGMA = 1.2
 _P20_OF_RMS = 0.77  # 20th percentile of the local standard deviation of Gaussian noise, over its RMS (3x3x3)
@@ -40,7 +42,7 @@ def _kernel(sigma: np.ndarray) -> np.ndarray:
     return (taps / (taps[..., :1] + 2 * taps[..., 1:].sum(-1, keepdims=True))).astype(np.float32)
 
 
-def paint(classes, coordinates, tensors, seed) -> dict[str, tf.Tensor]:
+def paint(classes, coordinates, tensors, seed, detail=None) -> dict[str, tf.Tensor]:
     """The generator's inputs for a batch of layouts.
 
     Args:
@@ -48,10 +50,13 @@ def paint(classes, coordinates, tensors, seed) -> dict[str, tf.Tensor]:
         coordinates: (B, X, Y, Z, 3) float32, grid coordinates in -1..1 (`grid_coordinates` below).
         tensors: batched `style_tensors`.
         seed: (2,) int32; the noise depends on it alone.
+        detail: (B, X, Y, Z, 3) uint8, the layers of `layout.detail.Detail`, for a generator that is conditioned on
+            them: healthy voxels are then painted as the mixtures that they are, without a blur.
 
     Returns:
         condition (B, X, Y, Z, 10): one-hot classes and the painted modalities (normalised units, 0 outside the
-        brain); noise (B, X, Y, Z, 4) of the style's texture level and grain; coordinates (B, X, Y, Z, 3).
+        brain); noise (B, X, Y, Z, 4) of the style's texture level and grain; coordinates (B, X, Y, Z, 3). With detail,
+        this too: (B, X, Y, Z, 4) shares of CSF, GM and WM, and vessels, 0..1.
     """
     classes, coordinates = tf.cast(classes, tf.int32), tf.convert_to_tensor(coordinates)
     brain = tf.cast(classes > 0, tf.float32)[..., None]
@@ -60,17 +65,34 @@ def paint(classes, coordinates, tensors, seed) -> dict[str, tf.Tensor]:
     table = tf.concat([tf.reduce_mean(tensors["mean"][:, :2], 1, keepdims=True), tensors["mean"]], 1)  # (B, 7, 4)
     flat = tf.gather(table, classes, batch_dims=1)  # (B, X, Y, Z, 4)
     offset = tensors["offset"][:, None, None, None]
+    seen = {} if detail is None else {"detail": _shares(classes, detail)}
+    if seen:
+        healthy = brain * tf.cast(classes <= len(TISSUES), tf.float32)[..., None]
+        mixed = tf.einsum("bxyzk,bkm->bxyzm", seen["detail"][..., : len(TISSUES)], tensors["mean"][:, : len(TISSUES)])
+        flat = healthy * (mixed + seen["detail"][..., len(TISSUES) :] * _LIT) + (1 - healthy) * flat
     flat = (flat + offset) * _shading(coordinates, tensors["shading"]) - offset
     white = tf.random.stateless_normal(tf.shape(flat), seed)
-    smooth = _blur(tf.concat([flat, white], -1), tf.concat([tensors["kernel"]] * 2, 1))
     modalities = len(MODALITIES)
+    if seen:
+        smooth = tf.concat([flat, _blur(white, tensors["kernel"])], -1)
+    else:
+        smooth = _blur(tf.concat([flat, white], -1), tf.concat([tensors["kernel"]] * 2, 1))
     level = tensors["texture"] / _unit_texture(tensors["kernel"])
     noise = smooth[..., modalities:] * level[:, None, None, None] * brain
     return {
         "condition": tf.concat([onehot, smooth[..., :modalities] * brain], -1),
         "noise": noise,
         "coordinates": coordinates,
+        **seen,
     }
+
+
+def _shares(classes, detail):
+    """(B, X, Y, Z, 4) shares of CSF, GM and WM, and vessels, 0..1; nothing in tumours, whose class says all."""
+    healthy = tf.cast((classes > 0) & (classes <= len(TISSUES)), tf.float32)
+    csf, wm, vessels = tf.unstack(tf.cast(detail, tf.float32), axis=-1)
+    csf, wm = csf / EIGHTHS, wm / EIGHTHS
+    return tf.stack([csf, 1 - csf - wm, wm, vessels / VESSEL_LEVELS], -1) * healthy[..., None]
 
 
 def _shading(coordinates, coefficients):

@@ -10,11 +10,10 @@ beyond its mixture are vessels and dura, filled by the contrast agent.
 from dataclasses import replace
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
 
-from synth.brats import MODALITIES, TISSUES, Tissue
+from synth.brats import MODALITIES, TISSUES
 from synth.case import Case
-from synth.layout.detail import EIGHTHS, VESSEL_LEVELS, Detail
+from synth.layout.detail import EIGHTHS, VESSEL_LEVELS, VESSEL_STEP, Detail, softened
 from synth.layout.layout import Layout
 from synth.layout.space import box_of, mirrored, widened
 from synth.shading import shading_field
@@ -26,9 +25,9 @@ _ALIKE = 3.5  # deviations of noise within which neighbours are averaged
 _ROUNDS = 3  # of averaging, each with what the one before gave
 _LEAST_NOISE = 0.004  # of an image without any
 _LEVEL = 0.77  # texture (a 20th percentile) over the noise's deviation
-_VESSEL_FROM, _VESSEL_STEP = 0.12, 0.15  # above the mixture in t1ce, in normalised units
+_VESSEL_FROM = 0.12  # above the mixture in t1ce, in normalised units
 _AT_ONCE = 200_000  # voxels
-_SOFT, _REACH = 0.8, 4  # voxels: how softly tissues pass into each other where only their labels are known
+_REACH = 4  # voxels that softened tissue has a say in
 MIXTURES = np.array([(a, EIGHTHS - a - b, b) for a in range(EIGHTHS + 1) for b in range(EIGHTHS + 1 - a)], np.uint8)
 """(45, 3) eighths of CSF, GM and WM."""
 
@@ -57,7 +56,7 @@ def measure_detail(case: Case, layout: Layout, style: Style) -> tuple[Detail, St
     mean[: len(TISSUES)] = _solved(shares, images[healthy], mean[: len(TISSUES)])
     beyond = images[..., _T1CE][healthy] - shares @ mean[: len(TISSUES), _T1CE].astype(np.float32)
     vessels = np.zeros(tissue.shape, np.uint8)
-    vessels[healthy] = np.clip((beyond - _VESSEL_FROM) / _VESSEL_STEP + 0.5, 0, VESSEL_LEVELS)
+    vessels[healthy] = np.clip((beyond - _VESSEL_FROM) / VESSEL_STEP + 0.5, 0, VESSEL_LEVELS)
     layers = [np.zeros(layout.shape, np.uint8) for _ in range(3)]
     for layer, part in zip(layers, (MIXTURES[mixture, 0], MIXTURES[mixture, 2], vessels), strict=True):
         layer[box] = np.where(healthy, part, 0)
@@ -138,14 +137,8 @@ def _completed(detail: Detail, layout: Layout) -> Detail:
         return detail
     box = widened(box, _REACH, (1, 1, 1), layout.shape)
     other = gap & (mirrored(np.where(gap, 0, layout.tissue)) > 0)
-    shares = np.stack(
-        [gaussian_filter((layout.tissue[box] == kind).astype(np.float32), _SOFT) for kind in Tissue if kind]
-    )
-    shares = np.rint(EIGHTHS * shares / np.maximum(shares.sum(0), 1e-6)).astype(np.uint8)
-    csf, wm = shares[0], np.minimum(shares[2], EIGHTHS - shares[0])
-    alone = csf, wm, np.zeros_like(csf)
     layers = []
-    for layer, own in zip(vars(detail).values(), alone, strict=True):
+    for layer, own in zip(vars(detail).values(), vars(softened(layout.tissue[box])).values(), strict=True):
         layer = np.where(other, mirrored(layer), layer)
         layer[box] = np.where((gap & ~other)[box], own, layer[box])
         layers.append(layer)

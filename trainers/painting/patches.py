@@ -14,17 +14,19 @@ import numpy as np
 import tensorflow as tf
 from tqdm import tqdm
 
-from synth.brats import CLASSES, TISSUES, Tissue
+from synth.brats import CLASSES, MODALITIES, TISSUES, Tissue
 from synth.case import Case
 from synth.datasets.fingerprint import Fingerprint, fingerprint
 from synth.datasets.members import Member
 from synth.datasets.sets import CaseSet, open_set
 from synth.errors import SynthError
 from synth.hosts.extract import VERSION
+from synth.layout.detail import softened
 from synth.layout.layout import Layout
 from synth.layout.tissue import extract_layout
 from synth.models.painter import box_coordinates, style_tensors
 from synth.randomness import step_rng
+from synth.style.shares import measure_detail
 from synth.style.style import Style, measure_style
 from synth.trainers.augment import AugmentConfig, draw_augmentation, warp_patch
 from synth.trainers.batches import batches_by_step, specs_of
@@ -32,6 +34,8 @@ from synth.trainers.cutting import PatchConfig, crop, patch_centre, patch_start
 from synth.trainers.prepared import IMAGES, RECORD, SCAN, WARNINGS, damaged, once, read_array, read_record, store
 
 CODES = "classes"
+DETAIL = "detail"
+DROPPED = 0.25  # of patches whose detail is left out, so that layouts without any can be painted too
 _WHITE = CLASSES.index("WM")
 
 
@@ -46,6 +50,11 @@ class TrainingCase:
     style: Style
     fingerprint: Fingerprint = ()
     warnings: tuple[str, ...] = ()  # of reading the scan
+
+    @property
+    def detail(self) -> np.ndarray | None:
+        """(x, y, z, 3) uint8, memory-mapped: the layers of `Detail`; None where the case was prepared without."""
+        return read_array(self.folder, DETAIL) if (self.folder / f"{DETAIL}.npy").is_file() else None
 
     @property
     def labels(self) -> np.ndarray:
@@ -63,12 +72,15 @@ class TrainingCase:
         return read_array(self.folder, CODES)
 
 
-def prepare_cases(data: str | Path | CaseSet, cache: str | Path, *, quiet: bool = False) -> list[TrainingCase]:
+def prepare_cases(
+    data: str | Path | CaseSet, cache: str | Path, *, detail: bool = False, quiet: bool = False
+) -> list[TrainingCase]:
     """Prepare every case of a dataset folder once; later calls reuse what is there, whole and unchanged.
 
     Args:
         data: annotated cases (`open_set`; `synth check` says whether they are fit).
         cache: where the arrays go. They hold patients' voxels: keep it where the dataset may be kept.
+        detail: find the detail of each layout too, and measure styles by it.
         quiet: no progress bar.
 
     Raises:
@@ -77,24 +89,31 @@ def prepare_cases(data: str | Path | CaseSet, cache: str | Path, *, quiet: bool 
     out = []
     members = open_set(data, scans=True).members
     for member in tqdm(members, desc="layouts and styles", unit="case", disable=quiet or None):
-        folder, signature = Path(cache) / member.id, member.signature(VERSION)
-        make, scan = partial(_prepare, member, folder, signature), partial(_fingerprint, member)
+        folder, signature = Path(cache) / member.id, member.signature(f"{VERSION}{'+detail' * detail}")
+        make, scan = partial(_prepare, member, folder, signature, detail), partial(_fingerprint, member)
         out.append(once(folder, signature, load_case, make, scan))
     return out
 
 
-def _prepare(member: Member, folder: Path, signature: str) -> TrainingCase:
+def _prepare(member: Member, folder: Path, signature: str, detail: bool) -> TrainingCase:
     case = member.read()
-    return store_case(case, extract_layout(case), folder, signature)
+    layout = extract_layout(case)
+    style = measure_style(case, layout)
+    if detail:
+        found, style = measure_detail(case, layout, style)
+        layout = replace(layout, detail=found)
+    return store_case(case, layout, folder, signature, style)
 
 
 def _fingerprint(member: Member) -> Fingerprint:
     return fingerprint(member.read("ignore").images)
 
 
-def store_case(case: Case, layout: Layout, folder: Path, signature: str = "") -> TrainingCase:
+def store_case(
+    case: Case, layout: Layout, folder: Path, signature: str = "", style: Style | None = None
+) -> TrainingCase:
     """Write one case's arrays and record into `folder`, ready for `load_case`."""
-    style = measure_style(case, layout)
+    style = measure_style(case, layout) if style is None else style
     box = layout.bounding_box(2)
     brain = layout.brain[box][..., None]
     window = np.asarray(style.window, np.float32)
@@ -103,6 +122,8 @@ def store_case(case: Case, layout: Layout, folder: Path, signature: str = "") ->
         IMAGES: np.ascontiguousarray((images * brain).clip(-1, 4), np.float16),
         CODES: np.ascontiguousarray(layout.classes[box]),
     }
+    if layout.detail is not None:
+        arrays[DETAIL] = np.stack([layer[box] for layer in vars(layout.detail).values()], -1)
     record = {
         "id": case.id,
         "signature": signature,
@@ -146,6 +167,9 @@ def draw_patch(
     size, edge = patch.size, patch.edge(augmentation.warp)
     start = patch_start(centre, edge, case.classes.shape)
     images, classes = crop(case.images, case.classes, start, edge)
+    plain, detail = rng.random() < DROPPED, case.detail
+    if detail is not None and not plain:
+        images = np.concatenate([images, crop(detail, case.classes, start, edge)[0]], -1)
     origin = np.array([first for first, _ in case.box]) + start
     if augmentation.warp:
         images, classes, source = warp_patch(images, classes, augmentation, augment, size)
@@ -154,6 +178,11 @@ def draw_patch(
         coordinates = box_coordinates(case.shape, [slice(o, o + size) for o in origin])
     if augmentation.flip:
         images, classes, coordinates = images[::-1], classes[::-1], coordinates[::-1]
+    layers = {}
+    if detail is not None:
+        soft = np.stack([*vars(softened(np.where(classes <= Tissue.WM, classes, 0).astype(np.uint8))).values()], -1)
+        layers["detail"] = np.ascontiguousarray(soft if plain else np.rint(images[..., len(MODALITIES) :]), np.uint8)
+        images = images[..., : len(MODALITIES)]
     style, images = _apply_gamma(case.style, images, augmentation.gamma)
     return {
         "images": np.ascontiguousarray(images * (classes > 0)[..., None], np.float32),
@@ -161,6 +190,7 @@ def draw_patch(
         "coordinates": np.ascontiguousarray(coordinates, np.float32),
         "noise_seed": noise_seed,
         "exact": np.float32(not augmentation.warp),
+        **layers,
         **style_tensors(style),
     }
 

@@ -34,7 +34,7 @@ class PaintingTask:
     def inputs(self, batch: Batch) -> dict[str, tf.Tensor]:
         """The generator's inputs for a batch of `patches.patch_dataset`."""
         tables = {name: batch[name] for name in TABLES}
-        return paint(batch["classes"], batch["coordinates"], tables, batch["noise_seed"][0])
+        return paint(batch["classes"], batch["coordinates"], tables, batch["noise_seed"][0], batch.get("detail"))
 
     def judged_under(self, inputs: Mapping[str, tf.Tensor], batch: Batch) -> tf.Tensor:
         """What the discriminator sees beside the image: the painted layout."""

@@ -81,8 +81,9 @@ def train_generator(
         # before the run's own folder is begun
         open_set(folder, scans=True).refuse_painted("a generator learns from real scans")
     keep_settings(out, config)
-    train = prepare_cases(data, out / "cache" / "train", quiet=quiet)
-    held_out = prepare_cases(val, out / "cache" / "val", quiet=quiet) if val is not None else []
+    detail = getattr(config.generator, "conditioning", "") == "detail"
+    train = prepare_cases(data, out / "cache" / "train", detail=detail, quiet=quiet)
+    held_out = prepare_cases(val, out / "cache" / "val", detail=detail, quiet=quiet) if val is not None else []
     _refuse_overlap(train, held_out)
     for cases, what, given in ((train, "the training cases", data), (held_out, "the validation cases", val)):
         if given is not None:

@@ -7,6 +7,7 @@ import numpy as np
 
 from synth.brats import AFFINE, MODALITIES, Tissue, Tumour
 from synth.case import Case
+from synth.layout.detail import Detail
 from synth.layout.layout import Layout
 from synth.models.inference import LayoutPainter
 from synth.quality.similarity import healthy_tissue, psnr, ssim_map, texture_ratio
@@ -112,7 +113,12 @@ def _prepare(case: TrainingCase) -> _Prepared:
     # what lies under the tumour is not painted: any tissue will do here
     tissue[box] = np.minimum(classes, Tissue.WM)
     tumour[box] = _tumour(classes)
-    layout = Layout(tissue, tumour, AFFINE, case.id)
+    layers = case.detail
+    if layers is not None:
+        whole = [np.zeros(case.shape, np.uint8) for _ in range(layers.shape[-1])]
+        for k, layer in enumerate(whole):
+            layer[box] = layers[..., k]
+    layout = Layout(tissue, tumour, AFFINE, case.id, None if layers is None else Detail(*whole))
     inner = layout.bounding_box()
     cut = tuple(slice(i.start - b.start, i.stop - b.start) for i, b in zip(inner, box, strict=True))
     real = np.asarray(case.images[cut], np.float32)

@@ -10,9 +10,12 @@ import keras
 import tensorflow as tf
 from keras import layers
 
-from synth.brats import CLASSES, MODALITIES
+from synth.brats import CLASSES, MODALITIES, TISSUES
 from synth.models.configs import GeneratorConfig
 from synth.models.networks.layers import DepthToSpace, SpaceToDepth, convolution_block
+
+DETAIL_CHANNELS = len(TISSUES) + 1  # shares and vessels
+LOCAL_WIDTH = 8
 
 
 @keras.saving.register_keras_serializable(package="synth")
@@ -57,8 +60,8 @@ def build_generator(config: GeneratorConfig | None = None) -> keras.Model:
     """The generator network.
 
     Inputs (a dict, as `painter.paint` makes it): condition (B, X, Y, Z, 10), noise (B, X, Y, Z, 4), coordinates
-    (B, X, Y, Z, 3); X, Y, Z multiples of 16. Outputs: image and the same without its noise, both (B, X, Y, Z, 4)
-    in normalised units, 0 outside the brain.
+    (B, X, Y, Z, 3), and where it is conditioned on detail that, (B, X, Y, Z, 4); X, Y, Z multiples of 16. Outputs:
+    image and the same without its noise, both (B, X, Y, Z, 4) in normalised units, 0 outside the brain.
     """
     config = config or GeneratorConfig()
     width, classes, modalities = config.width, len(CLASSES), len(MODALITIES)
@@ -67,7 +70,11 @@ def build_generator(config: GeneratorConfig | None = None) -> keras.Model:
     coordinates = keras.Input((None, None, None, 3), name="coordinates")
     onehot = condition[..., :classes]
     brain = keras.ops.sum(onehot, -1, keepdims=True)
-    seen = condition if config.conditioning == "painted" else onehot
+    inputs = {"condition": condition, "noise": noise, "coordinates": coordinates}
+    seen = onehot if config.conditioning == "onehot" else condition
+    if config.conditioning == "detail":
+        inputs["detail"] = keras.Input((None, None, None, DETAIL_CHANNELS), name="detail")
+        seen = layers.Concatenate(name="layers")([condition, inputs["detail"]])
     x = layers.Concatenate(name="entry")(
         [SpaceToDepth(name="pack")(seen), HalfResolution()(noise) * 20.0, HalfResolution()(coordinates)]
     )
@@ -90,13 +97,15 @@ def build_generator(config: GeneratorConfig | None = None) -> keras.Model:
         8 * modalities, 3, padding="same", kernel_initializer=keras.initializers.RandomNormal(0, 1e-3), name="residual"
     )(x)
     residual = DepthToSpace(name="unpack")(residual)  # (B, X, Y, Z, 4)
+    if config.conditioning == "detail":  # at full resolution: detail that packing would have to remember
+        near = layers.Conv3D(LOCAL_WIDTH, 3, padding="same", activation="leaky_relu", name="near")(seen)
+        near = layers.Conv3D(
+            modalities, 3, padding="same", kernel_initializer=keras.initializers.RandomNormal(0, 1e-3), name="nearby"
+        )(near)
+        residual = layers.Add(name="both")([residual, near])
     log_gain = Bounded(name="log_gain_bound")(
         layers.Conv3D(modalities, 1, kernel_initializer="zeros", name="log_gain")(x)
     )
-    painted = condition[..., classes:] if config.conditioning == "painted" else keras.ops.zeros_like(noise)
+    painted = keras.ops.zeros_like(noise) if config.conditioning == "onehot" else condition[..., classes:]
     image, clean = Compose(name="compose")([painted, residual, log_gain, noise, brain])
-    return keras.Model(
-        {"condition": condition, "noise": noise, "coordinates": coordinates},
-        {"image": image, "clean": clean},
-        name="generator",
-    )
+    return keras.Model(inputs, {"image": image, "clean": clean}, name="generator")

@@ -1,0 +1,119 @@
+"""A generator that is conditioned on detail: what it sees, what it paints without any, how it is trained."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from phantoms import phantom_case, phantom_layout
+
+from synth.brats import MODALITIES, TISSUES
+from synth.layout.detail import EIGHTHS, VESSEL_LEVELS, VESSEL_STEP, Detail, softened, whole
+from synth.models.configs import GeneratorConfig
+from synth.models.inference import LayoutPainter
+from synth.models.networks.generator import build_generator
+from synth.models.painter import box_coordinates, paint, style_tensors
+from synth.style.style import measure_style
+from synth.trainers.augment import AugmentConfig
+from synth.trainers.cutting import PatchConfig
+from synth.trainers.painting.patches import draw_patch, store_case
+
+TINY = GeneratorConfig(width=4, bottleneck=1, conditioning="detail")
+SHAPE = (48, 56, 40)
+T1CE = MODALITIES.index("t1ce")
+
+
+def painted(layout, style, detail):
+    """What `paint` makes of a layout, as arrays without the batch."""
+    tensors = {name: value[None] for name, value in style_tensors(style).items()}
+    box = tuple(slice(0, n) for n in layout.shape)
+    layers = None if detail is None else np.stack([*vars(detail).values()], -1)[None]
+    coordinates = box_coordinates(layout.shape, box)[None]
+    made = paint(layout.classes[None], coordinates, tensors, np.array([1, 2], np.int32), layers)
+    return {name: np.asarray(value)[0] for name, value in made.items()}
+
+
+@pytest.fixture(scope="module")
+def scan():
+    layout = phantom_layout(SHAPE)
+    style = measure_style(phantom_case(SHAPE), layout)
+    return layout, replace(style, shading=np.zeros((4, 9)))
+
+
+def test_a_voxel_is_painted_as_the_mixture_that_it_is(scan):
+    layout, style = scan
+    place = tuple(np.argwhere((layout.tissue == 3) & (layout.tumour == 0))[0])
+    detail = whole(layout.tissue)
+    detail.csf[place], detail.wm[place], detail.vessels[place] = 2, 5, 3
+    made = painted(layout, style, detail)
+    mean = np.asarray(style.mean)
+    expected = (2 * mean[0] + 1 * mean[1] + 5 * mean[2]) / EIGHTHS
+    expected[T1CE] += 3 * VESSEL_STEP
+    assert np.allclose(made["condition"][place][-4:], expected, atol=1e-5)
+    assert np.allclose(made["detail"][place], [2 / 8, 1 / 8, 5 / 8, 3 / VESSEL_LEVELS])
+    tumour = layout.tumour > 0
+    assert not made["detail"][tumour].any()
+    assert np.allclose(made["condition"][tumour][:, -4:], mean[layout.tumour[tumour] + len(TISSUES) - 1], atol=1e-5)
+    assert not made["detail"][~layout.brain].any()
+
+
+def test_without_detail_the_painter_is_what_it_was(scan):
+    layout, style = scan
+    made = painted(layout, style, None)
+    assert set(made) == {"condition", "noise", "coordinates"}
+    assert np.array_equal(made["noise"], painted(layout, style, whole(layout.tissue))["noise"])
+
+
+def test_softened_tissue_is_whole_inside_and_mixed_at_its_borders():
+    tissue = phantom_layout(SHAPE).tissue
+    soft = softened(tissue)
+    shares = soft.shares(tissue)
+    assert np.array_equal(shares.sum(-1), EIGHTHS * (tissue > 0))
+    own = np.take_along_axis(shares, np.maximum(tissue, 1)[..., None].astype(int) - 1, 3)[..., 0]
+    assert (own[tissue > 0] == EIGHTHS).mean() > 0.3
+    assert (own[tissue > 0] < EIGHTHS).any()
+    assert (own[tissue > 0] >= shares.max(-1)[tissue > 0]).mean() > 0.95
+    assert not soft.vessels.any()
+
+
+def test_a_generator_sees_the_detail_and_paints_layouts_without_any(scan):
+    layout, style = scan
+    painter = LayoutPainter(build_generator(TINY))
+    detail = Detail(*(layer.copy() for layer in vars(softened(layout.tissue)).values()))
+    seed = (1, 2)
+    plain = painter(layout, style, seed)
+    assert np.array_equal(painter(replace(layout, detail=detail), style, seed), plain)  # that is what is put in
+    detail.wm[:] = 0
+    assert not np.array_equal(painter(replace(layout, detail=detail), style, seed), plain)
+    assert not LayoutPainter(build_generator(GeneratorConfig(width=4, bottleneck=1))).sees_detail
+
+
+def test_patches_bring_their_detail_and_sometimes_none(tmp_path, scan):
+    layout, style = scan
+    detail = whole(layout.tissue)
+    detail.vessels[layout.brain] = 1
+    case = store_case(phantom_case(SHAPE), replace(layout, detail=detail), tmp_path / "A", style=style)
+    patch, augment = PatchConfig(size=32), AugmentConfig(warp=0.5, gamma=0.0)
+    drawn = [draw_patch([case], step, 0, 0, patch, augment) for step in range(24)]
+    lit = [bool(sample["detail"][..., 2].any()) for sample in drawn]
+    assert 12 <= sum(lit) < 24
+    for sample, vessels in zip(drawn, lit, strict=True):
+        csf, wm = (sample["detail"][..., k].astype(int) for k in range(2))
+        assert sample["images"].shape == (32, 32, 32, 4)
+        assert (csf + wm).max() <= EIGHTHS
+        healthy = (sample["classes"] > 0) & (sample["classes"] <= 3)
+        if vessels and sample["exact"]:
+            assert np.array_equal(wm[healthy] == EIGHTHS, sample["classes"][healthy] == 3)
+
+
+def test_a_step_learns_to_use_the_detail(scan):
+    layout, style = scan
+    generator = build_generator(TINY)
+    made = painted(layout, style, softened(layout.tissue))
+    inputs = {name: tf.constant(value[None, :48, :48, :32]) for name, value in made.items()}
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_mean(generator(inputs, training=True)["image"] ** 2)
+    variables = generator.trainable_variables
+    gradients = dict(zip([v.path for v in variables], tape.gradient(loss, variables), strict=True))
+    assert all(gradient is not None for gradient in gradients.values())
+    assert np.abs(np.asarray(gradients["nearby/kernel"])).max() > 0
