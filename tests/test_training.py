@@ -32,7 +32,13 @@ from synth.trainers.painting.training import (
     _refuse_overlap,
     train_generator,
 )
-from synth.trainers.painting.validation import GeneratorValidation, calibrate_texture, compare, validation_score
+from synth.trainers.painting.validation import (
+    WEIGHTS,
+    GeneratorValidation,
+    calibrate_texture,
+    compare,
+    validation_score,
+)
 from synth.trainers.settings import keep_settings
 
 QUIET = AugmentConfig(warp=0.0)
@@ -131,13 +137,17 @@ def test_validation_scores_previews_and_keeps_the_best(cases, tmp_path):
     assert list((tmp_path / "tensorboard").iterdir())
 
 
-def test_score_rewards_likeness_and_right_texture():
-    def numbers(ssim, texture):
-        return {f"{k}_{m}": v for m in ("t1", "t1ce", "t2", "flair") for k, v in (("ssim", ssim), ("texture", texture))}
+def test_score_rewards_likeness_and_the_right_amount_of_what_is_fine():
+    def numbers(ssim, **ratios):
+        named = {"low_ssim": ssim, **dict.fromkeys(WEIGHTS, 1.0), **ratios}
+        return {f"{name}_{m}": value for m in MODALITIES for name, value in named.items()}
 
-    assert validation_score(numbers(0.6, 1.0)) > validation_score(numbers(0.5, 1.0))
-    assert validation_score(numbers(0.6, 1.0)) > validation_score(numbers(0.6, 0.5))
-    assert validation_score(numbers(0.6, 0.5)) == pytest.approx(validation_score(numbers(0.6, 2.0)))
+    assert validation_score(numbers(0.6)) == pytest.approx(0.6)
+    assert validation_score(numbers(0.6)) > validation_score(numbers(0.5))
+    for name in WEIGHTS:
+        assert validation_score(numbers(0.6)) > validation_score(numbers(0.6, **{name: 0.5}))
+        worse = [validation_score(numbers(0.6, **{name: ratio})) for ratio in (0.5, 2.0)]
+        assert worse[0] == pytest.approx(worse[1])
 
 
 def test_texture_counts_only_where_the_real_scan_has_some():
@@ -150,7 +160,8 @@ def test_texture_counts_only_where_the_real_scan_has_some():
     numbers = compare(cut_off, real, classes)
     assert np.isnan(numbers["texture_flair"])
     assert numbers["texture_t2"] == pytest.approx(1)
-    assert validation_score(numbers) == pytest.approx(np.mean([numbers[f"ssim_{m}"] for m in MODALITIES]))
+    numbers |= {f"{name}_{m}": 1.0 for m in MODALITIES for name in WEIGHTS if name != "texture"}
+    assert validation_score(numbers) == pytest.approx(np.mean([numbers[f"low_ssim_{m}"] for m in MODALITIES]))
 
 
 def test_texture_gain_is_found_on_training_cases(cases):

@@ -10,21 +10,24 @@ from synth.case import Case
 from synth.layout.detail import Detail
 from synth.layout.layout import Layout
 from synth.models.inference import LayoutPainter
+from synth.quality.fine import fine_ratios, low_passed
 from synth.quality.similarity import healthy_tissue, psnr, ssim_map, texture_ratio
 from synth.show.contact_sheet import pair_sheet
 from synth.trainers.painting.patches import TrainingCase
 
-TEXTURE_WEIGHT = 0.1
-"""SSIM points that texture off by a factor of e costs in the score. SSIM alone rewards blur: texture of the right
-level costs it 0.02 to 0.04 (docs/decisions.md); with 0.1, texture 30 % off costs as much."""
+WEIGHTS = {"texture": 0.1, "power_0.1": 0.03, "power_0.2": 0.03, "power_0.3": 0.03, "gradient": 0.05, "kurtosis": 0.05}
+"""SSIM points that a ratio off by a factor of e costs in the score. SSIM rewards blur, the more the finer the detail:
+so it is that of low-passed images, and what is finer is judged by its amount. Texture of the right level costs
+full-band SSIM 0.02 to 0.04 (docs/decisions.md)."""
 
 
 def validation_score(numbers: dict[str, float]) -> float:
-    """Mean SSIM over the modalities less `TEXTURE_WEIGHT` times the mean |log texture ratio|; higher is better."""
-    ssim = np.mean([numbers[f"ssim_{m}"] for m in MODALITIES])
-    ratios = [ratio for m in MODALITIES if np.isfinite(ratio := numbers[f"texture_{m}"])]
-    texture = np.mean([abs(np.log(max(ratio, 1e-3))) for ratio in ratios]) if ratios else 0.0
-    return float(ssim - TEXTURE_WEIGHT * texture)
+    """Mean SSIM of low-passed images less `WEIGHTS` times the mean |log ratio| of what is finer; higher is better."""
+    score = np.mean([numbers[f"low_ssim_{m}"] for m in MODALITIES])
+    for name, weight in WEIGHTS.items():
+        ratios = [ratio for m in MODALITIES if np.isfinite(ratio := numbers[f"{name}_{m}"])]
+        score -= weight * (np.mean([abs(np.log(max(ratio, 1e-3))) for ratio in ratios]) if ratios else 0.0)
+    return float(score)
 
 
 @dataclass(frozen=True)
@@ -38,8 +41,9 @@ class _Prepared:
 class GeneratorValidation:
     """Paints every validation case and compares it with the real scan, in normalised units inside the brain.
 
-    Called with the step it returns, per modality, mean SSIM, PSNR, and the texture's ratio to the real scan's
-    (averaged over cases), and "score"; it writes `previews/step_<k>.png`, real above painted.
+    Called with the step it returns, per modality, mean SSIM (of low-passed images too), PSNR, and the ratios of texture
+    and fine structure to the real scan's (averaged over cases), and "score"; it writes `previews/step_<k>.png`, real
+    above painted.
     """
 
     def __init__(self, cases: list[TrainingCase], painter: LayoutPainter, run: Path, max_cases: int = 8):
@@ -66,13 +70,17 @@ def _mean(values: list[float]) -> float:
 
 
 def compare(real: np.ndarray, image: np.ndarray, classes: np.ndarray) -> dict[str, float]:
-    """ssim_, psnr_ and texture_ per modality for (x, y, z, 4) volumes in normalised units and their classes."""
+    """Numbers by modality, as `GeneratorValidation` has them, for (x, y, z, 4) normalised volumes and their classes."""
     brain, healthy = classes > 0, healthy_tissue(classes)
     out = {}
     for m, name in enumerate(MODALITIES):
         out[f"ssim_{name}"] = float(ssim_map(real[..., m], image[..., m])[brain].mean())
         out[f"psnr_{name}"] = psnr(real[..., m], image[..., m], brain)
         out[f"texture_{name}"] = texture_ratio(image[..., m], real[..., m], healthy)
+        low = [low_passed(part[..., m]) for part in (real, image)]
+        out[f"low_ssim_{name}"] = float(ssim_map(*low)[brain].mean())
+        fine = fine_ratios(real[..., m], image[..., m], brain)
+        out |= {f"{ratio}_{name}": value for ratio, value in fine.items()}
     return out
 
 
