@@ -13,6 +13,8 @@ from synth.models.configs import GeneratorConfig
 from synth.models.inference import LayoutPainter
 from synth.models.networks.generator import build_generator
 from synth.models.painter import box_coordinates, paint, style_tensors
+from synth.runs.reconstruct import reconstruct_case
+from synth.style.shares import measure_detail
 from synth.style.style import measure_style
 from synth.trainers.augment import AugmentConfig
 from synth.trainers.cutting import PatchConfig
@@ -117,3 +119,17 @@ def test_a_step_learns_to_use_the_detail(scan):
     gradients = dict(zip([v.path for v in variables], tape.gradient(loss, variables), strict=True))
     assert all(gradient is not None for gradient in gradients.values())
     assert np.abs(np.asarray(gradients["nearby/kernel"])).max() > 0
+
+
+def test_a_scan_is_reconstructed_with_its_detail(monkeypatch, scan):
+    layout, _ = scan
+    monkeypatch.setattr("synth.runs.reconstruct.extract_layout", lambda case: layout)
+    case, painter = phantom_case(SHAPE), LayoutPainter(build_generator(TINY))
+    painted, used, style = reconstruct_case(case, painter)
+    expected, solved = measure_detail(case, layout, measure_style(case, layout))
+    assert np.array_equal(used.detail.wm, expected.wm)
+    assert style == solved
+    assert painted.images.shape == case.images.shape
+    blind = LayoutPainter(build_generator(GeneratorConfig(width=4, bottleneck=1)))
+    _, plain, _ = reconstruct_case(case, blind)
+    assert plain.detail is None

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +27,7 @@ from synth.quality.similarity import healthy_tissue, painter_image, psnr, scaled
 from synth.runs.generate import to_case
 from synth.show.contact_sheet import ContactSheet
 from synth.style.scale import Window, moved, output_window, recorded_window
+from synth.style.shares import measure_detail
 from synth.style.style import Style, measure_style
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def _defined(value: float) -> float | None:
 
 
 def reconstruct_case(case: Case, painter: "LayoutPainter", seed: int = 0) -> tuple[Case, Layout, Style]:
-    """Paint a case's own layout in its own style.
+    """Paint a case's own layout in its own style; with its detail, where the generator is conditioned on that.
 
     Args:
         case: a real scan.
@@ -105,6 +106,9 @@ def reconstruct_case(case: Case, painter: "LayoutPainter", seed: int = 0) -> tup
     """
     layout = extract_layout(case)
     style = measure_style(case, layout)
+    if painter.sees_detail:
+        detail, style = measure_detail(case, layout, style)
+        layout = replace(layout, detail=detail)
     noise = np.random.default_rng(seed).integers(2**31 - 1, size=2)
     image = painter(layout, style, (int(noise[0]), int(noise[1])))
     return to_case(case.id, layout, image, output_window(style)), layout, style
