@@ -2,20 +2,31 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from phantoms import head_layout
+from phantoms import embed, head_layout, phantom_case, phantom_layout, write_case
 
-from synth.brats import Tissue
+import synth
+from synth.brats import GRID, Tissue
 from synth.datasets.layout_files import folder_sources, load_detail, save_layout
+from synth.disk.manifest import read_entries
 from synth.errors import LayoutError
 from synth.exporters.nifti import write_nifti
+from synth.hosts.extract import extract_layouts
+from synth.hosts.inputs import find_inputs
+from synth.hosts.sources import data_sources
 from synth.layout.carry import Moved, Trail, carried
-from synth.layout.detail import EIGHTHS, Detail, whole
+from synth.layout.detail import EIGHTHS, Detail, softened, whole
 from synth.layout.edits.edit import edit_class
 from synth.layout.edits.motion import mirroring
 from synth.layout.layout import Layout
 from synth.layout.sampling.sampler import LayoutSampler
 from synth.layout.sampling.sources import MemorySource
+from synth.layout.space import mirrored
 from synth.layout.warp import Warp
+from synth.quality.layout_stats import layout_statistics
+from synth.runs.generate import GenerateConfig, Generation
+from synth.runs.layouts import edit_layouts, sample_layouts
+from synth.runs.replay import replay
+from synth.show.layouts import show_layouts
 
 STAYS = np.eye(3)
 
@@ -216,3 +227,69 @@ def test_damaged_detail_is_refused_in_one_sentence(tmp_path):
     (folder / "A_wm.nii.gz").unlink()
     with pytest.raises(LayoutError, match=r"A_wm\.nii\.gz: expected this file of the layout A, found none"):
         load_detail(folder)
+
+
+@pytest.fixture
+def kept(tmp_path):
+    """Three layouts with detail on the disk."""
+    for seed in range(3):
+        save_layout(detailed_head(seed), tmp_path / "layouts")
+    return tmp_path / "layouts"
+
+
+def test_a_set_of_drawn_layouts_keeps_their_detail_and_replays_it(kept, tmp_path):
+    generation = Generation(
+        data_sources(kept, "")[0], config=GenerateConfig(edits="individual,mirror", style="sampled")
+    )
+    sample_layouts(generation, 2, tmp_path / "drawn")
+    first = tmp_path / "drawn" / "Layout_000000"
+    assert load_detail(first) is not None
+    (record, *_) = read_entries(tmp_path / "drawn")
+    assert "Layout_000000/Layout_000000_wm.nii.gz" in record["files"]
+    (again,) = replay(tmp_path / "drawn", ["Layout_000000"], tmp_path / "again", data=[kept])
+    assert again.compared == 6
+    assert not again.differing
+    assert np.array_equal(layers(load_detail(tmp_path / "again" / "Layout_000000")), layers(load_detail(first)))
+
+
+def test_edited_layouts_and_the_stream_keep_detail(kept, tmp_path):
+    edit_layouts(find_inputs(kept), tmp_path / "edited", "mirror")
+    edited = load_detail(tmp_path / "edited" / "Head_0_000")
+    assert np.array_equal(edited.wm, mirrored(detailed_head(0).detail.wm))
+    layout, _ = next(iter(synth.layouts(kept, edits="mirror", n=1)))
+    assert layout.detail is not None
+
+
+def test_a_picture_and_statistics_show_detail(kept, tmp_path):
+    plain = tmp_path / "plain"
+    for source in folder_sources(kept):
+        save_layout(source.load(), plain)
+    pictures = [show_layouts(find_inputs(path), tmp_path / f"{path.name}.png").read_bytes() for path in (kept, plain)]
+    assert pictures[0] == pictures[1]  # whole shares are the tissue map
+    soft = softened(detailed_head(0).tissue)
+    soft.vessels[20:40] = 2 * (detailed_head(0).tissue[20:40] > 0)
+    save_layout(replace(detailed_head(0), detail=soft), kept)
+    assert show_layouts(find_inputs(kept), tmp_path / "soft.png").read_bytes() != pictures[0]
+    rows = layout_statistics(find_inputs(kept)).rows
+    assert rows[1]["mixed"] == 0
+    assert rows[0]["mixed"] > 0.1
+    assert rows[0]["vessels"] > 0
+    assert "mixed" not in layout_statistics(find_inputs(plain)).measures
+
+
+def test_detail_is_taken_from_scans_on_request_alone(monkeypatch, tmp_path):
+    embedded = embed(phantom_case((60, 72, 54), case_id="A"))
+    write_case(tmp_path / "data", embedded)
+    layout = phantom_layout((60, 72, 54), case_id="A")
+    place = tuple(slice(c, c + n) for c, n in zip((120, 96, 70), layout.shape, strict=True))
+    maps = [np.zeros(GRID, np.uint8) for _ in range(2)]
+    for whole_map, part in zip(maps, (layout.tissue, layout.tumour), strict=True):
+        whole_map[place] = part
+    monkeypatch.setattr(synth.hosts.extract, "extract_layout", lambda case: Layout(*maps, case.affine, case.id))
+    extract_layouts(tmp_path / "data", tmp_path / "out")
+    assert load_detail(tmp_path / "out" / "A") is None
+    (result,) = extract_layouts(tmp_path / "data", tmp_path / "out", detail=True)
+    assert not result.kept
+    assert load_detail(tmp_path / "out" / "A").csf.any()
+    (result,) = extract_layouts(tmp_path / "data", tmp_path / "out", detail=True)
+    assert result.kept

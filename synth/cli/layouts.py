@@ -27,15 +27,17 @@ def command():
 @command.command()
 @click.argument("data", type=click.Path())
 @click.argument("out", type=click.Path())
+@click.option("--detail", is_flag=True, help="Shares of tissue within voxels, and vessels, too (4 s a case).")
 @click.option("--force", is_flag=True, help="Make layouts anew that are there already.")
 @_QUIET
 @reading_options
 @click.pass_context
-def extract(ctx, data, out, force, quiet, reading):
+def extract(ctx, data, out, detail, force, quiet, reading):
     """Find tissue, tumour and style of every BraTS case below DATA; write a folder each to OUT.
 
     ID_tissue.nii.gz (1 CSF, 2 GM, 3 WM; complete underneath the tumour), ID_tumour.nii.gz (1 NCR, 2 ED, 3 ET) and
-    ID_style.json. `synth generate --data OUT` takes them. What is there and unchanged is kept.
+    ID_style.json. `synth generate --data OUT` takes them. What is there and unchanged is kept. With --detail also
+    ID_csf.nii.gz and ID_wm.nii.gz (eighths of a voxel) and ID_vessels.nii.gz (0 to 4), which edited layouts keep.
 
     \b
     Example:
@@ -46,7 +48,8 @@ def extract(ctx, data, out, force, quiet, reading):
     from synth.hosts.extract import extract_layouts
 
     progress = bar("extracting layouts", "case", quiet)
-    results = extract_layouts(opened(data, reading), out, force=force, progress=progress, tell=warn)
+    cases = opened(data, reading)
+    results = extract_layouts(cases, out, detail=detail, force=force, progress=progress, tell=warn)
     failed = [result for result in results if result.problem]
     for problem in folded_lines((result.id, result.problem) for result in failed):
         click.echo(f"error: {problem}", err=True)

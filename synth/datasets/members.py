@@ -15,13 +15,15 @@ from synth.case import Case, CaseFiles
 from synth.datasets.cases import LABEL_USES, examine_case, usable, voxel_notes
 from synth.datasets.findings import Findings
 from synth.datasets.labels import keep_inside
-from synth.datasets.layout_files import load_layout, load_style, map_path, style_path
+from synth.datasets.layout_files import load_detail, load_layout, load_style, map_path, style_path
 from synth.datasets.reading import PLAIN, Reading
 from synth.disk.files import sha256_file
 from synth.errors import DataError, SynthError, printable
 from synth.exporters import Exporter
 from synth.exporters.hdf5_cases import Hdf5Cases
 from synth.exporters.hdf5_packed import PackedCase
+from synth.layout.detail import MAPS as DETAIL
+from synth.layout.detail import Detail
 from synth.layout.layout import Layout
 from synth.style.style import Style
 
@@ -312,6 +314,10 @@ class LayoutMember(Member):
         """The layout (`layout_files.load_layout`)."""
         return load_layout(self.path)
 
+    def detail(self) -> Detail | None:
+        """Its detail (`layout_files.load_detail`)."""
+        return load_detail(self.path)
+
     @property
     def styled(self) -> bool:
         """Whether the style of the scan it comes from lies beside it."""
@@ -340,5 +346,5 @@ class LayoutMember(Member):
         return hashlib.sha256(version.encode() + self.checksum().encode()).hexdigest()
 
     def _files(self) -> list[Path]:
-        paths = (style_path(self.path), map_path(self.path, "tissue"), map_path(self.path, "tumour"))
-        return [path for path in paths if path.is_file()]
+        maps = [map_path(self.path, name) for name in ("tissue", "tumour", *DETAIL)]
+        return [path for path in (style_path(self.path), *maps) if path.is_file()]

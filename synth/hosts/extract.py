@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from synth.case import Case
@@ -22,9 +22,11 @@ from synth.datasets.members import Member
 from synth.datasets.sets import CaseSet, open_set
 from synth.disk.claim import EXTRACT, claim
 from synth.errors import OutputError, SynthError
+from synth.layout.detail import MAPS as DETAIL
 from synth.layout.layout import Layout
 from synth.layout.tissue import extract_layout
 from synth.lineage import ancestors
+from synth.style.shares import measure_detail
 from synth.style.style import Style, measure_style
 
 VERSION = "2"  # of tissue and style: raise it when either measures differently, and kept layouts are made anew
@@ -41,8 +43,8 @@ class Extracted:
     warnings: tuple[str, ...] = ()
 
 
-def extract_case(member: Member) -> tuple[Layout, Style, Case]:
-    """Layout and style of one case on disk, and the case.
+def extract_case(member: Member, *, detail: bool = False) -> tuple[Layout, Style, Case]:
+    """Layout (with detail if it is to be) and style of one case on disk, and the case.
 
     Raises:
         SynthError: the case cannot be read, has no segmentation though nobody states that it is healthy
@@ -50,18 +52,22 @@ def extract_case(member: Member) -> tuple[Layout, Style, Case]:
     """
     case = member.read("required")
     layout = extract_layout(case)
-    return layout, measure_style(case, layout), case
+    style = measure_style(case, layout)
+    if detail:
+        layout = replace(layout, detail=measure_detail(case, layout, style)[0])
+    return layout, style, case
 
 
 def extract_layouts(
     data: str | Path | CaseSet,
     out: str | Path,
     *,
+    detail: bool = False,
     force: bool = False,
     progress: Callable[[Iterable], Iterable] = iter,
     tell: Callable[[str], None] = lambda line: None,
 ) -> list[Extracted]:
-    """Write tissue, tumour and style of every case of a dataset below `out`, a folder each.
+    """Write tissue, tumour and style (and detail) of every case of a dataset below `out`, a folder each.
 
     A layout that is there and was made from the same files is kept (its style file remembers their sizes and times),
     so an interrupted run is simply started again. A case that cannot be used is reported, not fatal; one without a
@@ -70,6 +76,7 @@ def extract_layouts(
     Args:
         data: a set of cases (`open_set`).
         out: where the layouts go.
+        detail: take shares of tissue and vessels from the scans too; what is there without is then made anew.
         force: make all anew.
         progress: wraps the list of cases (`tqdm`).
         tell: called with each warning about a case or the set, alike ones folded.
@@ -87,11 +94,12 @@ def extract_layouts(
         descent = None if record is None else ancestors(record)
         known = member.annotated and (descent is None or load_ancestors(folder) == descent)
         try:
-            if not force and known and _stored_signature(folder) == signature:
+            there = not detail or all(map_path(folder, name).is_file() for name in DETAIL)
+            if not force and known and there and _stored_signature(folder) == signature:
                 inspection.see(member.id, load_tumour(folder))
                 results.append(Extracted(member.id, folder, kept=True, warnings=load_warnings(folder)))
                 continue
-            layout, style, case = extract_case(member)
+            layout, style, case = extract_case(member, **({"detail": True} if detail else {}))
         except SynthError as error:
             results.append(Extracted(member.id, folder, kept=False, problem=str(error)))
             continue

@@ -22,6 +22,7 @@ from synth.datasets.volume import geometry_problems, read_volume
 from synth.errors import DataError, printable
 from synth.hosts.extract import extract_case
 from synth.layout.atlas import atlas_probabilities
+from synth.layout.detail import Detail
 from synth.layout.layout import Layout
 from synth.layout.space import box_of
 from synth.lineage import ancestors
@@ -40,6 +41,7 @@ class Input:
         measured: gives the style of the scan that it comes from; None where that is not known.
         complete: whether the tissue is the brain's own and not a stand-in.
         record: gives what a manifest of synth's says of the case; None where it stands in none.
+        layers: gives the detail of the layout; None where there is none to be had.
     """
 
     member: Member
@@ -47,6 +49,7 @@ class Input:
     measured: Callable[[], Style | None] | None = field(default=None, repr=False, compare=False)
     complete: bool = False
     record: Callable[[], dict | None] = field(default=lambda: None, repr=False, compare=False)
+    layers: Callable[[], Detail | None] | None = field(default=None, repr=False, compare=False)
 
     @property
     def id(self) -> str:
@@ -82,6 +85,10 @@ class Input:
         """The measured style of the scan that a layout comes from, where it is known."""
         return self.measured() if self.measured else None
 
+    def detail(self) -> Detail | None:
+        """The detail of a layout, where it has any."""
+        return self.layers() if self.layers else None
+
     def backdrop(self) -> np.ndarray | None:
         """(X, Y, Z) flair (or another modality) of a case, to show a tumour on; None where there is no scan."""
         paths = self.member.files.paths if isinstance(self.member, FilesMember) else {}
@@ -109,7 +116,8 @@ def find_inputs(path: str | Path | CaseSet) -> list[Input]:
 
 def _input(member: Member) -> Input:
     if isinstance(member, LayoutMember):
-        return Input(member, member.load, member.style if member.styled else None, complete=True)
+        style = member.style if member.styled else None
+        return Input(member, member.load, style, complete=True, layers=member.detail)
     if isinstance(member, FilesMember):
         return Input(member, partial(_read_labels, member))
     return Input(member, partial(_from_case, member))

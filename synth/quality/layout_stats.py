@@ -14,8 +14,11 @@ from synth.disk.files import atomic_write
 from synth.disk.manifest import json_text
 from synth.errors import DataError
 from synth.hosts.inputs import Input
+from synth.layout.detail import EIGHTHS, Detail
 from synth.layout.facts import SIDES, describe
+from synth.layout.layout import Layout
 from synth.layout.lobes import LOBES, mni
+from synth.layout.space import spacing
 
 SPLITS = 50  # random halves that the yardstick is averaged over; its own error is then below a tenth of it
 _KINDS = {
@@ -43,6 +46,8 @@ UNITS = {
     "CSF": "of brain",
     "GM": "of brain",
     "WM": "of brain",
+    "mixed": "of healthy voxels",
+    "vessels": "ml",
 }
 
 
@@ -175,6 +180,7 @@ def _row(layout_input: Input) -> dict:
         brain = sum(tissue[name] for name in ("CSF", "GM", "WM", "WT"))
         row["brain"] = round(brain, 3)
         row |= {name: round(tissue[name] / brain, 4) for name in ("CSF", "GM", "WM") if brain}
+        row |= _of_detail(layout, layout_input.detail())
     if not whole:
         return row
     position = mni(np.array([facts.centroid]), layout.shape)[0]
@@ -191,6 +197,16 @@ def _row(layout_input: Input) -> dict:
         "enhancing": "yes" if facts.enhancing else "no",
         "pieces": "several" if facts.multifocal else "one",
     }
+
+
+def _of_detail(layout: Layout, detail: Detail | None) -> dict:
+    """How many healthy voxels are of several tissues, and how much vessel there is; nothing where nobody knows."""
+    healthy = layout.brain & (layout.tumour == 0)
+    if detail is None or not healthy.any():
+        return {}
+    pure = detail.shares(layout.tissue)[healthy].max(-1) == EIGHTHS
+    litres = np.count_nonzero(detail.vessels) * np.prod(spacing(layout.affine)) / 1000
+    return {"mixed": round(float(1 - pure.mean()), 4), "vessels": round(float(litres), 3)}
 
 
 def _summary(values: list[float]) -> Summary | None:

@@ -180,9 +180,9 @@ class Generation:
             **({"reading": stated} if (stated := self.sources.reading.to_dict()) else {}),
         }
 
-    def draw(self, index: int, attempt: int = 0) -> tuple[Layout, SampleRecipe]:
-        """Layout and recipe of a sample, or of a further attempt at it; no network is needed."""
-        layout, recipe = self.sampler.draw(index, attempt=attempt)
+    def draw(self, index: int, attempt: int = 0, *, detail: bool = False) -> tuple[Layout, SampleRecipe]:
+        """Layout (with detail if it is to be) and recipe of a sample, or of a further attempt; no network is needed."""
+        layout, recipe = self.sampler.draw(index, attempt=attempt, detail=detail)
         style = self.sources.style(
             self.style_kind, recipe.host, sample_rng(self.config.seed, index, Branch.STYLE, attempt=attempt)
         )

@@ -15,12 +15,13 @@ from typing import overload
 
 from synth import __version__
 from synth.ahead import ahead
-from synth.datasets.layout_files import save_layout
+from synth.datasets.layout_files import map_path, save_layout, style_path
 from synth.disk.claim import LAYOUTS, claim
 from synth.disk.files import changed_files, sha256_file
 from synth.disk.manifest import Manifest, json_text, read_entries, recorded_files
 from synth.errors import LayoutError, OutputError, SynthError
 from synth.hosts.inputs import Input
+from synth.layout.detail import MAPS as DETAIL
 from synth.layout.edits.presets import AnyPolicy
 from synth.layout.layout import Layout
 from synth.layout.sampling.coverage import Coverage
@@ -90,7 +91,7 @@ def sample_layouts(
     }
 
     def make(index: int) -> tuple[Layout, dict, Style | None]:
-        layout, recipe = generation.draw(index)
+        layout, recipe = generation.draw(index, detail=True)
         named = layout.named(PATTERN.format(index))
         near = generation.nearness.of(layout, recipe.layout)
         return named, {**recipe.to_dict(), "id": named.id, **near}, recipe.style
@@ -154,7 +155,7 @@ def edit_layouts(
 
     def make(index: int) -> tuple[Layout, dict, Style | None]:
         given, copy = inputs[index // STRIDE], index % STRIDE
-        layout, recipe = sampler.draw(index, host=given.id)
+        layout, recipe = sampler.draw(index, host=given.id, detail=True)
         named = layout.named(f"{given.id}_{copy:03d}")
         return named, {**recipe.to_dict(), "id": named.id}, given.style()
 
@@ -173,8 +174,9 @@ def write_layout(layout: Layout, out: Path, style: Style | None) -> dict[str, st
         folder = save_layout(layout, out, style)
     except OSError as error:
         raise OutputError(f"{out / layout.id}: cannot be written ({error.strerror or error}).") from error
-    names = [f"{layout.id}_{part}" for part in ("style.json", "tissue.nii.gz", "tumour.nii.gz")]
-    return {f"{layout.id}/{name}": sha256_file(folder / name) for name in names if style or "style" not in name}
+    paths = [style_path(folder)] if style else []
+    paths += [map_path(folder, name) for name in ("tissue", "tumour", *(DETAIL if layout.detail else ()))]
+    return {f"{layout.id}/{path.name}": sha256_file(path) for path in paths}
 
 
 class _Pool(Sequence[Input]):

@@ -195,7 +195,7 @@ def _layouts(run: dict, sources: Sources, folder: Path, out: Path) -> Callable[[
     styles = {source.id: source for source in known if isinstance(source, Input)}
 
     def make(record: dict) -> dict[str, str]:
-        layout = sampler.replay(LayoutRecipe.from_dict(record)).named(record["id"])
+        layout = sampler.replay(LayoutRecipe.from_dict(record), detail=True).named(record["id"])
         style = Style.from_dict(record["style"]) if "style" in record else styles[record["host"]].style()
         files = write_layout(layout, out, style)
         if run.get("format") == FORMAT:

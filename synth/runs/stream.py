@@ -67,7 +67,7 @@ def layouts(
     """
     wanted = None if plan is None else read_plan(plan)
     sampler = LayoutSampler(_sources(data, kept).hosts, edits, seed, wanted)
-    return map(sampler.draw, _indices(start, n, shard))
+    return map(partial(sampler.draw, detail=True), _indices(start, n, shard))
 
 
 def dataset(

@@ -3,7 +3,7 @@
 Radiological orientation as on the contact sheet: axial and coronal planes show the patient's right on the left, the
 sagittal plane looks from the patient's left, anterior on the left. Each plane is the one with the most tumour in it;
 ticks at a tile's edges say where the other two cut. Where only the tumour is known it lies on the scan's flair, or on
-the atlas brain, faint.
+the atlas brain, faint. A layout with detail is shown with it: mixtures between the tissues' greys, vessels reddish.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -18,6 +18,7 @@ from synth.disk.claim import PICTURE, claim_file
 from synth.disk.files import atomic_write, make_folder
 from synth.errors import DataError
 from synth.hosts.inputs import Input
+from synth.layout.detail import EIGHTHS, VESSEL_LEVELS
 from synth.layout.layout import Layout, bounding_box
 from synth.layout.space import spacing
 from synth.show.contact_sheet import COLOURS, MAX_ROWS, upright
@@ -34,6 +35,7 @@ _MEANING = {
     "ED": "ED oedema",
     "ET": "ET enhancing",
 }
+_VESSEL = (206, 122, 96)
 _GREYS = (0, 20, 75, 100)  # outside, CSF, GM, WM of a stand-in brain behind a tumour
 _FAINT = 0.6  # of white, for what only stands behind a tumour
 _TEXT, _HEAD, _FOOT, _GAP = 252, 30, 42, 6
@@ -110,9 +112,13 @@ def _row(given: Input, scale: int) -> _Row:
     shape = [n * size for n, size in zip(classes.shape, mm, strict=True)]
     middle = _centre(brain, mm)
     window = (float(np.percentile(grey[brain], 99.5)) if grey is not None and brain.any() else 0.0) or 1.0
+    detail = given.detail() if given.complete else None
+    layers = None if detail is None else [upright(layer, layout.affine) for layer in vars(detail).values()]
     tiles, ticks = [], []
     for plane in range(3):
         picture = _colour(_cut(classes, plane, at), None if grey is None else _cut(grey, plane, at) / window)
+        if layers is not None:
+            picture = _mixed(picture, _cut(classes, plane, at), [_cut(layer, plane, at) for layer in layers])
         corner = _corner(plane, middle, shape)
         tiles.append(_tile(picture, plane, mm, corner, scale))
         ticks.append(_tick(plane, at, mm, shape, corner))
@@ -173,6 +179,16 @@ def _colour(classes: np.ndarray, grey: np.ndarray | None) -> np.ndarray:
         faint = (np.clip(grey, 0, 1) * 255 * _FAINT).astype(np.uint8)[..., None].repeat(3, -1)
         out = np.where((classes > Tissue.WM)[..., None], out, faint)
     return out
+
+
+def _mixed(picture: np.ndarray, classes: np.ndarray, layers: list[np.ndarray]) -> np.ndarray:
+    """The picture with healthy voxels as the mixtures that the layers of their detail say, vessels in their colour."""
+    csf, wm, vessels = layers
+    shares = np.stack([csf, EIGHTHS - csf - wm, wm], -1) / EIGHTHS
+    colours = shares @ np.array([*TISSUES.values()], float)
+    lit = vessels[..., None] / VESSEL_LEVELS
+    colours = colours * (1 - lit) + lit * np.array(_VESSEL)
+    return np.where(((classes > 0) & (classes <= Tissue.WM))[..., None], colours, picture).astype(np.uint8)
 
 
 def _tile(picture: np.ndarray, plane: int, mm: Sequence[float], corner: tuple[float, float], scale: int) -> np.ndarray:
