@@ -14,6 +14,7 @@ from synth.hosts.extract import extract_layouts
 from synth.hosts.inputs import find_inputs
 from synth.hosts.sources import data_sources
 from synth.layout.carry import Moved, Trail, carried
+from synth.layout.cortex import face_steps
 from synth.layout.detail import EIGHTHS, Detail, softened, whole
 from synth.layout.edits.edit import edit_class
 from synth.layout.edits.motion import mirroring
@@ -126,7 +127,7 @@ def test_shares_follow_the_tissue_through_an_edit(name):
     shares = edited.detail.shares(edited.tissue)
     assert np.array_equal(shares.sum(-1), EIGHTHS * edited.brain)
     own = np.take_along_axis(shares, np.maximum(edited.tissue, 1)[..., None].astype(int) - 1, 3)[..., 0]
-    assert np.mean(own[edited.brain] >= shares[edited.brain].max(-1)) > 0.97
+    assert np.mean(own[edited.brain] >= shares[edited.brain].max(-1)) > 0.96
     assert not np.array_equal(edited.tissue, host.tissue)
 
 
@@ -149,7 +150,9 @@ def test_a_voxel_of_another_tissue_trades_the_two_shares():
     detail = Detail(*(np.array([[part]], np.uint8) for part in ([1, 5, 0], [2, 1, 1], [0, 0, 0])))
     host = Layout(tissue, np.zeros_like(tissue), np.eye(4), "", detail)  # grey: 5, 2, 7
     now = np.array([[[Tissue.WM, Tissue.CSF, Tissue.GM]]], np.uint8)
-    after = carried(Layout(now, np.zeros_like(now), np.eye(4)), [Moved()], host)
+    layout = Layout(now, np.zeros_like(now), np.eye(4))
+    assert np.array_equal(layers(carried(layout, [Moved()], host)), layers(detail))
+    after = carried(layout, [Moved(relabelled=True)], host)
     assert after.shares(now).reshape(3, 3).tolist() == [[1, 2, 5], [5, 2, 1], [0, 7, 1]]
 
 
@@ -293,3 +296,38 @@ def test_detail_is_taken_from_scans_on_request_alone(monkeypatch, tmp_path):
     assert load_detail(tmp_path / "out" / "A").csf.any()
     (result,) = extract_layouts(tmp_path / "data", tmp_path / "out", detail=True)
     assert result.kept
+
+
+def test_shares_move_with_the_cortexs_faces():
+    tissue = np.zeros((12, 12, 40), np.uint8)
+    for kind, (start, stop) in zip((Tissue.CSF, Tissue.GM, Tissue.WM), ((4, 14), (14, 25), (25, 36)), strict=True):
+        tissue[..., start:stop] = kind
+    soft = softened(tissue)
+    host = Layout(tissue, np.zeros_like(tissue), np.eye(4), "", soft)
+    box = tuple(slice(0, n) for n in tissue.shape)
+    amounts = {}
+    for thick, wide in ((0.5, 0.0), (-0.5, 0.0), (0.0, 0.5), (0.0, -0.5), (0.0, 0.0)):
+        faces = tuple(np.full(tissue.shape, face_steps(np.array(mm))) for mm in (thick, wide))
+        after = carried(host, [Moved(faces=faces, box=box)], host)
+        amounts[thick, wide] = after.shares(tissue)[6, 6].sum(0) / EIGHTHS - soft.shares(tissue)[6, 6].sum(0) / EIGHTHS
+    assert amounts[0.0, 0.0] == pytest.approx([0, 0, 0])
+    assert amounts[0.5, 0.0] == pytest.approx([0, 0.5, -0.5], abs=0.3)
+    assert amounts[-0.5, 0.0] == pytest.approx([0, -0.5, 0.5], abs=0.3)
+    assert amounts[0.0, 0.5] == pytest.approx([0.5, -0.5, 0], abs=0.3)
+    assert amounts[0.0, -0.5] == pytest.approx([-0.5, 0.5, 0], abs=0.3)
+
+
+def test_faces_lie_where_the_edit_that_moved_them_had_them():
+    host = detailed_head()
+    still = Warp(STAYS, np.zeros(3))
+    box = tuple(slice(0, n) for n in host.shape)
+    steps = np.zeros(host.shape, np.int16)
+    steps[: host.shape[0] // 2] = face_steps(np.array(0.8))
+    faces = Moved(still, faces=(steps, np.zeros_like(steps)), box=box)
+    plain = carried(host, [faces], host)
+    changed = np.argwhere(plain.wm != host.detail.wm)[:, 0]
+    assert changed.size
+    assert changed.max() < host.shape[0] // 2
+    flipped = edit_class("mirror")().apply(replace(host, detail=None))
+    after = carried(flipped, [faces, Moved(mirroring(host.shape))], host)
+    assert np.array_equal(after.wm, mirrored(plain.wm))

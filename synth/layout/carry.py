@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import map_coordinates, uniform_filter
 
+from synth.layout.cortex import STEPS_PER_MM
 from synth.layout.detail import EIGHTHS, VESSEL_LEVELS, Detail
 from synth.layout.layout import Layout
 from synth.layout.space import Box, box_of
@@ -31,13 +32,17 @@ class Moved:
         warp: of the layout itself; None where all stays in place.
         donor: of the donor's layout; None where nothing is taken from one.
         taken: (x, y, z) bool on `box`, the voxels that are the donor's.
-        box: where in the grid `taken` lies.
+        box: where in the grid `taken` and `faces` lie.
+        faces: (x, y, z) each on `box`, `cortex.face_steps` by which the cortex became thicker, and sulci wider.
+        relabelled: whether voxels were given another tissue beside that.
     """
 
     warp: Warp | None = None
     donor: Warp | None = None
     taken: np.ndarray | None = None
     box: Box | None = None
+    faces: tuple[np.ndarray, np.ndarray] | None = None
+    relabelled: bool = False
 
 
 class Trail:
@@ -88,7 +93,8 @@ class _Branch:
 def carried(layout: Layout, moves: Sequence[Moved], host: Layout, donor: Layout | None = None) -> Detail:
     """The detail of a layout that edits made of its host (and a donor).
 
-    A voxel to which an edit gave another tissue than it came with trades the shares of the two.
+    Where the cortex's faces moved, shares move with them, by as much as they change over that distance. A voxel to
+    which an edit gave another tissue in another way trades the shares of the two.
 
     Args:
         layout: after the edits.
@@ -104,25 +110,74 @@ def carried(layout: Layout, moves: Sequence[Moved], host: Layout, donor: Layout 
     inside = np.flatnonzero(labels)
     tissue = labels.ravel()[inside]
     found = np.zeros((3, len(inside)), np.uint8)
+    relabelled = any(move.relabelled for move in moves)
     for branch in _branches(moves, host, donor, box, labels.shape, inside):
         places = [_at_voxels(part, labels.shape, inside[branch.voxels]) for part in branch.where]
-        found[:, branch.voxels] = _mixed(branch.source, places, tissue[branch.voxels])
-    for layer, values in zip(out.values(), found, strict=True):
-        part = np.zeros(labels.size, np.uint8)
+        found[:, branch.voxels] = _mixed(branch.source, places, tissue[branch.voxels], relabelled)
+    parts = [np.zeros(labels.size, np.uint8) for _ in found]
+    for part, values in zip(parts, found, strict=True):
         part[inside] = values
-        layer[box] = part.reshape(labels.shape)
+    parts = [part.reshape(labels.shape) for part in parts]
+    for steps in _faces(moves, box, labels.shape, inside):
+        _move_faces(parts, labels > 0, *steps)
+    for layer, part in zip(out.values(), parts, strict=True):
+        layer[box] = part
     return Detail(**out)
 
 
-def _branches(moves, host: Layout, donor: Layout | None, box: Box, shape, inside: np.ndarray) -> list[_Branch]:
-    """What comes from the host and what from the donor, going back from the last edit to the first."""
+def _lattice(box: Box) -> list[np.ndarray]:
+    """Every second voxel of a box, as three arrays of one shape."""
     lines = [
         np.arange(part.start, part.stop + _EVERY, _EVERY, np.float32).reshape(
             [-1 if a == axis else 1 for a in range(3)]
         )
         for axis, part in enumerate(box)
     ]
-    where, branches = list(np.broadcast_arrays(*lines)), []
+    return list(np.broadcast_arrays(*lines))
+
+
+def _faces(moves, box: Box, shape, inside: np.ndarray) -> list[list[np.ndarray]]:
+    """The steps by which faces moved, on `box`, of each edit that moved any, from the first to the last."""
+    where, out = _lattice(box), []
+    for move in reversed(moves):
+        if move.faces is not None:
+            places = [np.rint(_at_voxels(part, shape, inside)).astype(np.intp) for part in where]
+            steps = [np.zeros(shape, np.float32) for _ in move.faces]
+            for part, face in zip(steps, move.faces, strict=True):
+                part.reshape(-1)[inside] = _looked_up(face, move.box, places)
+            out.insert(0, steps)
+        if move.warp is not None:
+            where = _through(move.warp, where)
+    return out
+
+
+def _move_faces(parts: list[np.ndarray], brain: np.ndarray, thicker: np.ndarray, wider: np.ndarray) -> None:
+    """Move the cortex's faces in the layers of a detail, in place: by steps as `cortex.face_steps` has them."""
+    csf, wm = (part.astype(np.float32) for part in parts[:2])
+    gm = np.where(brain, EIGHTHS - csf - wm, 0)
+    beside = np.clip(uniform_filter(gm, 3) / (EIGHTHS / 4), 0, 1) / np.float32(STEPS_PER_MM)  # there is cortex
+    from_wm = thicker * beside * _slope(wm)
+    from_wm = np.clip(from_wm, -gm, wm)
+    gm, wm = gm + from_wm, wm - from_wm
+    to_csf = np.clip(wider * beside * _slope(csf), -csf, gm)
+    csf = np.clip(np.rint(csf + to_csf), 0, EIGHTHS)
+    wm = np.minimum(np.rint(wm), EIGHTHS - csf)
+    parts[0][...], parts[1][...] = csf, wm
+
+
+def _slope(values: np.ndarray) -> np.ndarray:
+    """How much the values change over a voxel."""
+    total = np.zeros_like(values)
+    for axis in range(3):
+        ahead = (slice(None),) * axis
+        step = (values[(*ahead, slice(2, None))] - values[(*ahead, slice(None, -2))]) / 2
+        total[(*ahead, slice(1, -1))] += step * step
+    return np.sqrt(total, out=total)
+
+
+def _branches(moves, host: Layout, donor: Layout | None, box: Box, shape, inside: np.ndarray) -> list[_Branch]:
+    """What comes from the host and what from the donor, going back from the last edit to the first."""
+    where, branches = _lattice(box), []
     rest = np.ones(len(inside), bool)
     for move in reversed(moves):
         if move.donor is not None:
@@ -162,23 +217,27 @@ def _at_voxels(values: np.ndarray, shape, voxels: np.ndarray) -> np.ndarray:
     return values.ravel()[voxels]
 
 
-def _looked_up(mask: np.ndarray, box: Box, places: list[np.ndarray]) -> np.ndarray:
-    """`mask` (on `box` of the grid) at voxels of the grid; False outside the box."""
+def _looked_up(values: np.ndarray, box: Box, places: list[np.ndarray]) -> np.ndarray:
+    """`values` (on `box` of the grid) at voxels of the grid; 0 or False outside the box."""
     inside, index = np.ones(len(places[0]), bool), []
     for place, part in zip(places, box, strict=True):
         inside &= (place >= part.start) & (place < part.stop)
         index.append(np.clip(place - part.start, 0, part.stop - part.start - 1))
-    return inside & mask[tuple(index)]
+    return np.where(inside, values[tuple(index)], values.dtype.type(0))
 
 
-def _mixed(source: Layout, places: list[np.ndarray], tissue: np.ndarray) -> np.ndarray:
+def _mixed(source: Layout, places: list[np.ndarray], tissue: np.ndarray, relabelled: bool) -> np.ndarray:
     """(3, n) uint8 CSF, WM and vessels at n places of a layout, for voxels that are of these tissues now."""
     box = box_of(source.tissue)
     labels = np.ascontiguousarray(source.tissue[box])
     _, ny, nz = labels.shape
     index, weights = np.zeros(len(tissue), np.int32), []
-    nearest = np.zeros(len(tissue), np.int32)
-    for place, part, stride in zip(places, box, (ny * nz, nz, 1), strict=True):
+    nearest, beyond = np.zeros(len(tissue), np.int32), np.zeros(len(tissue), bool)
+    for place, part, size, stride in zip(places, box, source.shape, (ny * nz, nz, 1), strict=True):
+        if part.start > 0:
+            beyond |= place < part.start - 0.5
+        if part.stop < size:
+            beyond |= place > part.stop - 0.5
         last = part.stop - part.start - 1  # a brain goes on where the scan ends; elsewhere there is nothing to mix in
         eighths = np.rint(np.clip(place - part.start, 0, last) * _PARTS).astype(np.int32)
         low = np.minimum(eighths // _PARTS, max(last - 1, 0))
@@ -197,7 +256,12 @@ def _mixed(source: Layout, places: list[np.ndarray], tissue: np.ndarray) -> np.n
     sum_ = np.maximum(csf + gm + wm, 1)
     csf, wm = ((EIGHTHS * part + sum_ // 2) // sum_ for part in (csf, wm))
     shares = np.stack([csf, EIGHTHS - csf - np.minimum(wm, EIGHTHS - csf), np.minimum(wm, EIGHTHS - csf)])
-    _relabel(shares, labels.ravel()[nearest], tissue)
+    before = np.where(beyond, np.uint8(0), labels.ravel()[nearest])
+    if relabelled:
+        _relabel(shares, before, tissue)
+    empty = np.flatnonzero(before == 0)  # nothing was there: all is what the voxel is now
+    shares[:, empty] = 0
+    shares[tissue[empty].astype(np.intp) - 1, empty] = EIGHTHS
     return np.stack([shares[0], shares[2], np.minimum(vessels // _UNIT, VESSEL_LEVELS)]).astype(np.uint8)
 
 
@@ -227,6 +291,3 @@ def _relabel(shares: np.ndarray, before: np.ndarray, now: np.ndarray) -> None:
     less = shares[new, at] < shares[old, at]
     at, old, new = at[less], old[less], new[less]
     shares[new, at], shares[old, at] = shares[old, at], shares[new, at]
-    empty = np.flatnonzero(before == 0)  # nothing was there: all is what the voxel is now
-    shares[:, empty] = 0
-    shares[now[empty].astype(np.intp) - 1, empty] = EIGHTHS

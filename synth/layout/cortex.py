@@ -7,6 +7,7 @@ from synth.brats import Tissue
 FULL = 9**3  # what a voxel in the midst of a mask counts
 SHARE_PER_MM = 0.28  # by which what `summed` counts changes a mm further from a flat face: 0.33, then 0.22
 _STEPS = 32  # of a share: whole numbers of two bytes are twice as fast as floats
+STEPS_PER_MM = SHARE_PER_MM * _STEPS
 _SLAB = 200_000  # voxels at once
 
 

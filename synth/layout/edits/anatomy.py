@@ -155,7 +155,7 @@ class Atrophy(Edit):
         if self.sulci != 1:
             tissue = _resized_sulci(tissue, cells, self.sulci)
         edited = Layout(_pasted(layout.tissue, tissue, cells.box), tumour, layout.affine, layout.id)
-        return Outcome(edited, moved=Moved(None if field is None else _flow(field)))
+        return Outcome(edited, moved=Moved(None if field is None else _flow(field), relabelled=self.sulci != 1))
 
     def _field(self, cells):
         """The flow that meets the factor: what was asked for is not quite what a smooth flow makes of it."""

@@ -152,9 +152,11 @@ class Individual(Edit):
         warp = affine_on(self.affine, layout.shape, (field,))
         tissue, tumour, place = warped_maps(layout, warp, brain_box(layout))
         place, tissue, tumour = trimmed(place, tissue, tumour)  # a warp has left as much background around
-        tissue = self._recontoured(tissue, place, layout.shape)
+        faces = self._faces(tissue.shape, place, layout.shape)
+        if faces is not None:
+            tissue = recontoured(tissue, *faces)
         tissue[enclosed(tissue > 0)] = Tissue.CSF
-        return Outcome(placed(layout, tissue, tumour, place), moved=Moved(warp))
+        return Outcome(placed(layout, tissue, tumour, place), moved=Moved(warp, faces=faces, box=place))
 
     def _field(self, layout: Layout) -> SplineField:
         """The backward displacement."""
@@ -178,16 +180,17 @@ class Individual(Edit):
         usual = np.sqrt((velocity[depth > 0] ** 2).mean()) if (depth > 0).any() else 1.0
         return velocity * (self.gyri_mm / usual)
 
-    def _recontoured(self, tissue: np.ndarray, place, shape) -> np.ndarray:
+    def _faces(self, size, place, shape) -> tuple[np.ndarray, np.ndarray] | None:
+        """By how much the cortex becomes thicker and sulci wider, on a box of `size` at `place`; None: not at all."""
         if not (self.cortex_mm or self.sulci_mm or self.uneven_mm):
-            return tissue
+            return None
         controls = np.clip(self._rng(_Field.CORTEX).standard_normal((*FINE.shape, 3)), -_CUT, _CUT) / _UNIT
         uneven = at_half(field_on(controls[..., :2] * self.uneven_mm, shape, scaled=False), place)
         thicker, wider = (
-            doubled(face_steps(part + np.float32(mm)), tissue.shape)
+            doubled(face_steps(part + np.float32(mm)), size)
             for part, mm in zip(uneven, (self.cortex_mm, self.sulci_mm), strict=True)
         )
-        return recontoured(tissue, thicker, wider)
+        return thicker, wider
 
     def _rng(self, field: _Field) -> np.random.Generator:
         return np.random.default_rng((self.seed, int(field)))
