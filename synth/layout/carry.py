@@ -111,14 +111,15 @@ def carried(layout: Layout, moves: Sequence[Moved], host: Layout, donor: Layout 
     tissue = labels.ravel()[inside]
     found = np.zeros((3, len(inside)), np.uint8)
     relabelled = any(move.relabelled for move in moves)
-    for branch in _branches(moves, host, donor, box, labels.shape, inside):
+    branches, faces = _followed(moves, host, donor, box, labels.shape, inside)
+    for branch in branches:
         places = [_at_voxels(part, labels.shape, inside[branch.voxels]) for part in branch.where]
         found[:, branch.voxels] = _mixed(branch.source, places, tissue[branch.voxels], relabelled)
     parts = [np.zeros(labels.size, np.uint8) for _ in found]
     for part, values in zip(parts, found, strict=True):
         part[inside] = values
     parts = [part.reshape(labels.shape) for part in parts]
-    for steps in _faces(moves, box, labels.shape, inside):
+    for steps in faces:
         _move_faces(parts, labels > 0, *steps)
     for layer, part in zip(out.values(), parts, strict=True):
         layer[box] = part
@@ -134,21 +135,6 @@ def _lattice(box: Box) -> list[np.ndarray]:
         for axis, part in enumerate(box)
     ]
     return list(np.broadcast_arrays(*lines))
-
-
-def _faces(moves, box: Box, shape, inside: np.ndarray) -> list[list[np.ndarray]]:
-    """The steps by which faces moved, on `box`, of each edit that moved any, from the first to the last."""
-    where, out = _lattice(box), []
-    for move in reversed(moves):
-        if move.faces is not None:
-            places = [np.rint(_at_voxels(part, shape, inside)).astype(np.intp) for part in where]
-            steps = [np.zeros(shape, np.float32) for _ in move.faces]
-            for part, face in zip(steps, move.faces, strict=True):
-                part.reshape(-1)[inside] = _looked_up(face, move.box, places)
-            out.insert(0, steps)
-        if move.warp is not None:
-            where = _through(move.warp, where)
-    return out
 
 
 def _move_faces(parts: list[np.ndarray], brain: np.ndarray, thicker: np.ndarray, wider: np.ndarray) -> None:
@@ -175,19 +161,30 @@ def _slope(values: np.ndarray) -> np.ndarray:
     return np.sqrt(total, out=total)
 
 
-def _branches(moves, host: Layout, donor: Layout | None, box: Box, shape, inside: np.ndarray) -> list[_Branch]:
-    """What comes from the host and what from the donor, going back from the last edit to the first."""
-    where, branches = _lattice(box), []
+def _followed(moves, host: Layout, donor: Layout | None, box: Box, shape, inside: np.ndarray):
+    """What is found by going back from the last edit to the first.
+
+    Returns:
+        What comes from the host and what from the donor (`_Branch`), and by how much the faces of the cortex moved on
+        `box` with each edit that moved any, from the first to the last: pairs of (x, y, z) float32.
+    """
+    where, branches, faces = _lattice(box), [], []
     rest = np.ones(len(inside), bool)
     for move in reversed(moves):
-        if move.donor is not None:
+        if move.box is not None:
             places = [np.rint(_at_voxels(part, shape, inside)).astype(np.intp) for part in where]
+        if move.faces is not None:
+            steps = [np.zeros(shape, np.float32) for _ in move.faces]
+            for part, face in zip(steps, move.faces, strict=True):
+                part.reshape(-1)[inside] = _looked_up(face, move.box, places)
+            faces.insert(0, steps)
+        if move.donor is not None:
             theirs = rest & _looked_up(move.taken, move.box, places)
             branches.append(_Branch(donor, _through(move.donor, where), theirs))
             rest = rest & ~theirs
         if move.warp is not None:
             where = _through(move.warp, where)
-    return [*branches, _Branch(host, where, rest)]
+    return [*branches, _Branch(host, where, rest)], faces
 
 
 def _through(warp: Warp, where: list[np.ndarray]) -> list[np.ndarray]:

@@ -22,6 +22,7 @@ class Layout:
         tumour: (X, Y, Z) uint8, values of `synth.brats.Tumour`; 0 is no tumour.
         affine: (4, 4) float64, voxel to mm.
         id: the case or sample the layout comes from.
+        detail: what is finer than the tissue map, on the same grid; None where nobody knows.
     """
 
     tissue: np.ndarray

@@ -180,8 +180,12 @@ def draw_patch(
         images, classes, coordinates = images[::-1], classes[::-1], coordinates[::-1]
     layers = {}
     if detail is not None:
-        soft = np.stack([*vars(softened(np.where(classes <= Tissue.WM, classes, 0).astype(np.uint8))).values()], -1)
-        layers["detail"] = np.ascontiguousarray(soft if plain else np.rint(images[..., len(MODALITIES) :]), np.uint8)
+        if plain:
+            soft = softened(np.where(classes <= Tissue.WM, classes, 0).astype(np.uint8))
+            detail = np.stack([*vars(soft).values()], -1)
+        else:
+            detail = np.rint(images[..., len(MODALITIES) :])
+        layers["detail"] = np.ascontiguousarray(detail, np.uint8)
         images = images[..., : len(MODALITIES)]
     style, images = _apply_gamma(case.style, images, augmentation.gamma)
     return {
