@@ -5,15 +5,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import tensorflow as tf
-from phantoms import phantom_case, phantom_layout
+from phantoms import head_layout, phantom_case, phantom_layout, phantom_sources
 
 from synth.brats import MODALITIES, TISSUES
+from synth.datasets.layout_files import save_layout
+from synth.hosts.sources import data_sources
 from synth.layout.detail import EIGHTHS, VESSEL_LEVELS, VESSEL_STEP, Detail, softened, whole
 from synth.models.configs import GeneratorConfig
 from synth.models.inference import LayoutPainter
 from synth.models.networks.generator import build_generator
 from synth.models.painter import box_coordinates, paint, style_tensors
+from synth.models.weights import save_generator
+from synth.runs.generate import GenerateConfig, Generation, generate, write_recipes
 from synth.runs.reconstruct import reconstruct_case
+from synth.runs.replay import replay
 from synth.style.shares import measure_detail
 from synth.style.style import measure_style
 from synth.trainers.augment import AugmentConfig
@@ -133,3 +138,28 @@ def test_a_scan_is_reconstructed_with_its_detail(monkeypatch, scan):
     blind = LayoutPainter(build_generator(GeneratorConfig(width=4, bottleneck=1)))
     _, plain, _ = reconstruct_case(case, blind)
     assert plain.detail is None
+
+
+def test_a_run_whose_generator_sees_detail_draws_paints_and_replays_it(tmp_path):
+    save_generator(tmp_path / "model", build_generator(TINY), {"name": "tiny", "generator": TINY.to_dict()})
+    styles = phantom_sources()
+    for seed, source in enumerate(styles.hosts):
+        host, style = head_layout(seed=seed, case_id=source.id), styles.own_style(source.id)
+        pure = np.asarray(style.mean)[:3] + 0.02
+        save_layout(replace(host, detail=softened(host.tissue)), tmp_path / "layouts", replace(style, pure=pure))
+    config = GenerateConfig(seed=3, edits="individual,swap", style="own")
+    generation = Generation(data_sources(tmp_path / "layouts", "")[0], tmp_path / "model", config)
+    layout, recipe = generation.draw(0)
+    assert layout.detail is not None
+    assert recipe.style.pure is not None
+    assert generation.draw(0, detail=False)[0].detail is None
+    plain = generation.paint(replace(layout, detail=whole(layout.tissue)), recipe)
+    assert not np.array_equal(generation.paint(layout, recipe).images, plain.images)
+    generate(generation, 1, tmp_path / "set")
+    (again,) = replay(
+        tmp_path / "set", ["Synth_000000"], tmp_path / "again", data=[tmp_path / "layouts"], model=tmp_path / "model"
+    )
+    assert again.compared
+    assert not again.differing
+    write_recipes(generation, 2, tmp_path / "dry")  # makes none
+    assert generation.sees_detail

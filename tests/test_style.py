@@ -1,3 +1,4 @@
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,7 @@ from scipy.ndimage import gaussian_filter1d
 from synth.brats import CLASSES, MODALITIES
 from synth.case import Case
 from synth.errors import SynthError
-from synth.style.prior import StylePrior, shipped_style_prior, style_problems
+from synth.style.prior import StylePrior, mixed_style, shipped_style_prior, style_problems
 from synth.style.style import TUMOUR_MINUS_WM, Style, measure_style
 
 SHAPE = (56, 64, 52)
@@ -92,3 +93,36 @@ def test_shading_depends_on_no_single_voxel():
     tissue[tuple(np.argwhere(tissue == 3)[40])] = 2  # one of 100,000
     other = measure_style(case, replace(layout, tissue=tissue))
     np.testing.assert_allclose(other.shading, measure_style(case, layout).shading, atol=2e-4)
+
+
+def with_pure(style, by=0.05):
+    return replace(style, pure=np.asarray(style.mean)[:3] + by)
+
+
+def test_pure_tissue_is_kept_where_it_is_known_and_said_nothing_of_where_not():
+    style = shipped_style_prior().sample(np.random.default_rng(0))
+    assert style.pure is None
+    assert "pure" not in style.to_dict()
+    known = with_pure(style)
+    assert Style.from_dict(json.loads(json.dumps(known.to_dict()))) == known
+    with pytest.raises(SynthError, match=r"pure must be finite numbers of shape \(3, 4\)"):
+        replace(style, pure=np.zeros((2, 4)))
+
+
+def test_styles_are_drawn_and_mixed_with_pure_tissue_where_all_have_it():
+    rng = np.random.default_rng(1)
+    plain = [shipped_style_prior().sample(rng) for _ in range(5)]
+    known = [with_pure(style) for style in plain]
+    prior = StylePrior.fit(known)
+    drawn = prior.sample(rng)
+    assert np.allclose(np.asarray(drawn.pure) - np.asarray(drawn.mean)[:3], 0.05, atol=1e-5)
+    assert StylePrior.fit([*known[:-1], plain[-1]]).sample(rng).pure is None
+    mixed = mixed_style([lambda s=s: s for s in known], prior, rng)
+    assert np.allclose(np.asarray(mixed.pure) - np.asarray(mixed.mean)[:3], 0.05, atol=1e-5)
+    # from known to unknown: the same as before there was any
+    seeds = [np.random.default_rng(5) for _ in range(2)]
+    ways = [
+        mixed_style([lambda s=s: s for s in some], shipped_style_prior(), r)
+        for some, r in zip((known, plain), seeds, strict=True)
+    ]
+    assert replace(ways[0], pure=None) == ways[1]

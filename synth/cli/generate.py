@@ -89,6 +89,7 @@ def command(
     import json
 
     from synth.cli.progress import bar
+    from synth.models.cards import read_card, sees_detail
     from synth.runs.generate import GenerateConfig, Generation, generate, plan_coverage, write_recipes
 
     config = GenerateConfig(
@@ -100,7 +101,7 @@ def command(
         plan=plan or None,
     )
     chosen = chosen_gate(gate, redraws, segmenter, no_scores)
-    sources = chosen_sources(data, layouts, out, quiet, reading)
+    sources = chosen_sources(data, layouts, out, quiet, reading, detail=sees_detail(read_card(model)))
     generation = Generation(sources, model, config)
     mine = range(shard[0], n, shard[1])
     surveying = bar("drawing without the plan, to compare", "layout", quiet)

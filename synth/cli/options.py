@@ -101,7 +101,7 @@ def shard(ctx, param, value: str) -> tuple[int, int]:
     return i, m
 
 
-def chosen_sources(data: str | None, layouts: str | None, out: str, quiet: bool, reading=None):
+def chosen_sources(data: str | None, layouts: str | None, out: str, quiet: bool, reading=None, *, detail=False):
     """The `Sources` that --data and --layouts name, the embedded ones without --data; says which cases are left out."""
     from pathlib import Path
 
@@ -112,7 +112,7 @@ def chosen_sources(data: str | None, layouts: str | None, out: str, quiet: bool,
         return embedded_sources()
     kept = Path(layouts) if layouts else Path(f"{Path(out)}-layouts")
     progress = bar("extracting layouts", "case", quiet)
-    sources, problems = data_sources(opened(data, reading, scans=False), kept, progress, warn)
+    sources, problems = data_sources(opened(data, reading, scans=False), kept, progress, warn, detail=detail)
     for problem in problems:
         click.echo(f"left out: {problem}", err=True)
     return sources

@@ -26,7 +26,11 @@ def command():
 @click.option("--batch", type=click.IntRange(min=1), help="Patches a step, over all devices.")
 @click.option("--patch", type=click.IntRange(min=16), help="Edge of the cubic patches in voxels, a multiple of 16.")
 @click.option("--width", type=click.IntRange(min=4), help="Base filters of the generator.")
-@click.option("--conditioning", type=click.Choice(["painted", "onehot"]), help="onehot: labels alone, the baseline.")
+@click.option(
+    "--conditioning",
+    type=click.Choice(["painted", "onehot", "detail"]),
+    help="onehot: labels alone, the baseline; detail: shares of tissue and vessels too, found in the scans.",
+)
 @click.option("--precision", type=click.Choice(["auto", "float32", "mixed_float16", "mixed_bfloat16"]))
 @click.option("--validate-every", type=click.IntRange(min=1), help="Steps between validations.")
 @click.option("--seed", type=click.IntRange(min=0))

@@ -54,7 +54,8 @@ def extract_case(member: Member, *, detail: bool = False) -> tuple[Layout, Style
     layout = extract_layout(case)
     style = measure_style(case, layout)
     if detail:
-        layout = replace(layout, detail=measure_detail(case, layout, style)[0])
+        found, style = measure_detail(case, layout, style)
+        layout = replace(layout, detail=found)
     return layout, style, case
 
 

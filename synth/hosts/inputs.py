@@ -146,8 +146,8 @@ def extracted(case: Input) -> Input:
     """A case as an input whose tissue is found (in about 3 s) when it is loaded."""
     styles: list[Style] = []  # small, and wanted after the layout: the layout itself is not kept
 
-    def read() -> Layout:
-        layout, style, _ = extract_case(case.member)
+    def read(**what: bool) -> Layout:
+        layout, style, _ = extract_case(case.member, **what)
         styles[:] = [style]
         return layout
 
@@ -156,7 +156,8 @@ def extracted(case: Input) -> Input:
             read()
         return styles[0]
 
-    return Input(case.member, read, style, complete=True, record=case.record)
+    detail = lambda: read(detail=True).detail  # noqa: E731
+    return Input(case.member, read, style, complete=True, record=case.record, layers=detail)
 
 
 def _read_labels(member: FilesMember) -> Layout:

@@ -82,6 +82,8 @@ def data_sources(
     layouts: str | Path,
     progress: Callable[[Iterable], Iterable] = iter,
     tell: Callable[[str], None] = lambda line: None,
+    *,
+    detail: bool = False,
 ) -> tuple[Sources, list[str]]:
     """Hosts, donors and styles from a folder of BraTS cases, or from one of layouts already extracted.
 
@@ -90,6 +92,7 @@ def data_sources(
         layouts: where layouts of BraTS cases are kept (not used when `data` holds layouts).
         progress: wraps the list of cases (`tqdm`).
         tell: called with each warning about them.
+        detail: find the detail of layouts too, for a generator that sees it (`models.cards.sees_detail`).
 
     Returns:
         The sources, and a sentence for each case that had to be left out, alike ones folded.
@@ -101,7 +104,7 @@ def data_sources(
     place = folder = Path(data)
     if not list_layouts(folder):
         cases = open_set(data, scans=True)
-        results = extract_layouts(cases, layouts, progress=progress, tell=tell)
+        results = extract_layouts(cases, layouts, detail=detail, progress=progress, tell=tell)
         scans = {member.id: member for member in cases.members}
         problems = folded_lines((result.id, result.problem) for result in results if result.problem)
         usable = {result.id for result in results if not result.problem}

@@ -77,6 +77,11 @@ def read_card(model: str | Path, kind: Kind = GENERATOR) -> dict:
         raise ModelError(f"{path}: not the card of a {kind.name} ({error}); copy the model folder again.") from error
 
 
+def sees_detail(card: dict) -> bool:
+    """Whether the generator of a card is conditioned on a layout's detail."""
+    return card[GENERATOR.name].get("conditioning") == "detail"
+
+
 def model_hash(card: dict) -> str:
     """Short identity of a model for recipes: of its weights and everything in the card that changes a painting."""
     parts = json.dumps([card["weights_sha256"], card["generator"], card.get("texture_gain", 1.0)], sort_keys=True)

@@ -75,7 +75,9 @@ class LayoutPainter:
         visible = layout.tissue[inside]
         tumour = layout.tumour[inside]
         classes[target] = np.where(tumour > 0, tumour + len(TISSUES), visible)
-        tensors = {name: value[None] for name, value in style_tensors(style, self.texture_gain).items()}
+        tensors = {
+            name: value[None] for name, value in style_tensors(style, self.texture_gain, pure=self.sees_detail).items()
+        }
         coordinates = box_coordinates(layout.shape, grown)[None]
         inputs = [classes[None], coordinates, tensors, np.asarray(seed, np.int32)]
         if self.sees_detail:

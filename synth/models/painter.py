@@ -18,16 +18,20 @@ _MAX_SIGMA = 1.2
 _P20_OF_RMS = 0.77  # 20th percentile of the local standard deviation of Gaussian noise, over its RMS (3x3x3)
 
 
-def style_tensors(style: Style, texture_gain=1.0) -> dict[str, np.ndarray]:
+def style_tensors(style: Style, texture_gain=1.0, *, pure: bool = False) -> dict[str, np.ndarray]:
     """The numbers of a Style that painting needs, float32: mean (6, 4), shading (4, 9), offset, texture, kernel.
+
+    With `pure` the tissues' means are those of pure tissue, where the style knows them: for mixtures.
 
     `offset` (4,) is low / (high - low) of the window: shading multiplies scanner intensities, not normalised ones.
     `kernel` (4, 3, 3) holds the taps 0, 1, 2 of the point spread per modality and axis. `texture_gain` is a factor on
     the texture, one number or one per modality.
     """
-    window = np.asarray(style.window)
+    window, mean = np.asarray(style.window), np.array(style.mean, np.float32)
+    if pure and style.pure is not None:
+        mean[: len(TISSUES)] = style.pure
     return {
-        "mean": np.asarray(style.mean, np.float32),
+        "mean": mean,
         "shading": np.asarray(style.shading, np.float32),
         "offset": (window[:, 0] / (window[:, 1] - window[:, 0])).astype(np.float32),
         "texture": np.asarray(style.texture, np.float32) * np.asarray(texture_gain, np.float32),

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,7 @@ from synth.layout.plans.plan_file import AnyPlan
 from synth.layout.sampling.coverage import Coverage, coverage, survey
 from synth.layout.sampling.recipe import LayoutRecipe
 from synth.layout.sampling.sampler import LayoutSampler
-from synth.models.cards import model_hash, read_card
+from synth.models.cards import model_hash, read_card, sees_detail
 from synth.randomness import Branch, sample_rng
 from synth.runs.folder import COVERAGE, RECIPES, SHEET, Quarantine, names_of_run, scores_note
 from synth.runs.gate import Gate, GateReport, painted
@@ -180,9 +181,13 @@ class Generation:
             **({"reading": stated} if (stated := self.sources.reading.to_dict()) else {}),
         }
 
-    def draw(self, index: int, attempt: int = 0, *, detail: bool = False) -> tuple[Layout, SampleRecipe]:
-        """Layout (with detail if it is to be) and recipe of a sample, or of a further attempt; no network is needed."""
-        layout, recipe = self.sampler.draw(index, attempt=attempt, detail=detail)
+    def draw(self, index: int, attempt: int = 0, *, detail: bool | None = None) -> tuple[Layout, SampleRecipe]:
+        """Layout and recipe of a sample, or of a further attempt; no network is needed.
+
+        With `detail` the layout has that of its host; None: where the generator sees it.
+        """
+        wanted = self.sees_detail if detail is None else detail
+        layout, recipe = self.sampler.draw(index, attempt=attempt, detail=wanted)
         style = self.sources.style(
             self.style_kind, recipe.host, sample_rng(self.config.seed, index, Branch.STYLE, attempt=attempt)
         )
@@ -201,6 +206,11 @@ class Generation:
         """Painted cases, one after the other; layouts are drawn ahead in a thread."""
         for layout, recipe in ahead(map(self.draw, indices)):
             yield self.paint(layout, recipe)
+
+    @cached_property
+    def sees_detail(self) -> bool:
+        """Whether the generator is conditioned on the detail of layouts."""
+        return sees_detail(read_card(self.model))
 
     @property
     def painter(self) -> "LayoutPainter":
@@ -365,7 +375,7 @@ def write_recipes(
     claim_file(path, DRY_RUN, force=force)
     make_folder(path.parent)
     with atomic_write(path) as handle:
-        for _, recipe in progress(map(generation.draw, indices)):
+        for _, recipe in progress(map(partial(generation.draw, detail=False), indices)):
             handle.write(json_text(recipe.to_dict(), what="recipe").encode())
     return path
 

@@ -222,7 +222,7 @@ def _painted(run: dict, sources: Sources, model: str | Path | None, out: Path) -
 
     def make(record: dict) -> dict[str, str]:
         recipe = SampleRecipe.from_dict(record)
-        layout = generation.sampler.replay(recipe.layout)
+        layout = generation.sampler.replay(recipe.layout, detail=generation.sees_detail)
         case = generation.paint(layout, recipe)
         meta = {key: value for key, value in record.items() if key not in NOT_MADE}
         with open_exporter(run["format"], out, naming=NAMINGS[run["naming"]]) as exporter:

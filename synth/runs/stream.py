@@ -27,6 +27,7 @@ from synth.layout.layout import Layout, bounding_box
 from synth.layout.plans.plan_file import AnyPlan
 from synth.layout.sampling.recipe import LayoutRecipe
 from synth.layout.sampling.sampler import LayoutSampler
+from synth.models.cards import DEFAULT_MODEL, read_card, sees_detail
 from synth.randomness import Branch, sample_rng
 from synth.runs.generate import GenerateConfig, Generation
 
@@ -132,7 +133,8 @@ def dataset(
         raise SynthError(f"batch must be at least 1, or None for no batches; found {batch}.")
     indices = _indices(start, n, shard)
     config = GenerateConfig(seed=seed, edits=edits, style=style, plan=plan)
-    generation = Generation(_sources(data, kept), model, config)
+    detail = sees_detail(read_card(DEFAULT_MODEL if model is None else model))
+    generation = Generation(_sources(data, kept, detail), model, config)
     return _tf_dataset(generation, indices, cut, batch=batch, prefetch=prefetch)
 
 
@@ -171,13 +173,13 @@ class _Cut:
         return 1 if self.patch is None else self.patches
 
 
-def _sources(data: str | Path | CaseSet | Sources | None, kept: str | Path | None) -> Sources:
+def _sources(data: str | Path | CaseSet | Sources | None, kept: str | Path | None, detail: bool = False) -> Sources:
     if data is None:
         return embedded_sources()
     if isinstance(data, Sources):
         return data
     tell = partial(warnings.warn, stacklevel=4)
-    sources, problems = data_sources(data, kept or f"{str(data).rstrip('/')}-layouts", tell=tell)
+    sources, problems = data_sources(data, kept or f"{str(data).rstrip('/')}-layouts", tell=tell, detail=detail)
     for problem in problems:
         warnings.warn(f"left out: {problem}", stacklevel=3)
     return sources

@@ -10,14 +10,14 @@ import numpy as np
 
 from synth.brats import CLASSES, MODALITIES
 from synth.errors import SynthError
-from synth.style.style import SHAPES, Style
+from synth.style.style import PURE, SHAPES, Style
 
 SHIPPED = Path(__file__).parent / "weights" / "style_prior.json"
 MINIMUM_STYLES = 3
 MAX_REDRAWS = 50
 _REACH = 1.8  # standard deviations of each factor: beyond, a style fitted on few scans is made up
-_PARTS = tuple((name, SHAPES[name]) for name in ("mean", "texture", "sharpness", "shading", "window"))
-_MIXED_APART = (("mean",), ("texture", "sharpness"), ("shading",), ("window",))
+_PARTS = tuple((name, SHAPES[name]) for name in ("mean", "texture", "sharpness", "shading", "window", PURE))
+_MIXED_APART = (("mean", PURE), ("texture", "sharpness"), ("shading",), ("window",))
 _MARGIN = 0.05  # normalised units by which a contrast must hold
 
 
@@ -40,7 +40,7 @@ class StylePrior:
     """A Gaussian over styles in few factors: `centre` + z `factors`, z standard normal, cut at 1.8.
 
     Attributes:
-        centre: (d,) the mean of the vectors that `_vector` makes of styles.
+        centre: (d,) the mean of the vectors that `_vector` makes of styles; without pure tissue where one has none.
         factors: (k, d) principal directions, each scaled by its standard deviation.
     """
 
@@ -54,7 +54,7 @@ class StylePrior:
         Raises:
             SynthError: fewer than 3 styles.
         """
-        vectors = np.array([_vector(style) for style in styles])
+        vectors = _alike([_vector(style) for style in styles])
         if len(vectors) < MINIMUM_STYLES:
             raise SynthError(
                 f"styles can be sampled from at least {MINIMUM_STYLES} scans, found {len(vectors)}; "
@@ -121,7 +121,8 @@ def _between(scans: Sequence[Callable[[], Style]], prior: StylePrior, rng: np.ra
     first = scans[number]()
     second = prior.sample(rng) if other is None else scans[other + (other >= number)]()
     share = rng.random()
-    return _style(share * _vector(first) + (1 - share) * _vector(second))
+    ours, theirs = _alike([_vector(first), _vector(second)])
+    return _style(share * ours + (1 - share) * theirs)
 
 
 @cache
@@ -131,17 +132,26 @@ def shipped_style_prior() -> StylePrior:
 
 
 def _vector(style: Style) -> np.ndarray:
-    """Levels and widths as logarithms, the window as log width and relative offset, the rest as it is."""
+    """Levels and widths as logarithms, the window as log width and relative offset, the rest as it is; `PURE` last."""
     low, high = np.array(style.window).T
     window = np.stack([np.log(high - low), low / (high - low)], 1)
     parts = [style.mean, np.log(np.maximum(style.texture, 1e-4)), np.log(style.sharpness), style.shading, window]
+    parts += [] if style.pure is None else [style.pure]
     return np.concatenate([np.ravel(part) for part in parts])
+
+
+def _alike(vectors: list[np.ndarray]) -> np.ndarray:
+    """Vectors of one length: without pure tissue where one has none."""
+    least = min(map(len, vectors), default=0)
+    return np.array([vector[:least] for vector in vectors])
 
 
 def _style(vector: np.ndarray) -> Style:
     parts, start = {}, 0
     for name, shape in _PARTS:
         size = int(np.prod(shape))
+        if name == PURE and start == len(vector):
+            continue
         parts[name] = vector[start : start + size].reshape(shape)
         start += size
     width, offset = np.exp(parts["window"][:, 0]), np.maximum(parts["window"][:, 1], 0)
@@ -153,4 +163,5 @@ def _style(vector: np.ndarray) -> Style:
         sharpness=np.exp(parts["sharpness"]),
         shading=parts["shading"],
         window=np.stack([offset * width, (1 + offset) * width], 1),
+        pure=parts.get(PURE),
     )

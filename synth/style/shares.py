@@ -33,15 +33,15 @@ MIXTURES = np.array([(a, EIGHTHS - a - b, b) for a in range(EIGHTHS + 1) for b i
 
 
 def measure_detail(case: Case, layout: Layout, style: Style) -> tuple[Detail, Style]:
-    """The detail of a scan's layout, and its style with the brightness of pure tissue.
+    """The detail of a scan's layout, and its style with the brightness of pure tissue (`Style.pure`).
 
     Underneath a tumour the other hemisphere's shares stand, or whole ones where there are none.
 
     Args:
         case: the scan.
         layout: its layout (`layout.tissue.extract_layout`).
-        style: measured under that (`style.measure_style`): its tissues are near enough to tell mixtures; those of the
-            result are solved from these (least squares), which voxels of one tissue alone would not give: they are few.
+        style: measured under that (`style.measure_style`): its tissues are near enough to tell mixtures, from which
+            pure ones are solved (least squares).
     """
     box = layout.bounding_box(2)
     tissue = layout.tissue[box]
@@ -52,15 +52,14 @@ def measure_detail(case: Case, layout: Layout, style: Style) -> tuple[Detail, St
     still = averaged([images[..., k] for k in CHANNELS], brain, noise)
     mixture[healthy] = _nearest([part[healthy] for part in still], style)
     shares = MIXTURES[mixture[healthy]].astype(np.float32) / EIGHTHS
-    mean = np.array(style.mean)
-    mean[: len(TISSUES)] = _solved(shares, images[healthy], mean[: len(TISSUES)])
-    beyond = images[..., _T1CE][healthy] - shares @ mean[: len(TISSUES), _T1CE].astype(np.float32)
+    pure = _solved(shares, images[healthy], np.asarray(style.mean)[: len(TISSUES)])
+    beyond = images[..., _T1CE][healthy] - shares @ pure[:, _T1CE].astype(np.float32)
     vessels = np.zeros(tissue.shape, np.uint8)
     vessels[healthy] = np.clip((beyond - _VESSEL_FROM) / VESSEL_STEP + 0.5, 0, VESSEL_LEVELS)
     layers = [np.zeros(layout.shape, np.uint8) for _ in range(3)]
     for layer, part in zip(layers, (MIXTURES[mixture, 0], MIXTURES[mixture, 2], vessels), strict=True):
         layer[box] = np.where(healthy, part, 0)
-    return _completed(Detail(*layers), layout), replace(style, mean=mean)
+    return _completed(Detail(*layers), layout), replace(style, pure=pure)
 
 
 def averaged(images: list[np.ndarray], brain: np.ndarray, noise: np.ndarray) -> list[np.ndarray]:

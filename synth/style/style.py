@@ -21,7 +21,9 @@ SHAPES = {  # of a style's tables
     "sharpness": (len(MODALITIES), 3),
     "shading": (len(MODALITIES), len(SHADING_TERMS)),
     "window": (len(MODALITIES), 2),
+    "pure": (len(TISSUES), len(MODALITIES)),
 }
+PURE = "pure"  # which not every style has
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,9 @@ class Style:
         shading: 4 x 9 coefficients of the smooth multiplicative field, terms `shading.SHADING_TERMS`.
         window: 4 x 2 intensities of the scan that 0 and 1 stand for, whatever scale it comes on; painted scans are
             written on `scale.output_window`.
+        pure: 3 x 4 intensities of CSF, GM and WM that explain voxels as mixtures of them (`shares.measure_detail`):
+            further apart than `mean`, which is measured on voxels few of which are of one tissue. None where a layout's
+            detail was not looked for.
     """
 
     mean: tuple[tuple[float, ...], ...]
@@ -46,10 +51,13 @@ class Style:
     sharpness: tuple[tuple[float, ...], ...]
     shading: tuple[tuple[float, ...], ...]
     window: tuple[tuple[float, ...], ...]
+    pure: tuple[tuple[float, ...], ...] | None = None
 
     def __post_init__(self) -> None:
         """Check every table; raise `SynthError` on a wrong shape, or a window that does not go up."""
         for name, shape in SHAPES.items():
+            if name == PURE and self.pure is None:
+                continue
             value = np.asarray(getattr(self, name), float)
             if value.shape != shape or not np.isfinite(value).all():
                 raise SynthError(f"style: {name} must be finite numbers of shape {shape}, found shape {value.shape}.")
@@ -57,7 +65,8 @@ class Style:
 
     def to_dict(self) -> dict:
         """A JSON-able dict; `from_dict` reads it back."""
-        return {"classes": list(CLASSES), "modalities": list(MODALITIES), **asdict(self)}
+        tables = {name: table for name, table in asdict(self).items() if table is not None}
+        return {"classes": list(CLASSES), "modalities": list(MODALITIES), **tables}
 
     @classmethod
     def from_dict(cls, record: dict) -> "Style":
@@ -67,7 +76,7 @@ class Style:
             SynthError: a table is missing or has the wrong shape.
         """
         try:
-            return cls(**{name: record[name] for name in cls.__dataclass_fields__})
+            return cls(**{name: record.get(name) if name == PURE else record[name] for name in SHAPES})
         except KeyError as error:
             raise SynthError(f"style: the table {error} is missing; measure the style again.") from error
 

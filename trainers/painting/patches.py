@@ -195,7 +195,7 @@ def draw_patch(
         "noise_seed": noise_seed,
         "exact": np.float32(not augmentation.warp),
         **layers,
-        **style_tensors(style),
+        **style_tensors(style, pure=detail is not None),
     }
 
 
@@ -205,10 +205,13 @@ def _apply_gamma(style: Style, images: np.ndarray, gamma: Sequence[float]) -> tu
         return style, images
     power = np.asarray(gamma)
     mean = np.asarray(style.mean)
-    bent = np.where(mean > 0, np.maximum(mean, 1e-6) ** power, mean)
+    bent, pure = (
+        None if table is None else np.where(table > 0, np.maximum(table, 1e-6) ** power, table)
+        for table in (mean, None if style.pure is None else np.asarray(style.pure))
+    )
     slope = power * np.maximum(mean[_WHITE], 0.05) ** (power - 1)
     images = np.where(images > 0, np.maximum(images, 1e-6) ** power.astype(np.float32), images)
-    return replace(style, mean=bent, texture=np.asarray(style.texture) * slope), images
+    return replace(style, mean=bent, pure=pure, texture=np.asarray(style.texture) * slope), images
 
 
 def patch_dataset(
