@@ -224,6 +224,9 @@ def test_damaged_detail_is_refused_in_one_sentence(tmp_path):
     write_nifti(folder / "A_wm.nii.gz", layout.detail.wm + np.uint8(9), layout.affine)
     with pytest.raises(LayoutError, match=r"A_wm.nii.gz: expected whole numbers 0 to 8 \(wm\), found .* such as 9"):
         load_detail(folder)
+    write_nifti(folder / "A_wm.nii.gz", layout.detail.wm[::-1].copy(), layout.affine)
+    with pytest.raises(LayoutError, match=r"A_wm\.nii\.gz has values outside the brain of A_tissue\.nii\.gz"):
+        load_detail(folder)
     write_nifti(folder / "A_wm.nii.gz", layout.detail.wm, np.diag([-1.0, -1, 2, 1]))
     with pytest.raises(LayoutError, match=r"A_wm\.nii\.gz: its grid or affine differs from that of A_tissue\.nii\.gz"):
         load_detail(folder)

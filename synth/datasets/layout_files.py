@@ -145,6 +145,12 @@ def load_detail(folder: str | os.PathLike) -> Detail | None:
                 "layout lie in one place: make the layout again."
             )
         layers.append(_whole_numbers(volume.array, path, most, f"whole numbers 0 to {most} ({name})"))
+    beside = [path.name for path, layer in zip(paths, layers, strict=True) if layer[tissue.array == 0].any()]
+    if beside:
+        raise LayoutError(
+            f"{folder}: {beside[0]} has values outside the brain of {map_path(folder, 'tissue').name}; the two are of "
+            "different layouts: make the layout again, or delete the detail."
+        )
     try:
         return Detail(*layers)
     except LayoutError as error:
