@@ -11,6 +11,7 @@ from synth.brats import AFFINE, CLASSES, GRID, MODALITIES, NAMINGS, Naming, Tiss
 from synth.case import Case
 from synth.hosts.sources import Sources
 from synth.layout.atlas import atlas_probabilities
+from synth.layout.detail import Detail
 from synth.layout.layout import Layout
 from synth.layout.sampling.sources import MemorySource
 from synth.shading import shading_field
@@ -54,6 +55,12 @@ def head_layout(shape=SHAPE, *, seed=0, tumour=True, case_id="Phantom_001", zoom
     layout = phantom_layout(shape, seed=seed, tumour=tumour, case_id=case_id)
     affine = np.diag([-zooms[0], -zooms[1], zooms[2], 1.0])
     return Layout(layout.tissue, layout.tumour, affine, layout.id)
+
+
+def whole_detail(tissue) -> Detail:
+    """Detail in which each voxel is all its tissue, and without vessels."""
+    csf, wm = ((tissue == kind).view(np.uint8) * np.uint8(8) for kind in (Tissue.CSF, Tissue.WM))
+    return Detail(csf, wm, np.zeros_like(tissue))
 
 
 def phantom_case(shape=SHAPE, *, seed=0, tumour=True, labels=True, case_id="Phantom_001") -> Case:

@@ -44,7 +44,7 @@ def prepared(tmp_path_factory):
 def extraction(monkeypatch):
     """Phantoms are no brains: their layouts are known instead of found."""
 
-    def extract(files):
+    def extract(files, detail=False):
         if files.id == "Phantom_bad":
             raise DataError(f"{files.id}: is all zero; repair or exclude it.")
         seed = int(files.id[-1])

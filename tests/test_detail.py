@@ -1,21 +1,24 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from phantoms import embed, head_layout, phantom_case, phantom_layout, write_case
+from phantoms import embed, head_layout, phantom_case, phantom_layout, whole_detail, write_case
+from scipy.ndimage import binary_dilation
 
 import synth
 from synth.brats import GRID, Tissue
 from synth.datasets.layout_files import folder_sources, load_detail, save_layout
+from synth.datasets.members import CASE
 from synth.disk.manifest import read_entries
 from synth.errors import LayoutError
 from synth.exporters.nifti import write_nifti
 from synth.hosts.extract import extract_layouts
-from synth.hosts.inputs import find_inputs
+from synth.hosts.inputs import Input, extracted, find_inputs
 from synth.hosts.sources import data_sources
 from synth.layout.carry import Moved, Trail, carried
 from synth.layout.cortex import face_steps
-from synth.layout.detail import EIGHTHS, Detail, softened, whole
+from synth.layout.detail import EIGHTHS, Detail, softened
 from synth.layout.edits.edit import edit_class
 from synth.layout.edits.motion import mirroring
 from synth.layout.layout import Layout
@@ -45,7 +48,7 @@ def detailed(seed=0):
 def detailed_head(seed=0):
     """A head of its own size, whole shares."""
     host = head_layout(shape=(60, 72, 54), zooms=(2.7, 2.4, 3.0), seed=seed, case_id=f"Head_{seed}")
-    return replace(host, detail=whole(host.tissue))
+    return replace(host, detail=whole_detail(host.tissue))
 
 
 def layers(detail):
@@ -61,7 +64,7 @@ def test_shares_of_a_voxel_are_eight_eighths_in_the_brain_and_none_outside():
 
 def test_a_tissue_map_alone_is_whole_shares_and_no_vessels():
     layout = head_layout()
-    detail = whole(layout.tissue)
+    detail = whole_detail(layout.tissue)
     shares = detail.shares(layout.tissue)
     assert np.array_equal(np.where(layout.brain, shares.argmax(-1) + 1, 0), layout.tissue)
     assert set(np.unique(shares)) == {0, EIGHTHS}
@@ -86,7 +89,7 @@ def test_unlawful_layers_are_refused(change, sentence):
 def test_a_layout_and_its_detail_have_one_shape():
     layout = head_layout()
     with pytest.raises(LayoutError, match="must have one shape"):
-        Layout(layout.tissue, layout.tumour, layout.affine, "", whole(layout.tissue[1:]))
+        Layout(layout.tissue, layout.tumour, layout.affine, "", whole_detail(layout.tissue[1:]))
 
 
 def test_what_is_moved_by_whole_voxels_is_the_same_there():
@@ -105,6 +108,14 @@ def test_halfway_between_two_voxels_shares_are_theirs_by_half():
     detail = carried(host, [Moved(Warp(STAYS, np.array([0, 0, 0.5])))], host)
     assert detail.csf.ravel().tolist() == [4, 5, 1, 0]
     assert detail.vessels.ravel().tolist() == [2, 3, 1, 0]
+
+
+def test_what_lies_outside_the_brain_has_no_say_in_what_is_mixed():
+    tissue = np.array([[[0, 0, Tissue.CSF, Tissue.GM]]], np.uint8)
+    detail = Detail(*(np.array([[part]], np.uint8) for part in ([0, 0, 8, 0], [0, 0, 0, 0], [0, 0, 4, 0])))
+    host = Layout(tissue, np.zeros_like(tissue), np.eye(4), "", detail)
+    after = carried(host, [Moved(Warp(STAYS, np.array([0, 0, -0.5])))], host)
+    assert (after.csf.ravel()[2], after.vessels.ravel()[2]) == (8, 4)
 
 
 def test_two_mirrors_give_the_same_again():
@@ -152,13 +163,14 @@ def test_a_voxel_of_another_tissue_trades_the_two_shares():
     now = np.array([[[Tissue.WM, Tissue.CSF, Tissue.GM]]], np.uint8)
     layout = Layout(now, np.zeros_like(now), np.eye(4))
     assert np.array_equal(layers(carried(layout, [Moved()], host)), layers(detail))
-    after = carried(layout, [Moved(relabelled=True)], host)
+    where = {"relabelled": np.ones(now.shape, bool), "box": tuple(slice(0, n) for n in now.shape)}
+    after = carried(layout, [Moved(**where)], host)
     assert after.shares(now).reshape(3, 3).tolist() == [[1, 2, 5], [5, 2, 1], [0, 7, 1]]
 
 
 def test_brain_where_there_was_none_is_all_its_tissue():
     tissue = np.array([[[0, Tissue.WM, 0, Tissue.WM]]], np.uint8)
-    host = Layout(tissue, np.zeros_like(tissue), np.eye(4), "", whole(tissue))
+    host = Layout(tissue, np.zeros_like(tissue), np.eye(4), "", whole_detail(tissue))
     now = np.array([[[Tissue.CSF, Tissue.WM, Tissue.GM, Tissue.WM]]], np.uint8)
     after = carried(Layout(now, np.zeros_like(now), np.eye(4)), [Moved()], host)
     assert after.shares(now)[0, 0].tolist() == [[8, 0, 0], [0, 0, 8], [0, 8, 0], [0, 0, 8]]
@@ -334,3 +346,74 @@ def test_faces_lie_where_the_edit_that_moved_them_had_them():
     flipped = edit_class("mirror")().apply(replace(host, detail=None))
     after = carried(flipped, [faces, Moved(mirroring(host.shape))], host)
     assert np.array_equal(after.wm, mirrored(plain.wm))
+
+
+def test_the_brains_surface_moves_as_its_labels_do():
+    tissue = np.zeros((9, 9, 24), np.uint8)
+    tissue[2:7, 2:7, 6:18] = Tissue.GM
+    box = tuple(slice(0, n) for n in tissue.shape)
+    host = Layout(tissue, np.zeros_like(tissue), np.eye(4), "", whole_detail(tissue))
+    faces = [np.full(tissue.shape, face_steps(np.array(mm))) for mm in (0.0, 0.7)]
+    after = carried(host, [Moved(faces=tuple(faces), box=box)], host)
+    assert after.csf[4, 4, 6] > 0
+    assert after.csf[4, 4, 12] == 0
+    assert not after.csf[tissue == 0].any()
+
+
+def test_faces_of_the_host_do_not_move_what_a_donor_brings_later():
+    host, donor = detailed(0), detailed(1)
+    box = tuple(slice(0, n) for n in host.shape)
+    tissue = np.where((host.tissue > 0) & (donor.tissue > 0), host.tissue, 0)
+    layout = Layout(tissue, np.zeros_like(tissue), host.affine)
+    still, taken = Warp(STAYS, np.zeros(3)), np.zeros(host.shape, bool)
+    taken[20:] = True
+    steps = tuple(np.full(host.shape, face_steps(np.array(0.8))) for _ in range(2))
+    moves = [Moved(faces=steps, box=box), Moved(donor=still, taken=taken, box=box)]
+    plain = carried(layout, moves[1:], host, donor)
+    after = carried(layout, moves, host, donor)
+    assert np.array_equal(layers(after)[:, 20:], layers(plain)[:, 20:])
+    assert not np.array_equal(after.csf[:20], plain.csf[:20])
+
+
+def test_only_what_atrophy_relabelled_trades_and_faces_are_moved_once():
+    host = detailed_head()
+    rng, layout, trail = np.random.default_rng(3), host, Trail()
+    for name in ("individual", "atrophy"):
+        outcome = edit_class(name).draw(layout, rng, target="layout").run(layout)
+        trail.note(layout, outcome.layout, outcome.moved)
+        layout = outcome.layout
+    moves = trail.moves
+    assert moves[1].relabelled.any()
+    assert moves[1].relabelled.mean() < 0.1
+    with_, without = (carried(layout, some, host) for some in (moves, [moves[0], replace(moves[1], relabelled=None)]))
+    changed = (layers(with_) != layers(without)).any(0)
+    assert changed.any()
+    assert not changed[moves[1].box][~binary_dilation(moves[1].relabelled, iterations=3)].any()
+
+
+def test_a_sample_whose_brain_is_partly_a_donors_has_detail_of_both_and_asks_for_no_other(monkeypatch):
+    sources = [MemorySource(detailed_head(seed)) for seed in range(3)]
+    asked = []
+    monkeypatch.setattr(MemorySource, "detail", lambda self: asked.append(self.id) or self.layout.detail)
+    layout, recipe = LayoutSampler(sources, "mosaic", seed=1).draw(0, detail=True)
+    assert layout.detail is not None
+    assert sorted(asked) == sorted([recipe.host, recipe.donor])
+    asked.clear()
+    layout, recipe = LayoutSampler(sources, "swap,mirror", seed=1).draw(0, detail=True)
+    assert recipe.donor is not None
+    assert asked == [recipe.host]
+
+
+def test_cases_edited_from_their_scans_have_no_detail_that_nobody_asked_for(monkeypatch, tmp_path):
+    taken = []
+
+    def extract(member, *, detail):
+        taken.append(detail)
+        return head_layout(case_id=member.id), None, None
+
+    monkeypatch.setattr("synth.hosts.inputs.extract_case", extract)
+    case = Input(SimpleNamespace(id="A", kind=CASE), None)
+    assert extracted(case).detail() is None
+    assert not taken
+    extracted(case, detail=True).detail()
+    assert taken == [True]

@@ -55,7 +55,7 @@ def test_a_stated_table_is_doubted_but_not_refused_unless_strict(place):
 
 
 def test_a_layout_of_such_a_set_is_not_sampled_from(place, monkeypatch):
-    def extract(member):
+    def extract(member, detail=False):
         case = member.read()
         layout = type("Map", (), {"id": case.id})
         return layout, None, case

@@ -61,7 +61,9 @@ def test_hdf5_sets_are_read(case, tmp_path):
 
 def test_a_case_whose_tissue_is_found_keeps_its_style(case, tmp_path, monkeypatch):
     calls = []
-    monkeypatch.setattr("synth.hosts.inputs.extract_case", lambda files: calls.append(files.id) or ("map", "style", ()))
+    monkeypatch.setattr(
+        "synth.hosts.inputs.extract_case", lambda files, detail: calls.append(files.id) or ("map", "style", ())
+    )
     write_case(tmp_path, case, suffix=".nii")
     (one,) = only_layouts(tmp_path)
     assert (one.complete, one.load(), one.style()) == (True, "map", "style")

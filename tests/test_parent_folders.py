@@ -104,7 +104,7 @@ def test_descent_goes_on():
 
 
 def test_samples_of_painted_hosts_descend_from_the_patients_behind_them(parent, tmp_path, monkeypatch):
-    def extract(member):
+    def extract(member, detail=False):
         case = member.read("optional", grid=(40, 48, 36))
         seed = int(member.id[-1]) % 3
         return (

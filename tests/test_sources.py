@@ -44,7 +44,7 @@ def extraction(sources, monkeypatch):
     """Extraction in no time, as phantoms are not brains; returns the ids it was asked for, and those to fail on."""
     asked, bad = [], set()
 
-    def extract(files):
+    def extract(files, detail=False):
         asked.append(files.id)
         if files.id in bad:
             raise DataError(f"{files.id}: is all zero; repair or exclude it.")

@@ -216,7 +216,7 @@ def folder_sources(folder: str | Path) -> list[FolderSource]:
 
 
 def map_path(folder: Path, name: str) -> Path:
-    """The file of a map ("tissue" or "tumour") in a layout's folder."""
+    """The file of a map ("tissue", "tumour", or a layer of detail) in a layout's folder."""
     return folder / f"{folder.name}_{name}.nii.gz"
 
 

@@ -29,7 +29,7 @@ from synth.lineage import ancestors
 from synth.style.shares import measure_detail
 from synth.style.style import Style, measure_style
 
-VERSION = "2"  # of tissue and style: raise it when either measures differently, and kept layouts are made anew
+VERSION = "2"  # raise it when tissue, style or detail are measured differently: kept layouts are made anew
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ def extract_layouts(
                 inspection.see(member.id, load_tumour(folder))
                 results.append(Extracted(member.id, folder, kept=True, warnings=load_warnings(folder)))
                 continue
-            layout, style, case = extract_case(member, **({"detail": True} if detail else {}))
+            layout, style, case = extract_case(member, detail=detail)
         except SynthError as error:
             results.append(Extracted(member.id, folder, kept=False, problem=str(error)))
             continue
@@ -134,5 +134,5 @@ def _stored_signature(folder: Path) -> str | None:
 
 
 def _files(folder: Path) -> list[Path]:
-    """What `save_layout` writes into a layout's folder."""
+    """What `save_layout` writes into every layout's folder; it sees to detail itself."""
     return [map_path(folder, "tissue"), map_path(folder, "tumour"), style_path(folder)]

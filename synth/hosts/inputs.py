@@ -142,12 +142,12 @@ def only_layouts(path: str | Path | CaseSet) -> list[Input]:
     )
 
 
-def extracted(case: Input) -> Input:
-    """A case as an input whose tissue is found (in about 3 s) when it is loaded."""
+def extracted(case: Input, *, detail: bool = False) -> Input:
+    """A case as an input whose tissue (and detail, if it is to have any) is found when it is loaded."""
     styles: list[Style] = []  # small, and wanted after the layout: the layout itself is not kept
 
-    def read(**what: bool) -> Layout:
-        layout, style, _ = extract_case(case.member, **what)
+    def read() -> Layout:
+        layout, style, _ = extract_case(case.member, detail=detail)
         styles[:] = [style]
         return layout
 
@@ -156,8 +156,8 @@ def extracted(case: Input) -> Input:
             read()
         return styles[0]
 
-    detail = lambda: read(detail=True).detail  # noqa: E731
-    return Input(case.member, read, style, complete=True, record=case.record, layers=detail)
+    layers = (lambda: read().detail) if detail else None
+    return Input(case.member, read, style, complete=True, record=case.record, layers=layers)
 
 
 def _read_labels(member: FilesMember) -> Layout:

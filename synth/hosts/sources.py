@@ -11,12 +11,13 @@ import numpy as np
 
 from synth.case import Case
 from synth.datasets.findings import folded_lines
-from synth.datasets.layout_files import folder_sources, list_layouts, load_style
+from synth.datasets.layout_files import folder_sources, list_layouts, load_style, map_path
 from synth.datasets.reading import PLAIN, Reading
 from synth.datasets.sets import CaseSet, open_set
 from synth.errors import LayoutError, SynthError
 from synth.hosts.anatomies import AtlasAnatomies
 from synth.hosts.extract import extract_layouts
+from synth.layout.detail import MAPS as DETAIL
 from synth.layout.sampling.sources import LayoutSource
 from synth.style.prior import MINIMUM_STYLES, StylePrior, mixed_style, shipped_style_prior
 from synth.style.style import Style
@@ -137,7 +138,8 @@ def _describe(paths: dict[str, Path], styled: bool = True) -> str:
     for name in sorted(paths):
         maps = [paths[name] / f"{name}_{part}.nii.gz" for part in ("tissue", "tumour")]
         records = []
-        for path in [_style_file(paths[name])] if styled else maps:
+        layers = [path for path in (map_path(paths[name], part) for part in DETAIL) if path.is_file()]
+        for path in [*([_style_file(paths[name])] if styled else maps), *layers]:
             try:
                 records.append(path.read_bytes())
             except OSError as error:

@@ -19,7 +19,6 @@ from synth.layout.warp import Warp
 
 _EVERY = 2  # voxels between the places that are followed: fields are smooth
 _PARTS = 8  # of a voxel: how finely a place is told
-_UNIT = _PARTS**3  # what the weights of the eight voxels around a place add up to
 _BITS = 13  # of a share times its weights
 _FIELD = (1 << _BITS) - 1
 
@@ -32,9 +31,9 @@ class Moved:
         warp: of the layout itself; None where all stays in place.
         donor: of the donor's layout; None where nothing is taken from one.
         taken: (x, y, z) bool on `box`, the voxels that are the donor's.
-        box: where in the grid `taken` and `faces` lie.
+        box: where in the grid `taken`, `faces` and `relabelled` lie.
         faces: (x, y, z) each on `box`, `cortex.face_steps` by which the cortex became thicker, and sulci wider.
-        relabelled: whether voxels were given another tissue beside that.
+        relabelled: (x, y, z) bool on `box`, voxels that were given another tissue beside that.
     """
 
     warp: Warp | None = None
@@ -42,7 +41,7 @@ class Moved:
     taken: np.ndarray | None = None
     box: Box | None = None
     faces: tuple[np.ndarray, np.ndarray] | None = None
-    relabelled: bool = False
+    relabelled: np.ndarray | None = None
 
 
 class Trail:
@@ -64,6 +63,11 @@ class Trail:
         elif after.tissue is not before.tissue and not np.array_equal(after.tissue, before.tissue):
             self.known = False
 
+    @property
+    def mixed(self) -> bool:
+        """Whether a part of the brain is a donor's."""
+        return any(move.donor is not None for move in self.moves)
+
     def join(self, later: "Trail") -> None:
         """What was done after this."""
         self.moves += later.moves
@@ -75,8 +79,7 @@ class Trail:
         Without detail where it cannot be told: the host has none, or a donor of whom a part was taken, or an edit
         changed the brain and did not say how.
         """
-        mixed = any(move.donor is not None for move in self.moves)
-        if not self.known or host.detail is None or (mixed and (donor is None or donor.detail is None)):
+        if not self.known or host.detail is None or (self.mixed and (donor is None or donor.detail is None)):
             return replace(layout, detail=None)
         return replace(layout, detail=carried(layout, self.moves, host, donor) if self.moves else host.detail)
 
@@ -110,11 +113,10 @@ def carried(layout: Layout, moves: Sequence[Moved], host: Layout, donor: Layout 
     inside = np.flatnonzero(labels)
     tissue = labels.ravel()[inside]
     found = np.zeros((3, len(inside)), np.uint8)
-    relabelled = any(move.relabelled for move in moves)
-    branches, faces = _followed(moves, host, donor, box, labels.shape, inside)
+    branches, faces, relabelled = _followed(moves, host, donor, box, labels.shape, inside)
     for branch in branches:
         places = [_at_voxels(part, labels.shape, inside[branch.voxels]) for part in branch.where]
-        found[:, branch.voxels] = _mixed(branch.source, places, tissue[branch.voxels], relabelled)
+        found[:, branch.voxels] = _mixed(branch.source, places, tissue[branch.voxels], relabelled[branch.voxels])
     parts = [np.zeros(labels.size, np.uint8) for _ in found]
     for part, values in zip(parts, found, strict=True):
         part[inside] = values
@@ -141,11 +143,12 @@ def _move_faces(parts: list[np.ndarray], brain: np.ndarray, thicker: np.ndarray,
     """Move the cortex's faces in the layers of a detail, in place: by steps as `cortex.face_steps` has them."""
     csf, wm = (part.astype(np.float32) for part in parts[:2])
     gm = np.where(brain, EIGHTHS - csf - wm, 0)
+    fluid = np.pad(np.where(brain, csf, EIGHTHS), 1, constant_values=EIGHTHS)  # outside counts as such, as for labels
     beside = np.clip(uniform_filter(gm, 3) / (EIGHTHS / 4), 0, 1) / np.float32(STEPS_PER_MM)  # there is cortex
     from_wm = thicker * beside * _slope(wm)
     from_wm = np.clip(from_wm, -gm, wm)
     gm, wm = gm + from_wm, wm - from_wm
-    to_csf = np.clip(wider * beside * _slope(csf), -csf, gm)
+    to_csf = np.clip(wider * beside * _slope(fluid)[1:-1, 1:-1, 1:-1], -csf, gm)
     csf = np.clip(np.rint(csf + to_csf), 0, EIGHTHS)
     wm = np.minimum(np.rint(wm), EIGHTHS - csf)
     parts[0][...], parts[1][...] = csf, wm
@@ -165,26 +168,29 @@ def _followed(moves, host: Layout, donor: Layout | None, box: Box, shape, inside
     """What is found by going back from the last edit to the first.
 
     Returns:
-        What comes from the host and what from the donor (`_Branch`), and by how much the faces of the cortex moved on
-        `box` with each edit that moved any, from the first to the last: pairs of (x, y, z) float32.
+        What comes from the host and what from the donor (`_Branch`); by how much the faces of the cortex moved on `box`
+        with each edit that moved any, from the first to the last: pairs of (x, y, z) float32; and (n,) bool, which
+        voxels were given another tissue.
     """
     where, branches, faces = _lattice(box), [], []
-    rest = np.ones(len(inside), bool)
+    rest, relabelled = np.ones(len(inside), bool), np.zeros(len(inside), bool)
     for move in reversed(moves):
         if move.box is not None:
             places = [np.rint(_at_voxels(part, shape, inside)).astype(np.intp) for part in where]
         if move.faces is not None:
             steps = [np.zeros(shape, np.float32) for _ in move.faces]
             for part, face in zip(steps, move.faces, strict=True):
-                part.reshape(-1)[inside] = _looked_up(face, move.box, places)
+                part.reshape(-1)[inside] = _looked_up(face, move.box, places) * rest
             faces.insert(0, steps)
+        if move.relabelled is not None:
+            relabelled |= rest & _looked_up(move.relabelled, move.box, places)
         if move.donor is not None:
             theirs = rest & _looked_up(move.taken, move.box, places)
             branches.append(_Branch(donor, _through(move.donor, where), theirs))
             rest = rest & ~theirs
         if move.warp is not None:
             where = _through(move.warp, where)
-    return [*branches, _Branch(host, where, rest)], faces
+    return [*branches, _Branch(host, where, rest)], faces, relabelled
 
 
 def _through(warp: Warp, where: list[np.ndarray]) -> list[np.ndarray]:
@@ -223,8 +229,11 @@ def _looked_up(values: np.ndarray, box: Box, places: list[np.ndarray]) -> np.nda
     return np.where(inside, values[tuple(index)], values.dtype.type(0))
 
 
-def _mixed(source: Layout, places: list[np.ndarray], tissue: np.ndarray, relabelled: bool) -> np.ndarray:
-    """(3, n) uint8 CSF, WM and vessels at n places of a layout, for voxels that are of these tissues now."""
+def _mixed(source: Layout, places: list[np.ndarray], tissue: np.ndarray, relabelled: np.ndarray) -> np.ndarray:
+    """(3, n) uint8 CSF, WM and vessels at n places of a layout, for voxels that are of these tissues now.
+
+    Those that were `relabelled` trade shares.
+    """
     box = box_of(source.tissue)
     labels = np.ascontiguousarray(source.tissue[box])
     _, ny, nz = labels.shape
@@ -249,17 +258,15 @@ def _mixed(source: Layout, places: list[np.ndarray], tissue: np.ndarray, relabel
             step += far * weights[axis][2]
         total += weight * packed[index + step]
     csf, gm, wm = (total >> (k * _BITS) & _FIELD for k in range(3))
-    vessels = (total >> (3 * _BITS)) + _UNIT // 2
-    sum_ = np.maximum(csf + gm + wm, 1)
-    csf, wm = ((EIGHTHS * part + sum_ // 2) // sum_ for part in (csf, wm))
+    sum_ = np.maximum(csf + gm + wm, 1)  # what lies outside the brain has no say
+    csf, wm, vessels = ((EIGHTHS * part + sum_ // 2) // sum_ for part in (csf, wm, total >> (3 * _BITS)))
     shares = np.stack([csf, EIGHTHS - csf - np.minimum(wm, EIGHTHS - csf), np.minimum(wm, EIGHTHS - csf)])
     before = np.where(beyond, np.uint8(0), labels.ravel()[nearest])
-    if relabelled:
-        _relabel(shares, before, tissue)
+    _relabel(shares, np.where(relabelled, before, tissue), tissue)
     empty = np.flatnonzero(before == 0)  # nothing was there: all is what the voxel is now
     shares[:, empty] = 0
     shares[tissue[empty].astype(np.intp) - 1, empty] = EIGHTHS
-    return np.stack([shares[0], shares[2], np.minimum(vessels // _UNIT, VESSEL_LEVELS)]).astype(np.uint8)
+    return np.stack([shares[0], shares[2], np.minimum(vessels, VESSEL_LEVELS)]).astype(np.uint8)
 
 
 def _packed(source: Layout, box: Box) -> np.ndarray:

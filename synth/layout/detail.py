@@ -10,7 +10,7 @@ from synth.errors import LayoutError
 
 EIGHTHS = 8  # of a voxel: what shares are counted in
 VESSEL_LEVELS = 4
-VESSEL_STEP = 0.15  # in normalised units of t1ce: how much brighter a level is than the one below
+VESSEL_STEP = 0.2  # in normalised units of t1ce: how much brighter a level is than the one below
 _SOFT = 0.8  # voxels: deviation of the blur by which tissues pass into each other where only their labels are known
 MAPS = {"csf": EIGHTHS, "wm": EIGHTHS, "vessels": VESSEL_LEVELS}  # name -> largest value
 
@@ -63,9 +63,3 @@ def softened(tissue: np.ndarray) -> Detail:
     parts = [gaussian_filter((tissue == kind).astype(np.float32), _SOFT, mode="constant") for kind in Tissue if kind]
     shares = np.rint(EIGHTHS * np.stack(parts) / np.maximum(sum(parts), 1e-6)).astype(np.uint8) * (tissue > 0)
     return Detail(shares[0], np.minimum(shares[2], EIGHTHS - shares[0]) * (tissue > 0), np.zeros_like(tissue))
-
-
-def whole(tissue: np.ndarray) -> Detail:
-    """The detail of a tissue map that has none: each voxel is all its tissue, and there are no vessels."""
-    csf, wm = ((tissue == kind).view(np.uint8) * np.uint8(EIGHTHS) for kind in (Tissue.CSF, Tissue.WM))
-    return Detail(csf, wm, np.zeros_like(tissue))

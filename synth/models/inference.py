@@ -82,7 +82,7 @@ class LayoutPainter:
         inputs = [classes[None], coordinates, tensors, np.asarray(seed, np.int32)]
         if self.sees_detail:
             layers = np.zeros((*classes.shape, len(DETAIL)), np.uint8)
-            known = softened(visible) if layout.detail is None else layout.detail
+            known = softened(np.where(tumour > 0, 0, visible)) if layout.detail is None else layout.detail
             for k, layer in enumerate(vars(known).values()):
                 layers[(*target, k)] = layer if layout.detail is None else layer[inside]
             inputs.append(layers[None])

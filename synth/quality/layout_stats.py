@@ -205,8 +205,8 @@ def _of_detail(layout: Layout, detail: Detail | None) -> dict:
     if detail is None or not healthy.any():
         return {}
     pure = detail.shares(layout.tissue)[healthy].max(-1) == EIGHTHS
-    litres = np.count_nonzero(detail.vessels) * np.prod(spacing(layout.affine)) / 1000
-    return {"mixed": round(float(1 - pure.mean()), 4), "vessels": round(float(litres), 3)}
+    ml = np.count_nonzero(detail.vessels) * np.prod(spacing(layout.affine)) / 1000
+    return {"mixed": round(float(1 - pure.mean()), 4), "vessels": round(float(ml), 3)}
 
 
 def _summary(values: list[float]) -> Summary | None:

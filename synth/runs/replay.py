@@ -26,7 +26,7 @@ from synth.hosts.inputs import Input, extracted, find_inputs
 from synth.hosts.sources import Sources, data_sources, embedded_sources
 from synth.layout.sampling.recipe import LayoutRecipe
 from synth.layout.sampling.sampler import LayoutSampler
-from synth.models.cards import model_hash, read_card
+from synth.models.cards import model_hash, read_card, sees_detail
 from synth.runs.comparison import Replayed, compared, recorded_or_own
 from synth.runs.generate import GenerateConfig, Generation, SampleRecipe
 from synth.runs.layouts import FORMAT, write_layout
@@ -76,14 +76,20 @@ def replay(
     records = _chosen(folder, ids)
     _check(folder, run, records)
     claim(out, REPLAY, force=force, apart=("the run", folder))
-    sources = _sources(run, records, folder, [_as_read(run, path) for path in data])
-    if layout_only or run.get("format") == FORMAT:
-        make = _layouts(run, sources, folder, out)
-    else:
-        make = _painted(run, sources, model, out)
+    layouts = layout_only or run.get("format") == FORMAT
+    if not layouts:
+        _check_model(run, model)
+    detail = any(map(_detailed, records)) if layouts else sees_detail(read_card(model or run["model"]["name"]))
+    sources = _sources(run, records, folder, [_as_read(run, path) for path in data], detail)
+    make = _layouts(run, sources, folder, out) if layouts else _painted(run, sources, model, out)
     make_folder(out)
     reason = partial(_reason, run, sources)
     return [compared(record, make(record), folder, out, reason) for record in progress(records)]
+
+
+def _detailed(record: dict) -> bool:
+    """Whether a layout was written with detail."""
+    return any(name.endswith("_wm.nii.gz") for name in record["files"])
 
 
 def _folder(manifest: str | Path) -> Path:
@@ -143,7 +149,7 @@ def _as_read(run: dict, path: str | Path | CaseSet) -> CaseSet:
     return path if isinstance(path, CaseSet) else open_set(path, reading=Reading(**run.get("reading", {})))
 
 
-def _sources(run: dict, records: list[dict], folder: Path, data: list[CaseSet]) -> Sources:
+def _sources(run: dict, records: list[dict], folder: Path, data: list[CaseSet], detail: bool) -> Sources:
     """What the recorded hosts and donors are read from."""
     if run.get("sources") == EMBEDDED:
         if data:
@@ -168,15 +174,15 @@ def _sources(run: dict, records: list[dict], folder: Path, data: list[CaseSet]) 
     if missing:
         where = ", ".join(map(str, sets))
         raise DataError(f"{where}: the recorded sample needs {', '.join(missing)}, which is not there; give its data.")
-    return Sources([_usable(given) for given in known.values()], None, shipped_style_prior, _name(sets))
+    return Sources([_usable(given, detail) for given in known.values()], None, shipped_style_prior, _name(sets))
 
 
-def _usable(given: Input) -> Input:
+def _usable(given: Input, detail: bool) -> Input:
     if given.kind == SEGMENTATION:
         raise DataError(
             f"{given.path}: {given.id} is a {given.kind} without tissue; give the whole case or its layout."
         )
-    return extracted(given) if given.kind == CASE else given
+    return extracted(given, detail=detail) if given.kind == CASE else given
 
 
 def _name(paths: list[CaseSet]) -> str:
@@ -195,7 +201,7 @@ def _layouts(run: dict, sources: Sources, folder: Path, out: Path) -> Callable[[
     styles = {source.id: source for source in known if isinstance(source, Input)}
 
     def make(record: dict) -> dict[str, str]:
-        layout = sampler.replay(LayoutRecipe.from_dict(record), detail=True).named(record["id"])
+        layout = sampler.replay(LayoutRecipe.from_dict(record), detail=_detailed(record)).named(record["id"])
         style = Style.from_dict(record["style"]) if "style" in record else styles[record["host"]].style()
         files = write_layout(layout, out, style)
         if run.get("format") == FORMAT:
@@ -214,7 +220,6 @@ def _painted(run: dict, sources: Sources, model: str | Path | None, out: Path) -
     """A function that paints and writes a record's case; returns the checksums of what was written."""
     from synth.models.runtime import repeatable
 
-    _check_model(run, model)
     # the recipe is recorded: neither edits nor styles are drawn
     repeatable()
     config = GenerateConfig(seed=run["seed"], format=run["format"], naming=run["naming"], edits="none", style="sampled")

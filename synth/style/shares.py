@@ -10,6 +10,7 @@ beyond its mixture are vessels and dura, filled by the contrast agent.
 from dataclasses import replace
 
 import numpy as np
+from scipy.ndimage import binary_erosion
 
 from synth.brats import MODALITIES, TISSUES
 from synth.case import Case
@@ -17,7 +18,7 @@ from synth.layout.detail import EIGHTHS, VESSEL_LEVELS, VESSEL_STEP, Detail, sof
 from synth.layout.layout import Layout
 from synth.layout.space import box_of, mirrored, widened
 from synth.shading import shading_field
-from synth.style.style import Style
+from synth.style.style import RIM, Style
 
 CHANNELS = tuple(MODALITIES.index(name) for name in ("t1", "t2", "flair"))
 _T1CE = MODALITIES.index("t1ce")
@@ -25,7 +26,7 @@ _ALIKE = 3.5  # deviations of noise within which neighbours are averaged
 _ROUNDS = 3  # of averaging, each with what the one before gave
 _LEAST_NOISE = 0.004  # of an image without any
 _LEVEL = 0.77  # texture (a 20th percentile) over the noise's deviation
-_VESSEL_FROM = 0.12  # above the mixture in t1ce, in normalised units
+_VESSEL_FROM = 0.2  # above the mixture in t1ce, in normalised units
 _AT_ONCE = 200_000  # voxels
 _REACH = 4  # voxels that softened tissue has a say in
 MIXTURES = np.array([(a, EIGHTHS - a - b, b) for a in range(EIGHTHS + 1) for b in range(EIGHTHS + 1 - a)], np.uint8)
@@ -35,7 +36,8 @@ MIXTURES = np.array([(a, EIGHTHS - a - b, b) for a in range(EIGHTHS + 1) for b i
 def measure_detail(case: Case, layout: Layout, style: Style) -> tuple[Detail, Style]:
     """The detail of a scan's layout, and its style with the brightness of pure tissue (`Style.pure`).
 
-    Underneath a tumour the other hemisphere's shares stand, or whole ones where there are none.
+    Underneath a tumour, and where the scan lacks a modality, the other hemisphere's shares stand, or those of softened
+    tissue where there are none.
 
     Args:
         case: the scan.
@@ -45,21 +47,26 @@ def measure_detail(case: Case, layout: Layout, style: Style) -> tuple[Detail, St
     """
     box = layout.bounding_box(2)
     tissue = layout.tissue[box]
-    brain, healthy = tissue > 0, (tissue > 0) & (layout.tumour[box] == 0)
+    brain = tissue > 0
+    healthy = brain & (layout.tumour[box] == 0) & (case.images[box] > 0).all(-1)  # a scan may end within the brain
     images = _even(case.images[box], style, layout.shape, box)
     mixture = np.full(tissue.shape, -1, np.int16)
     noise = np.maximum(np.asarray(style.texture)[list(CHANNELS)] / _LEVEL, _LEAST_NOISE)
     still = averaged([images[..., k] for k in CHANNELS], brain, noise)
     mixture[healthy] = _nearest([part[healthy] for part in still], style)
     shares = MIXTURES[mixture[healthy]].astype(np.float32) / EIGHTHS
-    pure = _solved(shares, images[healthy], np.asarray(style.mean)[: len(TISSUES)])
+    # the rim is half outside the brain and half removed by the skull stripping: not the colour of fluid
+    sure = (shares[:, 0] == 0) | binary_erosion(brain, iterations=RIM)[healthy]
+    pure = _solved(shares[sure], images[healthy][sure], np.asarray(style.mean)[: len(TISSUES)])
     beyond = images[..., _T1CE][healthy] - shares @ pure[:, _T1CE].astype(np.float32)
     vessels = np.zeros(tissue.shape, np.uint8)
-    vessels[healthy] = np.clip((beyond - _VESSEL_FROM) / VESSEL_STEP + 0.5, 0, VESSEL_LEVELS)
+    vessels[healthy] = np.where(beyond > _VESSEL_FROM, np.clip(np.rint(beyond / VESSEL_STEP), 0, VESSEL_LEVELS), 0)
     layers = [np.zeros(layout.shape, np.uint8) for _ in range(3)]
     for layer, part in zip(layers, (MIXTURES[mixture, 0], MIXTURES[mixture, 2], vessels), strict=True):
         layer[box] = np.where(healthy, part, 0)
-    return _completed(Detail(*layers), layout), replace(style, pure=pure)
+    gap = layout.brain
+    gap[box] &= ~healthy
+    return _completed(Detail(*layers), layout.tissue, gap), replace(style, pure=pure)
 
 
 def averaged(images: list[np.ndarray], brain: np.ndarray, noise: np.ndarray) -> list[np.ndarray]:
@@ -128,16 +135,15 @@ def _solved(shares: np.ndarray, images: np.ndarray, mean: np.ndarray) -> np.ndar
     return np.linalg.solve(square, shares.T.astype(float) @ images + weight * mean)
 
 
-def _completed(detail: Detail, layout: Layout) -> Detail:
-    """Detail also underneath the tumour: that of the mirrored place where it is healthy, else that of tissue alone."""
-    gap = layout.tumour > 0
+def _completed(detail: Detail, tissue: np.ndarray, gap: np.ndarray) -> Detail:
+    """Detail also in the gap: that of the mirrored place where that is known, else that of tissue alone."""
     box = box_of(gap)
     if box is None:
         return detail
-    box = widened(box, _REACH, (1, 1, 1), layout.shape)
-    other = gap & (mirrored(np.where(gap, 0, layout.tissue)) > 0)
+    box = widened(box, _REACH, (1, 1, 1), gap.shape)
+    other = gap & (mirrored(np.where(gap, 0, tissue)) > 0)
     layers = []
-    for layer, own in zip(vars(detail).values(), vars(softened(layout.tissue[box])).values(), strict=True):
+    for layer, own in zip(vars(detail).values(), vars(softened(tissue[box])).values(), strict=True):
         layer = np.where(other, mirrored(layer), layer)
         layer[box] = np.where((gap & ~other)[box], own, layer[box])
         layers.append(layer)

@@ -2,6 +2,7 @@
 
 from dataclasses import asdict, dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import binary_erosion, gaussian_filter, gaussian_filter1d, uniform_filter
@@ -76,7 +77,8 @@ class Style:
             SynthError: a table is missing or has the wrong shape.
         """
         try:
-            return cls(**{name: record.get(name) if name == PURE else record[name] for name in SHAPES})
+            tables: dict[str, Any] = {name: record.get(name) if name == PURE else record[name] for name in SHAPES}
+            return cls(**tables)
         except KeyError as error:
             raise SynthError(f"style: the table {error} is missing; measure the style again.") from error
 

@@ -21,7 +21,7 @@ from synth.datasets.members import Member
 from synth.datasets.sets import CaseSet, open_set
 from synth.errors import SynthError
 from synth.hosts.extract import VERSION
-from synth.layout.detail import softened
+from synth.layout.detail import EIGHTHS, softened
 from synth.layout.layout import Layout
 from synth.layout.tissue import extract_layout
 from synth.models.painter import box_coordinates, style_tensors
@@ -169,7 +169,9 @@ def draw_patch(
     images, classes = crop(case.images, case.classes, start, edge)
     plain, detail = rng.random() < DROPPED, case.detail
     if detail is not None and not plain:
-        images = np.concatenate([images, crop(detail, case.classes, start, edge)[0]], -1)
+        csf, wm, vessels = np.moveaxis(crop(detail, case.classes, start, edge)[0], -1, 0)
+        gm = (classes > 0) * np.float32(EIGHTHS) - csf - wm
+        images = np.concatenate([images, np.stack([csf, wm, vessels, gm], -1)], -1)
     origin = np.array([first for first, _ in case.box]) + start
     if augmentation.warp:
         images, classes, source = warp_patch(images, classes, augmentation, augment, size)
@@ -184,7 +186,10 @@ def draw_patch(
             soft = softened(np.where(classes <= Tissue.WM, classes, 0).astype(np.uint8))
             detail = np.stack([*vars(soft).values()], -1)
         else:
-            detail = np.rint(images[..., len(MODALITIES) :])
+            csf, wm, vessels, gm = np.moveaxis(images[..., len(MODALITIES) :], -1, 0)
+            inside = EIGHTHS / np.maximum(csf + wm + gm, np.float32(1e-3))  # what lies outside the brain has no say
+            csf = np.rint(csf * inside)
+            detail = np.stack([csf, np.minimum(np.rint(wm * inside), EIGHTHS - csf), np.rint(vessels * inside)], -1)
         layers["detail"] = np.ascontiguousarray(detail, np.uint8)
         images = images[..., : len(MODALITIES)]
     style, images = _apply_gamma(case.style, images, augmentation.gamma)
@@ -195,7 +200,7 @@ def draw_patch(
         "noise_seed": noise_seed,
         "exact": np.float32(not augmentation.warp),
         **layers,
-        **style_tensors(style, pure=detail is not None),
+        **style_tensors(style, pure=detail is not None and not plain),
     }
 
 

@@ -150,12 +150,14 @@ class Atrophy(Edit):
         tissue, tumour = cells.tissue, layout.tumour
         if field is not None:
             # both maps travel as one code, so that tissue and tumour of a voxel cannot part
-            moved = _carried(tissue | (tumour[cells.box] << 2), field, cells.box)
-            tissue, tumour = moved & 3, _pasted(tumour, moved >> 2, cells.box)
+            code = _carried(tissue | (tumour[cells.box] << 2), field, cells.box)
+            tissue, tumour = code & 3, _pasted(tumour, code >> 2, cells.box)
+        moved = tissue
         if self.sulci != 1:
             tissue = _resized_sulci(tissue, cells, self.sulci)
         edited = Layout(_pasted(layout.tissue, tissue, cells.box), tumour, layout.affine, layout.id)
-        return Outcome(edited, moved=Moved(None if field is None else _flow(field), relabelled=self.sulci != 1))
+        warp = None if field is None else _flow(field)
+        return Outcome(edited, moved=Moved(warp, box=cells.box, relabelled=tissue != moved))
 
     def _field(self, cells):
         """The flow that meets the factor: what was asked for is not quite what a smooth flow makes of it."""

@@ -23,7 +23,7 @@ class Outcome(NamedTuple):
     """What an edit made.
 
     Attributes:
-        layout: the new one, without detail.
+        layout: the new one; what it has of detail does not count.
         lost: share of the tumour (0..1) that was cut off in placing it.
         moved: where each voxel of the brain came from, so that its detail can follow; None where the brain stays.
     """

@@ -100,11 +100,12 @@ class Mosaic(Edit):
         theirs[tuple(slice(b.start - a.start, b.stop - a.start) for a, b in zip(box, place, strict=True))] = other
         tissue = layout.tissue.copy(order="K")
         patches = self._patches(layout, box)
-        tissue[box] = self._joined(layout.tissue[box], theirs, patches)
+        taken = doubled(patches > 0, theirs.shape)
+        tissue[box] = self._joined(layout.tissue[box], theirs, patches, taken)
         tumour = np.where(tissue > 0, layout.tumour, np.uint8(0))
         lost = 1 - np.count_nonzero(tumour) / max(np.count_nonzero(layout.tumour), 1) if layout.tumour.any() else 0.0
         came = mirroring(layout.shape, warp) if self.mirror else warp
-        moved = Moved(donor=came, taken=doubled(patches > 0, theirs.shape), box=box)
+        moved = Moved(donor=came, taken=taken, box=box)
         return Outcome(Layout(tissue, tumour, layout.affine, layout.id), lost, moved)
 
     def _brought(self, shape) -> Warp:
@@ -131,8 +132,8 @@ class Mosaic(Edit):
         level = np.quantile(field[inside], 1 - self.share) if inside.any() else 0.0
         return at_half(field_on((field - level)[..., None], layout.shape, scaled=False), box)[0]
 
-    def _joined(self, own: np.ndarray, other: np.ndarray, patches: np.ndarray) -> np.ndarray:
-        out = np.where(doubled(patches > 0, own.shape), other, own)
+    def _joined(self, own: np.ndarray, other: np.ndarray, patches: np.ndarray, taken: np.ndarray) -> np.ndarray:
+        out = np.where(taken, other, own)
         # an outline between both at the seams: fluid where it lies outside what was taken
         every = (slice(None, None, 2),) * 3
         weight = np.clip(0.5 + patches / (2 * SEAM), 0, 1)

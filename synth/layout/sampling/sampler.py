@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import islice
 
@@ -17,7 +18,7 @@ from synth.layout.plans.plan_file import AnyPlan, plan_of
 from synth.layout.sampling.attempt import Attempt, draw_edit
 from synth.layout.sampling.deck import Deck
 from synth.layout.sampling.recipe import LayoutRecipe
-from synth.layout.sampling.sources import LayoutSource, detailed, finder, in_rows
+from synth.layout.sampling.sources import LayoutSource, finder, in_rows, layers_of
 from synth.lineage import descended
 from synth.randomness import sample_rng
 
@@ -26,7 +27,7 @@ MAX_PLANNED_REDRAWS = 96  # a plan asks for rare tumours too: 200 ml in the dept
 DONORS_TRIED = 16
 TRIES_PER_PAIR = 4  # hard hosts and donors get several chances, else easy ones would crowd them out
 _PIECES = "pieces, more than"
-_CACHED_LAYOUTS = 6  # 18 MB each at full size: memory stays flat however many hosts there are
+_CACHED_LAYOUTS = 6  # 18 MB each at full size, their detail 27 MB: memory stays flat however many hosts there are
 
 
 class LayoutSampler:
@@ -75,6 +76,7 @@ class LayoutSampler:
         self.deck = None if self._healthy else Deck(len(hosts), self.seed)
         # what is loaded is kept for a while: a redraw keeps its pair, and donors come again among few hosts
         self._load = lru_cache(_CACHED_LAYOUTS)(lambda source_id: in_rows(self._find(source_id).load()))
+        self._layers = lru_cache(_CACHED_LAYOUTS)(lambda source_id: layers_of(self._find(source_id)))
         self._facts = lru_cache(1024)(lambda source_id: measure(self._load(source_id)))
 
     def draw(
@@ -143,8 +145,10 @@ class LayoutSampler:
 
     def _detailed(self, trail: Trail, layout: Layout, host: str, donor: str | None) -> Layout:
         """A finished layout with the detail of its sources."""
-        first, *other = (detailed(self._load(name), self._find(name)) for name in (host, donor) if name is not None)
-        return trail.followed(layout, first, *other)
+        if not trail.known:
+            return layout
+        names = (host, donor) if trail.mixed else (host,)
+        return trail.followed(layout, *(replace(self._load(name), detail=self._layers(name)) for name in names))
 
     def judge(self, layout: Layout, recipe: LayoutRecipe) -> list[str]:
         """What the law says of the layout of a recipe; empty means lawful. What was cut off is not known here."""

@@ -1,7 +1,7 @@
 """Where a sampler's layouts come from: anything with an id that loads a layout when asked."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -74,10 +74,10 @@ def in_rows(layout: Layout) -> Layout:
     return Layout(*map(_in_rows, (layout.tissue, layout.tumour)), layout.affine, layout.id)
 
 
-def detailed(layout: Layout, source: LayoutSource) -> Layout:
-    """The layout of a source with its detail, in C order; without where the source has none."""
+def layers_of(source: LayoutSource) -> Detail | None:
+    """The detail of a source, in C order; None where it has none."""
     detail = source.detail() if hasattr(source, "detail") else None
-    return layout if detail is None else replace(layout, detail=Detail(*map(_in_rows, vars(detail).values())))
+    return None if detail is None else Detail(*map(_in_rows, vars(detail).values()))
 
 
 def _in_rows(labels: np.ndarray) -> np.ndarray:
