@@ -175,7 +175,7 @@ def test_whole_run_writes_weights_and_card(monkeypatch, tmp_path, cases):
     from synth.models.weights import load_generator
     from synth.trainers.painting import training as module
 
-    monkeypatch.setattr(module, "prepare_cases", lambda data, cache, quiet: [cases[int(str(data))]])
+    monkeypatch.setattr(module, "prepare_cases", lambda data, cache, detail, quiet: [cases[int(str(data))]])
     monkeypatch.setattr(
         module, "open_set", lambda folder, scans: SimpleNamespace(refuse_painted=lambda why: None, reading=PLAIN)
     )
