@@ -114,7 +114,7 @@ def test_a_whole_case_is_not_prepared_twice_and_a_changed_one_is(data, cache, mo
     from synth.trainers.painting import patches
 
     made = []
-    monkeypatch.setattr(patches, "_prepare", lambda member, folder, signature: made.append(member.id))
+    monkeypatch.setattr(patches, "_prepare", lambda member, folder, signature, detail: made.append(member.id))
     patches.prepare_cases(data, cache, quiet=True)
     assert made == []
     os.utime(next(data.rglob("*_t1.nii*")), (1, 1))

@@ -77,9 +77,7 @@ def replay(
     _check(folder, run, records)
     claim(out, REPLAY, force=force, apart=("the run", folder))
     layouts = layout_only or run.get("format") == FORMAT
-    if not layouts:
-        _check_model(run, model)
-    detail = any(map(_detailed, records)) if layouts else sees_detail(read_card(model or run["model"]["name"]))
+    detail = any(map(_detailed, records)) if layouts else _painted_with_detail(run, model)
     sources = _sources(run, records, folder, [_as_read(run, path) for path in data], detail)
     make = _layouts(run, sources, folder, out) if layouts else _painted(run, sources, model, out)
     make_folder(out)
@@ -90,6 +88,14 @@ def replay(
 def _detailed(record: dict) -> bool:
     """Whether a layout was written with detail."""
     return any(name.endswith("_wm.nii.gz") for name in record["files"])
+
+
+def _painted_with_detail(run: dict, model: str | Path | None) -> bool:
+    """Whether the generator sees detail; a model that is not there is refused later, when all else is known."""
+    try:
+        return sees_detail(read_card(model or run["model"]["name"]))
+    except (ModelError, KeyError, TypeError):
+        return False
 
 
 def _folder(manifest: str | Path) -> Path:
@@ -220,6 +226,7 @@ def _painted(run: dict, sources: Sources, model: str | Path | None, out: Path) -
     """A function that paints and writes a record's case; returns the checksums of what was written."""
     from synth.models.runtime import repeatable
 
+    _check_model(run, model)
     # the recipe is recorded: neither edits nor styles are drawn
     repeatable()
     config = GenerateConfig(seed=run["seed"], format=run["format"], naming=run["naming"], edits="none", style="sampled")
