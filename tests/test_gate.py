@@ -349,10 +349,10 @@ def test_an_attempt_that_cannot_be_drawn_counts_as_refused(make, gate, told, tmp
     told(lambda meta: 0.9 if meta.get("attempt") == 2 else 0.1)
     draw = LayoutSampler.draw
 
-    def hopeless(self, index, host=None, *, attempt=0):
+    def hopeless(self, index, host=None, *, attempt=0, detail=False):
         if attempt == 1 or (attempt == 2 and index == 1):
             raise LayoutError("none of 25 attempts gave a lawful layout.")
-        return draw(self, index, host, attempt=attempt)
+        return draw(self, index, host, attempt=attempt, detail=detail)
 
     monkeypatch.setattr(LayoutSampler, "draw", hopeless)
     outcome = generate(make(), 2, tmp_path / "out", gate=gate({"WT": 0.5}))

@@ -182,12 +182,9 @@ class Generation:
         }
 
     def draw(self, index: int, attempt: int = 0, *, detail: bool | None = None) -> tuple[Layout, SampleRecipe]:
-        """Layout and recipe of a sample, or of a further attempt; no network is needed.
-
-        With `detail` the layout has that of its host; None: where the generator sees it.
-        """
-        wanted = self.sees_detail if detail is None else detail
-        layout, recipe = self.sampler.draw(index, attempt=attempt, detail=wanted)
+        """Layout (with `detail`; None: where the generator sees it) and recipe of a sample or a further attempt."""
+        detail = self.sees_detail if detail is None else detail
+        layout, recipe = self.sampler.draw(index, attempt=attempt, detail=detail)
         style = self.sources.style(
             self.style_kind, recipe.host, sample_rng(self.config.seed, index, Branch.STYLE, attempt=attempt)
         )
