@@ -14,7 +14,7 @@ import time
 from dataclasses import replace
 
 import numpy as np
-from scipy.ndimage import binary_erosion, gaussian_filter, uniform_filter
+from scipy.ndimage import binary_erosion, gaussian_filter
 
 from synth import Case, open_set
 from synth.brats import MODALITIES, Tissue
@@ -22,7 +22,7 @@ from synth.layout.detail import EIGHTHS, Detail
 from synth.layout.layout import Layout
 from synth.layout.tissue import extract_layout
 from synth.style.shares import measure_detail
-from synth.style.style import Style, measure_style
+from synth.style.style import Style, local_std, measure_style
 
 MOST_GRAIN = 1.2  # voxels, as painted
 
@@ -43,7 +43,7 @@ def noisier(case: Case, style: Style, seed: int) -> Case:
     for m in range(len(MODALITIES)):
         grain = np.clip(style.sharpness[m], 0.25, MOST_GRAIN)
         noise = gaussian_filter(rng.standard_normal(images.shape[:3]).astype(np.float32), grain)
-        local = np.sqrt(np.maximum(uniform_filter(noise * noise, 3) - uniform_filter(noise, 3) ** 2, 0))
+        local = local_std(noise)
         low, high = style.window[m]
         noise *= style.texture[m] * (high - low) / np.percentile(local[::4, ::4, ::4], 20)
         images[..., m] += noise
@@ -75,7 +75,7 @@ def main():
         changed = (np.abs(copies[0] - copies[1]) > 1).any(-1)[healthy].mean()
         deep = binary_erosion(layout.tissue == Tissue.WM, iterations=3) & healthy
         voxels, box = int(layout.brain.sum()), layout.bounding_box()
-        taken = sum(bits(layer[box], voxels) for layer in vars(detail).values())
+        taken = sum(bits(layer[box], voxels) for layer in detail.layers)
         rows.append(
             (
                 changed,

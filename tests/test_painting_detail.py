@@ -34,7 +34,7 @@ def painted(layout, style, detail):
     """What `paint` makes of a layout, as arrays without the batch."""
     tensors = {name: value[None] for name, value in style_tensors(style).items()}
     box = tuple(slice(0, n) for n in layout.shape)
-    layers = None if detail is None else np.stack([*vars(detail).values()], -1)[None]
+    layers = None if detail is None else np.stack(detail.layers, -1)[None]
     coordinates = box_coordinates(layout.shape, box)[None]
     made = paint(layout.classes[None], coordinates, tensors, np.array([1, 2], np.int32), layers)
     return {name: np.asarray(value)[0] for name, value in made.items()}
@@ -87,7 +87,7 @@ def test_a_generator_sees_the_detail_and_paints_layouts_without_any(scan):
     layout, style = scan
     painter = LayoutPainter(build_generator(TINY))
     healthy = np.where(layout.tumour > 0, 0, layout.tissue).astype(np.uint8)  # as training patches show it
-    detail = Detail(*(layer.copy() for layer in vars(softened(healthy)).values()))
+    detail = Detail(*(layer.copy() for layer in softened(healthy).layers))
     seed = (1, 2)
     plain = painter(layout, style, seed)
     assert np.array_equal(painter(replace(layout, detail=detail), style, seed), plain)  # that is what is put in
@@ -130,7 +130,7 @@ def test_a_step_learns_to_use_the_detail(scan):
 
 def test_a_scan_is_reconstructed_with_its_detail(monkeypatch, scan):
     layout, _ = scan
-    monkeypatch.setattr("synth.runs.reconstruct.extract_layout", lambda case: layout)
+    monkeypatch.setattr("synth.hosts.extract.extract_layout", lambda case: layout)
     case, painter = phantom_case(SHAPE), LayoutPainter(build_generator(TINY))
     painted, used, style = reconstruct_case(case, painter)
     expected, solved = measure_detail(case, layout, measure_style(case, layout))

@@ -67,7 +67,7 @@ def known_layout(case):
 @pytest.fixture(scope="module", autouse=True)
 def _known_layouts():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("synth.trainers.painting.patches.extract_layout", known_layout)
+        patch.setattr("synth.hosts.extract.extract_layout", known_layout)
         yield
 
 
@@ -123,7 +123,6 @@ def test_a_whole_case_is_not_prepared_twice_and_a_changed_one_is(data, cache, mo
 
 
 def test_a_case_that_was_prepared_without_a_fingerprint_gets_it_and_nothing_else(data, tmp_path, monkeypatch):
-    from synth.trainers.painting import patches
 
     cache = tmp_path / "cache"
     prepare_cases(data, cache, quiet=True)
@@ -132,7 +131,7 @@ def test_a_case_that_was_prepared_without_a_fingerprint_gets_it_and_nothing_else
     scan = tuple(record.pop("fingerprint"))
     assert len(set(scan)) == 4
     (cache / "A" / "case.json").write_text(json.dumps(record))
-    monkeypatch.setattr(patches, "extract_layout", None)  # the dear part
+    monkeypatch.setattr("synth.hosts.extract.extract_layout", None)  # the dear part
     assert [case.fingerprint for case in prepare_cases(data, cache, quiet=True)] == [scan]
     assert contents(cache / "A") == before
 

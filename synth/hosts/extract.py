@@ -43,6 +43,20 @@ class Extracted:
     warnings: tuple[str, ...] = ()
 
 
+def layout_and_style(case: Case, *, detail: bool = False) -> tuple[Layout, Style]:
+    """Layout (with detail if it is to be) and style found in a scan.
+
+    Raises:
+        LayoutError: as `layout.tissue.extract_layout`.
+    """
+    layout = extract_layout(case)
+    style = measure_style(case, layout)
+    if detail:
+        found, style = measure_detail(case, layout, style)
+        layout = replace(layout, detail=found)
+    return layout, style
+
+
 def extract_case(member: Member, *, detail: bool = False) -> tuple[Layout, Style, Case]:
     """Layout (with detail if it is to be) and style of one case on disk, and the case.
 
@@ -51,12 +65,7 @@ def extract_case(member: Member, *, detail: bool = False) -> tuple[Layout, Style
             (`Reading.healthy`), or has too little healthy brain.
     """
     case = member.read("required")
-    layout = extract_layout(case)
-    style = measure_style(case, layout)
-    if detail:
-        found, style = measure_detail(case, layout, style)
-        layout = replace(layout, detail=found)
-    return layout, style, case
+    return *layout_and_style(case, detail=detail), case
 
 
 def extract_layouts(

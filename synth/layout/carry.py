@@ -12,7 +12,7 @@ import numpy as np
 from scipy.ndimage import map_coordinates, uniform_filter
 
 from synth.layout.cortex import STEPS_PER_MM
-from synth.layout.detail import EIGHTHS, VESSEL_LEVELS, Detail
+from synth.layout.detail import EIGHTHS, MAPS, VESSEL_LEVELS, Detail
 from synth.layout.layout import Layout
 from synth.layout.space import Box, box_of
 from synth.layout.warp import Warp
@@ -106,7 +106,7 @@ def carried(layout: Layout, moves: Sequence[Moved], host: Layout, donor: Layout 
         donor: the same of the donor, where a move takes something from it.
     """
     box = box_of(layout.tissue)
-    out = {name: np.zeros_like(layout.tissue) for name in ("csf", "wm", "vessels")}
+    out = {name: np.zeros_like(layout.tissue) for name in MAPS}
     if box is None:
         return Detail(**out)
     labels = layout.tissue[box]
@@ -271,7 +271,7 @@ def _mixed(source: Layout, places: list[np.ndarray], tissue: np.ndarray, relabel
 
 def _packed(source: Layout, box: Box) -> np.ndarray:
     """(x, y, z) int64: shares of CSF, GM and WM and vessels in one number each, to be weighted and added together."""
-    csf, wm, vessels = (layer[box].astype(np.uint16) for layer in vars(source.detail).values())
+    csf, wm, vessels = (layer[box].astype(np.uint16) for layer in source.detail.layers)
     code = (csf * (EIGHTHS + 1) + wm) * (VESSEL_LEVELS + 1) + vessels
     code[source.tissue[box] == 0] = len(_NUMBERS) - 1
     return _NUMBERS.take(code)

@@ -49,6 +49,11 @@ class Detail:
         x, y, z = self.csf.shape
         return x, y, z
 
+    @property
+    def layers(self) -> tuple[np.ndarray, ...]:
+        """All maps, in the order of `MAPS`."""
+        return tuple(getattr(self, name) for name in MAPS)
+
     def gm(self, tissue: np.ndarray) -> np.ndarray:
         """(X, Y, Z) uint8, eighths that are grey matter, under the tissue map of the layout."""
         return np.where(tissue > 0, EIGHTHS - self.csf - self.wm, 0).astype(np.uint8)

@@ -83,7 +83,7 @@ class LayoutPainter:
         if self.sees_detail:
             layers = np.zeros((*classes.shape, len(DETAIL)), np.uint8)
             known = softened(np.where(tumour > 0, 0, visible)) if layout.detail is None else layout.detail
-            for k, layer in enumerate(vars(known).values()):
+            for k, layer in enumerate(known.layers):
                 layers[(*target, k)] = layer if layout.detail is None else layer[inside]
             inputs.append(layers[None])
         return self._run(*inputs).numpy()[0][target]

@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,14 +21,13 @@ from synth.disk.claim import RECONSTRUCT, claim
 from synth.disk.files import atomic_write
 from synth.errors import OutputError, SynthError
 from synth.exporters import open_exporter
+from synth.hosts.extract import layout_and_style
 from synth.layout.layout import Layout
-from synth.layout.tissue import extract_layout
 from synth.quality.similarity import healthy_tissue, painter_image, psnr, scaled, ssim_map, texture_ratio
 from synth.runs.generate import to_case
 from synth.show.contact_sheet import ContactSheet
 from synth.style.scale import Window, moved, output_window, recorded_window
-from synth.style.shares import measure_detail
-from synth.style.style import Style, measure_style
+from synth.style.style import Style
 
 if TYPE_CHECKING:
     from synth.models.inference import LayoutPainter
@@ -104,11 +103,7 @@ def reconstruct_case(case: Case, painter: "LayoutPainter", seed: int = 0) -> tup
         The painted case (same id, labels and affine), the layout and the style it was painted from. It is written on
         the style's `output_window`.
     """
-    layout = extract_layout(case)
-    style = measure_style(case, layout)
-    if painter.sees_detail:
-        detail, style = measure_detail(case, layout, style)
-        layout = replace(layout, detail=detail)
+    layout, style = layout_and_style(case, detail=painter.sees_detail)
     noise = np.random.default_rng(seed).integers(2**31 - 1, size=2)
     image = painter(layout, style, (int(noise[0]), int(noise[1])))
     return to_case(case.id, layout, image, output_window(style)), layout, style

@@ -143,7 +143,7 @@ def _completed(detail: Detail, tissue: np.ndarray, gap: np.ndarray) -> Detail:
     box = widened(box, _REACH, (1, 1, 1), gap.shape)
     other = gap & (mirrored(np.where(gap, 0, tissue)) > 0)
     layers = []
-    for layer, own in zip(vars(detail).values(), vars(softened(tissue[box])).values(), strict=True):
+    for layer, own in zip(detail.layers, softened(tissue[box]).layers, strict=True):
         layer = np.where(other, mirrored(layer), layer)
         layer[box] = np.where((gap & ~other)[box], own, layer[box])
         layers.append(layer)

@@ -20,13 +20,11 @@ from synth.datasets.fingerprint import Fingerprint, fingerprint
 from synth.datasets.members import Member
 from synth.datasets.sets import CaseSet, open_set
 from synth.errors import SynthError
-from synth.hosts.extract import VERSION
+from synth.hosts.extract import VERSION, layout_and_style
 from synth.layout.detail import EIGHTHS, softened
 from synth.layout.layout import Layout
-from synth.layout.tissue import extract_layout
 from synth.models.painter import box_coordinates, style_tensors
 from synth.randomness import step_rng
-from synth.style.shares import measure_detail
 from synth.style.style import Style, measure_style
 from synth.trainers.augment import AugmentConfig, draw_augmentation, warp_patch
 from synth.trainers.batches import batches_by_step, specs_of
@@ -97,11 +95,7 @@ def prepare_cases(
 
 def _prepare(member: Member, folder: Path, signature: str, detail: bool) -> TrainingCase:
     case = member.read()
-    layout = extract_layout(case)
-    style = measure_style(case, layout)
-    if detail:
-        found, style = measure_detail(case, layout, style)
-        layout = replace(layout, detail=found)
+    layout, style = layout_and_style(case, detail=detail)
     return store_case(case, layout, folder, signature, style)
 
 
@@ -123,7 +117,7 @@ def store_case(
         CODES: np.ascontiguousarray(layout.classes[box]),
     }
     if layout.detail is not None:
-        arrays[DETAIL] = np.stack([layer[box] for layer in vars(layout.detail).values()], -1)
+        arrays[DETAIL] = np.stack([layer[box] for layer in layout.detail.layers], -1)
     record = {
         "id": case.id,
         "signature": signature,
@@ -184,7 +178,7 @@ def draw_patch(
     if detail is not None:
         if plain:
             soft = softened(np.where(classes <= Tissue.WM, classes, 0).astype(np.uint8))
-            detail = np.stack([*vars(soft).values()], -1)
+            detail = np.stack(soft.layers, -1)
         else:
             csf, wm, vessels, gm = np.moveaxis(images[..., len(MODALITIES) :], -1, 0)
             inside = EIGHTHS / np.maximum(csf + wm + gm, np.float32(1e-3))  # what lies outside the brain has no say

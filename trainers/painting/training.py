@@ -16,7 +16,7 @@ from synth.datasets.fingerprint import twin_sentence
 from synth.datasets.sets import CaseSet, open_set
 from synth.errors import ModelError
 from synth.models.architectures import build_network, generator_entry
-from synth.models.cards import model_hash, read_card, used_cases
+from synth.models.cards import model_hash, read_card, sees_detail, used_cases
 from synth.models.configs import GeneratorConfig
 from synth.models.inference import LayoutPainter
 from synth.models.networks.discriminator import build_discriminator
@@ -81,7 +81,7 @@ def train_generator(
         # before the run's own folder is begun
         open_set(folder, scans=True).refuse_painted("a generator learns from real scans")
     keep_settings(out, config)
-    detail = getattr(config.generator, "conditioning", "") == "detail"
+    detail = sees_detail({"generator": generator_entry(config.generator)})
     train = prepare_cases(data, out / "cache" / "train", detail=detail, quiet=quiet)
     held_out = prepare_cases(val, out / "cache" / "val", detail=detail, quiet=quiet) if val is not None else []
     _refuse_overlap(train, held_out)

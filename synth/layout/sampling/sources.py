@@ -77,7 +77,7 @@ def in_rows(layout: Layout) -> Layout:
 def layers_of(source: LayoutSource) -> Detail | None:
     """The detail of a source, in C order; None where it has none."""
     detail = source.detail() if hasattr(source, "detail") else None
-    return None if detail is None else Detail(*map(_in_rows, vars(detail).values()))
+    return None if detail is None else Detail(*map(_in_rows, detail.layers))
 
 
 def _in_rows(labels: np.ndarray) -> np.ndarray:
