@@ -15,6 +15,7 @@ imported when it is first asked for (`import synth` itself costs nothing):
 Every error that is raised on purpose is a `SynthError`.
 """
 
+import os
 from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -51,6 +52,10 @@ if TYPE_CHECKING:
     from synth.style.style import Style
 
 __version__ = "0.1.0"
+
+# before TensorFlow is imported: it takes oneDNN by itself on processors with VNNI alone, and where it does not, training
+# lasts up to six times as long and painting up to twice (docs/decisions.md); who has set it knows why
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 _HOMES = {  # public name -> module, or module:name where it has another name there
     "Case": "case",

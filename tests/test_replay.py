@@ -1,7 +1,11 @@
 """`synth replay`: equal to the byte, or the reason why not."""
 
 import json
+import os
+import platform
 import shutil
+import subprocess
+import sys
 import zlib
 
 import keras
@@ -22,6 +26,7 @@ from synth.exporters.hdf5_cases import open_cases
 from synth.hosts.sources import data_sources
 from synth.models.configs import GeneratorConfig
 from synth.models.networks.generator import build_generator
+from synth.models.runtime import kernels
 from synth.models.weights import save_generator
 from synth.runs.generate import GenerateConfig, Generation, SampleRecipe, generate
 from synth.runs.replay import replay
@@ -208,6 +213,26 @@ def test_differing_images_are_put_down_to_the_machine(place, monkeypatch):
     assert result.compared == 5
     assert len(result.differing) == 4
     assert "another kind of CPU" in result.sentence()
+    model = json.loads((place / "nifti" / RUN).read_text())["model"]
+    change(place / "nifti" / RUN, model={**model, "kernels": "abacus"})
+    (result,) = replay(place / "nifti", ["0"], place / "again", data=[place / "layouts"], model=place / "model")
+    assert f"painted with the kernels of abacus, here {kernels()} ran" in result.sentence()
+
+
+@pytest.mark.parametrize(("given", "ran"), [(None, "oneDNN"), ("0", "Eigen")])
+def test_onednn_runs_unless_it_was_switched_off(given, ran):
+    if platform.machine() not in ("x86_64", "AMD64"):
+        pytest.skip("TensorFlow has oneDNN on x86 alone")
+    environment = {key: value for key, value in os.environ.items() if key != "TF_ENABLE_ONEDNN_OPTS"}
+    environment["CUDA_VISIBLE_DEVICES"] = ""
+    told = "from synth.models.runtime import kernels; print(kernels())"
+    done = subprocess.run(
+        [sys.executable, "-c", told],
+        env={**environment, **({"TF_ENABLE_ONEDNN_OPTS": given} if given else {})},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stdout.strip() == ran, done.stderr
 
 
 def test_another_version_is_told(place):

@@ -82,6 +82,33 @@ def texture_mismatch(real, fake, classes):
     return tf.reduce_sum(tf.abs(difference) * present) / (channels * tf.reduce_sum(present) + 1e-6)
 
 
+def band_mismatch(real, fake, classes):
+    """How far the amount of fine structure is from the real scan's: mean |log ratio| of its size, band by band.
+
+    Two bands of a pyramid without decimation (finer than 3 voxels; 3 to about 8), per class of tissue and tumour and
+    per modality, each by its mean and by its root mean square: the second weighs edges and vessels, so blur costs here
+    even where noise makes up for the mean. Only amounts are compared, not places, so that what cannot be predicted is
+    not averaged away. What lies within three voxels of the brain's edge does not count.
+    """
+    stacked = tf.concat([real, fake], -1)
+    near = tf.nn.avg_pool3d(stacked, 3, 1, "SAME")
+    far = tf.nn.avg_pool3d(near, 5, 1, "SAME")
+    bands = tf.concat([stacked - near, near - far], -1)  # (B, X, Y, Z, band x (real, fake) x modality)
+    outside = tf.nn.max_pool3d(tf.cast(classes == 0, tf.float32)[..., None], 7, 1, "SAME")[..., 0]
+    white = int(Tissue.WM)
+    regions = tf.stack([*(classes == value for value in range(1, white + 1)), classes > white], -1)
+    regions = tf.cast(regions, tf.float32) * (1 - outside)[..., None]
+    weight = tf.einsum("bxyzr->br", regions)
+    sums = tf.einsum("bxyzr,bxyzm->brm", regions, tf.concat([tf.abs(bands), tf.square(bands)], -1))
+    sizes = tf.math.log(sums / (weight[..., None] + 1.0) + 1e-6)
+    shape = tf.shape(sizes)
+    sizes = tf.reshape(sizes, (shape[0], shape[1], 2, 2, 2, real.shape[-1]))  # statistic, band, (real, fake), modality
+    difference = tf.abs(sizes[..., 1, :] - sizes[..., 0, :]) * tf.constant([1.0, 0.5])[:, None, None]
+    present = tf.cast(weight > 200.0, tf.float32)[..., None, None, None]
+    count = tf.cast(tf.size(difference) // tf.maximum(shape[0] * shape[1], 1), tf.float32)
+    return tf.reduce_sum(difference * present) / (count * tf.reduce_sum(present) + 1e-6)
+
+
 def region_probabilities(probabilities):
     """(B, X, Y, Z, 4) over none, NCR, ED, ET to (B, X, Y, Z, 3) of WT, TC, ET (`brats.REGIONS`)."""
     return tf.stack([tf.add_n([probabilities[..., k] for k in values]) for values in REGIONS.values()], -1)

@@ -31,6 +31,21 @@ with _without_greetings():
     tf.config.list_physical_devices()  # the search for GPUs greets too
 
 
+def kernels() -> str:
+    """What convolutions are computed with in this process: "oneDNN", "Eigen" or "cuDNN"; bytes depend on it.
+
+    Import synth before TensorFlow to have oneDNN on every x86 processor; TF_ENABLE_ONEDNN_OPTS=0 leaves it off.
+    """
+    if tf.config.list_physical_devices("GPU"):
+        return "cuDNN"
+    try:
+        from tensorflow.python.util import _pywrap_util_port as built  # there is no public way to ask
+
+        return "oneDNN" if built.IsMklEnabled() else "Eigen"
+    except (ImportError, AttributeError):
+        return "oneDNN" if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "1" else "Eigen"
+
+
 def repeatable() -> None:
     """Ask TensorFlow for the same bits every time: it matters on a GPU; on one kind of CPU they are the same anyway."""
     tf.config.experimental.enable_op_determinism()

@@ -160,13 +160,15 @@ class Generation:
 
     def settings(self) -> dict:
         """What `run.json` says; a resumed run must agree."""
+        from synth.models.runtime import kernels
+
         card = read_card(self.model)
         return {
             "synth": __version__,
             "format": self.config.format,
             "naming": self.config.naming,
             **self.layout_settings(),
-            "model": {"name": card["name"], "hash": model_hash(card)},
+            "model": {"name": card["name"], "hash": model_hash(card), "kernels": kernels()},
         }
 
     def layout_settings(self) -> dict:

@@ -22,7 +22,13 @@ class PaintingLoss:
     structure: float = 4.0  # 1 - SSIM, likewise
     features: float = 2.0  # feature matching
     texture: float = 1.0  # fine texture as strong as the real scan's
+    bands: float = 0.0  # fine structure as strong as the real scan's, edges and vessels included
     tumour: float = 3.0  # weight of a tumour voxel against a healthy one in the reconstruction terms
+
+    @property
+    def judged(self) -> bool:
+        """Whether a discriminator has a say."""
+        return bool(self.adversarial or self.features)
 
 
 class PaintingTask:
@@ -69,20 +75,30 @@ class PaintingTask:
             fake_views: the same of the fake one.
             trust: 0 to 1, how far the discriminator has been trained: an untrained one only does harm.
         """
-        real, w = batch["images"], self.loss
-        weights = losses.voxel_weights(batch["classes"], w.tumour)
-        clean = tf.cast(outputs["clean"], tf.float32)
-        texture = losses.texture_mismatch(real, tf.cast(outputs["image"], tf.float32), batch["classes"])
-        parts = {
+        total, parts = self.supervised_loss(batch, outputs)
+        judged = {
             "adversarial": losses.least_squares(fake_views[-1], 1.0, self.judged_where(batch)),
+            "features": losses.feature_matching(real_views[:-1], fake_views[:-1]),
+        }
+        return total + trust * self._weighted(judged), {**judged, **parts}
+
+    def supervised_loss(self, batch: Batch, outputs: Mapping[str, tf.Tensor]) -> tuple[tf.Tensor, Parts]:
+        """Total loss without a discriminator, and its parts."""
+        real, classes = batch["images"], batch["classes"]
+        weights = losses.voxel_weights(classes, self.loss.tumour)
+        clean, image = (tf.cast(outputs[name], tf.float32) for name in ("clean", "image"))
+        exact = tf.reduce_mean(batch["exact"])  # a warped patch has been interpolated: its texture is weaker
+        parts = {
             "absolute": losses.absolute_error(real, clean, weights),
             "structure": losses.structural_dissimilarity(real, clean, weights),
-            "features": losses.feature_matching(real_views[:-1], fake_views[:-1]),
-            # a warped patch has been interpolated: its texture is weaker than the scan's
-            "texture": texture * tf.reduce_mean(batch["exact"]),
+            "texture": losses.texture_mismatch(real, image, classes) * exact,
         }
-        scale = {"adversarial": trust, "features": trust}
-        return tf.add_n([getattr(w, name) * scale.get(name, 1.0) * value for name, value in parts.items()]), parts
+        if self.loss.bands:
+            parts["bands"] = losses.band_mismatch(real, image, classes) * exact
+        return self._weighted(parts), parts
+
+    def _weighted(self, parts: Parts) -> tf.Tensor:
+        return tf.add_n([getattr(self.loss, name) * value for name, value in parts.items()])
 
     def summary(self, means: dict[str, float]) -> dict[str, float]:
         """What is logged of the parts' means: themselves."""

@@ -31,6 +31,7 @@ from synth.trainers.painting.task import PaintingLoss, PaintingTask
 from synth.trainers.painting.validation import GeneratorValidation, calibrate_texture
 from synth.trainers.prepared import inspect
 from synth.trainers.settings import keep_settings, origin
+from synth.trainers.supervised import SupervisedStep
 
 
 @dataclass(frozen=True)
@@ -91,9 +92,11 @@ def train_generator(
     if twice := twin_sentence({case.id: case.fingerprint for case in train}, "training cases"):
         tell(twice)
     keras.utils.set_random_seed(config.train.seed)
-    step = AdversarialStep(
-        lambda: _build_networks(config, init), PaintingTask(config.loss), config.train, choose_strategy(devices)
-    )
+    task, strategy = PaintingTask(config.loss), choose_strategy(devices)
+    if config.loss.judged:
+        step = AdversarialStep(lambda: _build_networks(config, init), task, config.train, strategy)
+    else:
+        step = SupervisedStep(lambda: _build_generator(config, init), task, config.train, strategy)
     loop = TrainingLoop(step, config.train, out, quiet=quiet)
     validation = GeneratorValidation(held_out, LayoutPainter(step.averaged), out) if held_out else None
 
@@ -124,6 +127,11 @@ def train_generator(
 
 
 def _build_networks(config: GeneratorTraining, init: str | Path | None) -> tuple[keras.Model, keras.Model]:
+    generator = _build_generator(config, init)
+    return generator, build_discriminator(len(MODALITIES), len(MODALITIES), config.discriminator_width, detail=True)
+
+
+def _build_generator(config: GeneratorTraining, init: str | Path | None) -> keras.Model:
     generator = build_network(config.generator)
     if init is not None:
         if read_card(init)["generator"] != generator_entry(config.generator):
@@ -132,7 +140,7 @@ def _build_networks(config: GeneratorTraining, init: str | Path | None) -> tuple
                 f"{generator_entry(config.generator)}; give the same width, bottleneck and conditioning."
             )
         generator.set_weights(load_generator(init)[0].generator.get_weights())
-    return generator, build_discriminator(len(MODALITIES), len(MODALITIES), config.discriminator_width, detail=True)
+    return generator
 
 
 def _refuse_overlap(train: list[TrainingCase], val: list[TrainingCase]) -> None:
