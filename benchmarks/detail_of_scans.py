@@ -9,7 +9,6 @@ takes when compressed, beside those of the tissue map; and CPU seconds.
 """
 
 import argparse
-import gzip
 import time
 from dataclasses import replace
 
@@ -18,7 +17,7 @@ from scipy.ndimage import binary_erosion, gaussian_filter
 
 from synth import Case, open_set
 from synth.brats import MODALITIES, Tissue
-from synth.layout.detail import EIGHTHS, Detail
+from synth.layout.detail import EIGHTHS, Detail, bits_a_voxel
 from synth.layout.layout import Layout
 from synth.layout.tissue import extract_layout
 from synth.style.shares import measure_detail
@@ -51,11 +50,6 @@ def noisier(case: Case, style: Style, seed: int) -> Case:
     return replace(case, images=images.astype(case.images.dtype))
 
 
-def bits(labels: np.ndarray, voxels: int) -> float:
-    """Bits a voxel of the brain after gzip."""
-    return 8 * len(gzip.compress(labels.tobytes(order="F"), 6)) / voxels
-
-
 def main():
     """Parse and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -74,15 +68,13 @@ def main():
             copies.append(again.shares(other.tissue).astype(np.int8))
         changed = (np.abs(copies[0] - copies[1]) > 1).any(-1)[healthy].mean()
         deep = binary_erosion(layout.tissue == Tissue.WM, iterations=3) & healthy
-        voxels, box = int(layout.brain.sum()), layout.bounding_box()
-        taken = sum(bits(layer[box], voxels) for layer in detail.layers)
         rows.append(
             (
                 changed,
                 (detail.wm[deep] == EIGHTHS).mean(),
                 (shares.max(-1) == EIGHTHS)[healthy].mean(),
-                taken,
-                bits(layout.tissue[box], voxels),
+                bits_a_voxel(detail.layers, layout.brain),
+                bits_a_voxel([layout.tissue], layout.brain),
                 seconds,
             )
         )

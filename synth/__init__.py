@@ -53,8 +53,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-# before TensorFlow is imported: it takes oneDNN by itself on processors with VNNI alone, and where it does not, training
-# lasts up to six times as long and painting up to twice (docs/decisions.md); who has set it knows why
+# before TensorFlow is imported: it takes oneDNN by itself on processors with VNNI alone; elsewhere training would last
+# up to six times as long and painting up to twice (docs/decisions.md); who has set it knows why
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 _HOMES = {  # public name -> module, or module:name where it has another name there

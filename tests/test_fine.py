@@ -1,8 +1,12 @@
 import numpy as np
 import pytest
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter, laplace
 
-from synth.quality.fine import BANDS, fine_ratios, low_passed
+import synth.quality.fine
+from synth.case import Case
+from synth.layout.layout import Layout
+from synth.quality.fine import BANDS, fine_ratios, low_passed, measure_fine
+from synth.quality.prepared import Prepared
 
 SHAPE = (40, 44, 36)
 BRAIN = np.ones(SHAPE, bool)
@@ -63,3 +67,34 @@ def test_low_passing_leaves_slow_waves():
     middle = (slice(8, -8),) * 3
     assert np.std(low_passed(slow)[middle]) > 0.9 * np.std(slow[middle])
     assert np.std(low_passed(fast)[middle]) < 0.1 * np.std(fast[middle])
+
+
+def prepared(images):
+    layout = Layout(np.full(SHAPE, 2, np.uint8), np.zeros(SHAPE, np.uint8), np.eye(4), "v")
+    return Prepared(Case("v", images, layout.tumour, np.eye(4)), layout, layout.bounding_box())
+
+
+def test_tails_of_one_scan_are_those_of_all_its_voxels(monkeypatch):
+    images = np.stack([image(), gaussian_filter(image(), 0.8), 5 * image(), image(3)], -1)
+    noise = np.random.default_rng(0).standard_normal(SHAPE).astype(np.float32)
+    images[..., 3] = noise
+    case = prepared(images + 100)
+    inside = (slice(3, -3),) * 3
+    for m in range(4):
+        z = case.z[..., m]
+        steep = np.percentile(np.sqrt(sum(g * g for g in np.gradient(z)))[inside], 99)
+        curved = laplace(z)[inside]
+        expected = steep, (curved**4).mean() / (curved**2).mean() ** 2
+        assert measure_fine(case)["tails"][m] == pytest.approx(expected, rel=1e-3)
+    tails = measure_fine(case)["tails"]
+    assert tails[1, 0] < 0.9 * tails[0, 0]
+    assert tails[2] == pytest.approx(tails[0], rel=1e-3)  # of z-scores: units do not count
+    assert tails[3, 1] == pytest.approx(3, abs=0.1)
+    monkeypatch.setattr(synth.quality.fine, "MOST", 20_000)
+    assert measure_fine(case)["tails"][0] == pytest.approx(tails[0], rel=0.1)
+
+
+def test_a_brain_too_thin_has_no_tails():
+    images = np.zeros((*SHAPE, 4), np.float32)
+    images[:, :, 10:13] = 5 + image()[:, :, 10:13, None]
+    assert np.isnan(measure_fine(prepared(images))["tails"]).all()

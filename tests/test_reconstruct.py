@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from commands import files
 from phantoms import atlas_case, phantom_case, phantom_layout, write_case
+from scipy.ndimage import gaussian_filter
 
 from synth.brats import MODALITIES
 from synth.errors import OutputError, SynthError
+from synth.layout.detail import softened
 from synth.models.configs import GeneratorConfig
 from synth.models.networks.generator import build_generator
 from synth.models.weights import save_generator
@@ -100,11 +102,29 @@ def test_a_scan_without_texture_has_no_ratio_and_the_table_holds(subject):
     lines = summary_lines([*rows, *compare(case, painted_plainly(case, layout), layout)])
     assert len({len(line) for line in lines[:9]}) == 1  # not torn
     assert lines[7].split()[-1] == "0.00"  # of the one case that has a ratio
-    assert lines[9:] == [
+    assert lines[9:11] == [
         "left out of 2 cases as undefined (PSNR, equal to the real scan): t1 in 1, t1ce in 1, t2 in 1.",
         "left out of 2 cases as undefined (texture, where the real scan has none): flair in 1.",
     ]
     assert summary_lines(rows)[7].split()[-1] == "-"
+
+
+def test_fine_structure_and_what_layouts_hold_are_told(subject):
+    case, layout = subject
+    softer = replace(case, images=gaussian_filter(case.images, (1, 1, 1, 0)) * case.brain[..., None])
+    rows = compare(case, softer, layout)
+    for row in rows:
+        assert row.fine["power_0.3"] < 0.3 < row.fine["power_0.1"] < 1
+        assert row.fine["gradient"] < 0.9
+        assert (row.bits > 0, row.bits_detail) == (True, 0)
+    finer = replace(layout, detail=softened(layout.tissue))
+    lines = summary_lines(rows)
+    assert lines[9].startswith("fine structure, painted over real")
+    assert lines[10].split() == ["0.1-0.2", "0.2-0.3", "0.3-0.5", "gradient", "kurtosis"]
+    assert lines[-1].endswith("(no detail): so much of the likeness was told.")
+    with_detail = compare(case, softer, finer)
+    assert with_detail[0].bits - with_detail[0].bits_detail == pytest.approx(rows[0].bits)
+    assert f"({with_detail[0].bits_detail:.1f} of them detail)" in summary_lines(with_detail)[-1]
     assert "NaN" not in json.dumps([vars(row) for row in rows], allow_nan=False)
 
 

@@ -1,16 +1,26 @@
-"""How much fine structure an image has, beside the real one that it stands for: bands of frequency, edges, tails.
+"""How much fine structure an image has: bands of frequency, edges, tails; alone, or beside the real one it stands for.
 
 Blur takes power from high frequencies, steepness from edges and, where there is structure, weight from the tails of the
-Laplacian, which noise (kurtosis 3) does not have. Each is a ratio to the real image; 1 is as it should be.
+Laplacian, which noise (kurtosis 3) does not have. `fine_ratios` compares an image with its original. The array of the
+probe `fine` is of one scan alone:
+
+- `tails`: (4, 2) float32, modality x `TAILS`, of z-scored intensities at voxels spread over the brain; NaN where the
+  brain is too thin to have any.
 """
 
 import numpy as np
 from scipy.fft import rfftn
 from scipy.ndimage import binary_erosion, gaussian_filter, laplace
 
+from synth.brats import MODALITIES
+from synth.quality.prepared import Prepared
+from synth.quality.probes import Probe
+
 BANDS = ((0.1, 0.2), (0.2, 0.3), (0.3, 0.5))  # cycles a voxel
 STEEP = 99  # percentile of the gradient
 _RIM, _SOFT = 3, 1.5  # voxels that are left out at the brain's edge, and the softness of what is left
+TAILS = ("steepest gradients", "kurtosis of the Laplacian")
+MOST = 60_000  # voxels, evenly spread; on two scans both numbers are within 2 % of those of all voxels
 _LOW = 1.5  # voxels: a Gaussian that lets half of the amplitude at 0.125 cycles a voxel pass
 
 
@@ -37,6 +47,22 @@ def fine_ratios(real: np.ndarray, image: np.ndarray, brain: np.ndarray) -> dict[
     return {**out, "gradient": _ratio(steep[1], steep[0]), "kurtosis": _ratio(tails[1], tails[0])}
 
 
+def measure_fine(prepared: Prepared) -> dict[str, np.ndarray]:
+    """The fine structure of one case, as the head of this module lists it."""
+    out = np.full((len(MODALITIES), len(TAILS)), np.nan, np.float32)
+    inside = np.flatnonzero(binary_erosion(prepared.brain, iterations=_RIM))
+    places = inside[:: max(len(inside) // MOST, 1)]
+    if len(places):
+        _, y, z = prepared.brain.shape
+        for m in range(len(MODALITIES)):
+            flat = prepared.z[..., m].ravel()
+            sides = [(flat[places - step], flat[places + step]) for step in (y * z, z, 1)]
+            lengths = np.sqrt(sum((after - before) ** 2 for before, after in sides)) / 2
+            curved = sum(before + after for before, after in sides) - 6 * flat[places]
+            out[m] = np.percentile(lengths, STEEP), _kurtosis(curved)
+    return {"tails": out}
+
+
 def low_passed(image: np.ndarray) -> np.ndarray:
     """The image without what is finer than about 8 voxels."""
     return gaussian_filter(image, _LOW)
@@ -60,3 +86,6 @@ def _kurtosis(values: np.ndarray) -> float:
 
 def _ratio(value: float, real: float) -> float:
     return float(value / real) if real > 0 else float("nan")
+
+
+PROBE = Probe("fine", "1", measure_fine)

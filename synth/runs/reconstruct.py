@@ -6,7 +6,7 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,9 @@ from synth.disk.files import atomic_write
 from synth.errors import OutputError, SynthError
 from synth.exporters import open_exporter
 from synth.hosts.extract import layout_and_style
+from synth.layout.detail import bits_a_voxel
 from synth.layout.layout import Layout
+from synth.quality.fine import BANDS, fine_ratios
 from synth.quality.similarity import healthy_tissue, painter_image, psnr, scaled, ssim_map, texture_ratio
 from synth.runs.generate import to_case
 from synth.show.contact_sheet import ContactSheet
@@ -43,6 +45,9 @@ class Comparison:
     SSIM (7x7x7 windows) and PSNR in dB with the scan scaled by its own 0.5 and 99.5 percentiles in the brain; texture
     is the ratio of the 20th percentiles of the local standard deviation in healthy tissue (1 is right; the painter
     has none). None where a number is undefined: texture where the real scan has none, PSNR where the two are equal.
+    `fine` are ratios of fine structure (`quality.fine.fine_ratios`). `bits` is what the layout holds, bits a voxel of
+    the brain, and `bits_detail` the part of it that is detail, 0 for a generator that sees none: nearness to the scan
+    is in part what the layout was told of it.
     """
 
     case: str
@@ -52,6 +57,9 @@ class Comparison:
     psnr: float | None
     psnr_painter: float | None
     texture: float | None
+    fine: dict[str, float | None] = field(default_factory=dict)
+    bits: float | None = None
+    bits_detail: float | None = None
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,8 @@ def compare(real: Case, painted: Case, layout: Layout) -> list[Comparison]:
     box = layout.bounding_box(4)
     classes = layout.classes[box]
     brain, healthy = classes > 0, healthy_tissue(classes)
+    finer = 0.0 if layout.detail is None else bits_a_voxel(layout.detail.layers, layout.brain)
+    bits = finer + bits_a_voxel((layout.tissue, layout.tumour), layout.brain)
     rows = []
     for m, name in enumerate(MODALITIES):
         truth = real.images[..., m][box]
@@ -82,6 +92,9 @@ def compare(real: Case, painted: Case, layout: Layout) -> list[Comparison]:
                 psnr=_defined(psnr(x, y, brain)),
                 psnr_painter=_defined(psnr(x, flat, brain)),
                 texture=_defined(texture_ratio(y, x, healthy)),
+                fine={name: _defined(ratio) for name, ratio in fine_ratios(x, y, brain).items()},
+                bits=bits,
+                bits_detail=finer,
             )
         )
     return rows
@@ -208,17 +221,21 @@ def _keep_off(cases: CaseSet, out: Path) -> None:
 
 
 def summary_lines(rows: Sequence[Comparison]) -> list[str]:
-    """A table of means and medians over the cases, two lines per modality, and what was left out of it."""
+    """Two tables of means and medians over the cases, what was left out, and how much of the scans layouts hold."""
     lines = [f"{'':15}{'SSIM':>8}{'painter':>9}{'PSNR dB':>9}{'painter':>9}{'texture':>9}"]
     for name in MODALITIES:
         part = [row for row in rows if row.modality == name]
         for kind, middle in (("mean", np.mean), ("median", np.median)):
-            cells = [_cell(part, key, middle, digits, width) for key, digits, width in _COLUMNS]
+            cells = [_cell([getattr(row, key) for row in part], middle, *form) for key, *form in _COLUMNS]
             lines.append(f"{name:8}{kind:7}{''.join(cells)}")
-    return lines + _left_out(rows)
+    return [*lines, *_left_out(rows), *_fine_lines(rows), *_held(rows)]
 
 
 _COLUMNS = (("ssim", 3, 8), ("ssim_painter", 3, 9), ("psnr", 2, 9), ("psnr_painter", 2, 9), ("texture", 2, 9))
+_FINE = {f"power_{low:g}": f"{low:g}-{high:g}" for low, high in BANDS} | {
+    "gradient": "gradient",
+    "kurtosis": "kurtosis",
+}
 _UNDEFINED = {  # why a number may be None
     "psnr": "PSNR, equal to the real scan",
     "psnr_painter": "the painter's PSNR, equal to the real scan",
@@ -226,9 +243,34 @@ _UNDEFINED = {  # why a number may be None
 }
 
 
-def _cell(rows: Sequence[Comparison], key: str, middle: Callable, digits: int, width: int) -> str:
-    values = [value for row in rows if (value := getattr(row, key)) is not None]
-    return f"{middle(values):{width}.{digits}f}" if values else f"{'-':>{width}}"
+def _cell(values: Sequence[float | None], middle: Callable, digits: int, width: int) -> str:
+    known = [value for value in values if value is not None]
+    return f"{middle(known):{width}.{digits}f}" if known else f"{'-':>{width}}"
+
+
+def _fine_lines(rows: Sequence[Comparison]) -> list[str]:
+    """A table of the medians of fine structure, painted over real."""
+    names = [name for name in _FINE if any(name in row.fine for row in rows)]
+    if not names:
+        return []
+    lines = ["fine structure, painted over real, medians (power by waves a mm):"]
+    lines.append(f"{'':15}{''.join(f'{_FINE[name]:>10}' for name in names)}")
+    for modality in MODALITIES:
+        part = [row.fine for row in rows if row.modality == modality]
+        lines.append(
+            f"{modality:15}{''.join(_cell([fine.get(name) for fine in part], np.median, 2, 10) for name in names)}"
+        )
+    return lines
+
+
+def _held(rows: Sequence[Comparison]) -> list[str]:
+    """What the layouts hold of the scans, as a line."""
+    known = [(row.bits, row.bits_detail or 0.0) for row in rows if row.bits is not None]
+    if not known:
+        return []
+    bits, finer = np.median(known, 0)
+    detail = f"{finer:.1f} of them detail" if finer else "no detail"
+    return [f"layouts hold {bits:.1f} bits a voxel of their scans ({detail}): so much of the likeness was told."]
 
 
 def _left_out(rows: Sequence[Comparison]) -> list[str]:

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 
 from synth.brats import CLASSES, MODALITIES, REGIONS
-from synth.quality import anatomy, intensity, spectrum, texture
+from synth.quality import anatomy, fine, intensity, spectrum, texture
 from synth.report.core.aspects import Aspect, Side
 
 FINE = 0.25  # cycles per mm, waves of 4 mm: above it lies what blurring takes and noise adds
@@ -79,6 +79,10 @@ def _spectra() -> list[Aspect]:
         title = f"{modality}: power above {FINE:g} per mm over that below 0.1 (dB)"
         read = _reader("spectrum", "power", partial(_sharpness, m))
         out.append(Aspect(f"fidelity.sharpness.{modality}", group, title, ("fine detail",), read, _LEAST_DB))
+    for m, modality in enumerate(MODALITIES):
+        title = f"{modality}: steepest gradients (99th percentile) and kurtosis of the Laplacian (logarithm)"
+        read = _reader("fine", "tails", lambda values, m=m: np.log(np.maximum(values[:, m], 1e-3)))
+        out.append(Aspect(f"fidelity.tails.{modality}", group, title, fine.TAILS, read, 0.05))
     title = "power along z over that along x and y, above 0.2 per mm (dB)"
     read = _reader("spectrum", "axes", _through_plane)
     return [*out, Aspect("fidelity.spectrum.through_plane", group, title, MODALITIES, read, _LEAST_DB)]
