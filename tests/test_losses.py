@@ -47,6 +47,25 @@ def test_structural_dissimilarity_is_one_minus_the_mean_ssim(scene):
     assert float(losses.structural_dissimilarity(tf.constant(image), tf.constant(image), weights)) < 1e-5
 
 
+def test_band_mismatch_notices_blur_even_under_noise_of_the_right_level(scene):
+    classes, image = scene
+    image = image.copy()
+    image[:, ::6, 4:-4, 4:-4] += 0.4 * (classes[:, ::6, 4:-4, 4:-4, None] > 0)  # edges
+    blurred = gaussian_filter(image, (0, 1, 1, 1, 0))
+    noise = np.random.default_rng(9).normal(size=image.shape)
+    lost = (image - gaussian_filter(image, (0, 0.8, 0.8, 0.8, 0))).std()
+    grainy = blurred + noise * lost
+
+    def mismatch(other):
+        return float(losses.band_mismatch(image, other.astype(np.float32), tf.constant(classes)))
+
+    moved = np.roll(image, 1, 1) * (classes[..., None] > 0)
+    assert mismatch(image) == pytest.approx(0, abs=1e-6)
+    assert mismatch(moved) < 0.1  # amounts, not places
+    assert mismatch(blurred) > 0.5
+    assert mismatch(grainy) > 0.15
+
+
 def test_texture_mismatch_notices_blur_and_nothing_else(scene):
     classes, image = scene
     fresh = np.repeat((image[0, ..., 0] * 0)[None, ..., None], 4, -1)

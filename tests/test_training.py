@@ -25,7 +25,7 @@ from synth.trainers.config import TrainConfig
 from synth.trainers.cutting import PatchConfig
 from synth.trainers.loop import TrainingLoop
 from synth.trainers.painting.patches import patch_dataset, prepare_cases
-from synth.trainers.painting.task import PaintingTask
+from synth.trainers.painting.task import PaintingLoss, PaintingTask
 from synth.trainers.painting.training import (
     GeneratorTraining,
     _build_networks,
@@ -33,6 +33,7 @@ from synth.trainers.painting.training import (
     train_generator,
 )
 from synth.trainers.painting.validation import (
+    LAYOUT,
     WEIGHTS,
     GeneratorValidation,
     calibrate_texture,
@@ -150,6 +151,46 @@ def test_score_rewards_likeness_and_the_right_amount_of_what_is_fine():
         assert worse[0] == pytest.approx(worse[1])
 
 
+class Finder:
+    """A gate that finds all in a real scan, and half of it in a painted one."""
+
+    def score(self, case):
+        return dict.fromkeys(("WT", "TC", "ET"), 1.0 if case.id.endswith("real") else 0.5)
+
+
+@eagerly()
+def test_what_a_segmenter_no_longer_finds_costs(cases, tmp_path):
+    plain = GeneratorValidation(cases[:1], LayoutPainter(None), tmp_path)(0)
+    numbers = GeneratorValidation(cases[:1], LayoutPainter(None), tmp_path, gate=Finder())(0)
+    assert [numbers[f"lost_{region}"] for region in ("WT", "TC", "ET")] == [0.5, 0.5, 0.5]
+    assert numbers["score"] == pytest.approx(plain["score"] - 0.5 * LAYOUT)
+    found_more = {**numbers, **{f"lost_{region}": -0.2 for region in ("WT", "TC", "ET")}}
+    assert validation_score(found_more) == pytest.approx(plain["score"])
+
+
+@eagerly()
+def test_without_weights_for_a_discriminator_there_is_none(cases, monkeypatch, tmp_path):
+    from synth.models.weights import load_generator
+    from synth.trainers.painting import training as module
+
+    monkeypatch.setattr(module, "prepare_cases", lambda data, cache, detail, quiet: cases)
+    monkeypatch.setattr(
+        module, "open_set", lambda folder, scans: SimpleNamespace(refuse_painted=lambda why: None, reading=PLAIN)
+    )
+    monkeypatch.setattr(module, "build_discriminator", None)
+    config = GeneratorTraining(
+        generator=GeneratorConfig(width=8, bottleneck=1),
+        loss=PaintingLoss(adversarial=0.0, features=0.0, bands=1.0),
+        train=TrainConfig(steps=2, log_every=1),
+        patch=PatchConfig(32),
+    )
+    folder = train_generator("0", None, tmp_path / "run", config, name="alone")
+    assert load_generator(folder)[1]["name"] == "alone"
+    (first, *_) = losses_of(tmp_path / "run")
+    assert {"absolute", "structure", "texture", "bands"} <= first.keys()
+    assert not {"adversarial", "features", "discriminator"} & first.keys()
+
+
 def test_texture_counts_only_where_the_real_scan_has_some():
     from phantoms import phantom_case, phantom_layout
 
@@ -179,6 +220,7 @@ def test_whole_run_writes_weights_and_card(monkeypatch, tmp_path, cases):
     monkeypatch.setattr(
         module, "open_set", lambda folder, scans: SimpleNamespace(refuse_painted=lambda why: None, reading=PLAIN)
     )
+    monkeypatch.setattr(module, "Gate", Finder)
     config = GeneratorTraining(
         generator=GeneratorConfig(width=8, bottleneck=1),
         discriminator_width=8,
@@ -190,6 +232,7 @@ def test_whole_run_writes_weights_and_card(monkeypatch, tmp_path, cases):
     assert card["name"] == "tiny"
     assert card["training"]["cases"] == card["validation"]["cases"] == 1
     assert card["validation"]["best"]["step"] == 2
+    assert card["validation"]["best"]["lost_WT"] == 0.5
     assert "P0" not in json.dumps(card)
     with pytest.raises(ModelError, match="other settings of train"):
         train_generator("0", "1", tmp_path / "run", GeneratorTraining(**{**vars(config), "train": TrainConfig(seed=9)}))

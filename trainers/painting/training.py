@@ -21,6 +21,7 @@ from synth.models.configs import GeneratorConfig
 from synth.models.inference import LayoutPainter
 from synth.models.networks.discriminator import build_discriminator
 from synth.models.weights import load_generator, save_generator
+from synth.runs.gate import Gate
 from synth.trainers.adversarial import AdversarialStep
 from synth.trainers.augment import AugmentConfig
 from synth.trainers.config import TrainConfig, choose_strategy
@@ -98,7 +99,9 @@ def train_generator(
     else:
         step = SupervisedStep(lambda: _build_generator(config, init), task, config.train, strategy)
     loop = TrainingLoop(step, config.train, out, quiet=quiet)
-    validation = GeneratorValidation(held_out, LayoutPainter(step.averaged), out) if held_out else None
+    validation = None
+    if held_out:
+        validation = GeneratorValidation(held_out, LayoutPainter(step.averaged), out, gate=Gate())
 
     def batches(start: int) -> tf.data.Dataset:
         return patch_dataset(

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-from synth.brats import AFFINE, MODALITIES, Tissue, Tumour
+from synth.brats import AFFINE, MODALITIES, REGIONS, Tissue, Tumour
 from synth.case import Case
 from synth.layout.detail import Detail
 from synth.layout.layout import Layout
 from synth.models.inference import LayoutPainter
 from synth.quality.fine import fine_ratios, low_passed
 from synth.quality.similarity import healthy_tissue, psnr, ssim_map, texture_ratio
+from synth.runs.gate import Gate
 from synth.show.contact_sheet import pair_sheet
 from synth.trainers.painting.patches import TrainingCase
 
@@ -21,13 +22,22 @@ so it is that of low-passed images, and what is finer is judged by its amount. T
 full-band SSIM 0.02 to 0.04 (docs/decisions.md)."""
 
 
+LAYOUT = 0.2
+"""SSIM points that a mean Dice of 1 less than real scans have costs: what a segmenter misses was not painted."""
+
+
 def validation_score(numbers: dict[str, float]) -> float:
-    """Mean SSIM of low-passed images less `WEIGHTS` times the mean |log ratio| of what is finer; higher is better."""
+    """How good paintings are; higher is better.
+
+    Mean SSIM of low-passed images, less `WEIGHTS` times the mean |log ratio| of what is finer, less `LAYOUT` times what
+    a segmenter finds less of the layout than in the real scan, where that was measured.
+    """
     score = np.mean([numbers[f"low_ssim_{m}"] for m in MODALITIES])
     for name, weight in WEIGHTS.items():
         ratios = [ratio for m in MODALITIES if np.isfinite(ratio := numbers[f"{name}_{m}"])]
         score -= weight * (np.mean([abs(np.log(max(ratio, 1e-3))) for ratio in ratios]) if ratios else 0.0)
-    return float(score)
+    lost = [max(numbers[name], 0.0) for region in REGIONS if (name := f"lost_{region}") in numbers]
+    return float(score - LAYOUT * np.mean(lost)) if lost else float(score)
 
 
 @dataclass(frozen=True)
@@ -43,20 +53,34 @@ class GeneratorValidation:
 
     Called with the step it returns, per modality, mean SSIM (of low-passed images too), PSNR, and the ratios of texture
     and fine structure to the real scan's (averaged over cases), and "score"; it writes `previews/step_<k>.png`, real
-    above painted.
+    above painted. With a gate, also `lost_WT`, `lost_TC` and `lost_ET`: by how much its segmenter's Dice is lower than
+    in the real scans.
     """
 
-    def __init__(self, cases: list[TrainingCase], painter: LayoutPainter, run: Path, max_cases: int = 8):
-        self.painter, self.run = painter, Path(run)
+    def __init__(
+        self,
+        cases: list[TrainingCase],
+        painter: LayoutPainter,
+        run: Path,
+        max_cases: int = 8,
+        gate: Gate | None = None,
+    ):
+        self.painter, self.run, self.gate = painter, Path(run), gate
         self.prepared = [_prepare(case) for case in cases[:max_cases]]
+        self.real = [_as_case(item, item.real, "real") for item in self.prepared]
+        self._found = [gate.score(real) for real in self.real] if gate else []
 
     def __call__(self, step: int) -> dict:
         """Numbers at this step."""
         rows, pairs = [], []
-        for item in self.prepared:
+        for k, (item, real) in enumerate(zip(self.prepared, self.real, strict=True)):
             image = self.painter(item.layout, item.case.style, (item.case.box[0][0], 7))
+            painted = _as_case(item, image, f"step {step}")
             rows.append(compare(item.real, image, item.classes))
-            pairs.append((_as_case(item, item.real, "real"), _as_case(item, image, f"step {step}")))
+            if self.gate:
+                dice = self.gate.score(painted)
+                rows[-1] |= {f"lost_{region}": self._found[k][region] - dice[region] for region in REGIONS}
+            pairs.append((real, painted))
         numbers = {name: _mean([row[name] for row in rows]) for name in rows[0]}
         (self.run / "previews").mkdir(parents=True, exist_ok=True)
         pair_sheet(pairs, self.run / "previews" / f"step_{step:06d}.png")
