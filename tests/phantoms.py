@@ -60,7 +60,7 @@ def head_layout(shape=SHAPE, *, seed=0, tumour=True, case_id="Phantom_001", zoom
 def whole_detail(tissue) -> Detail:
     """Detail in which each voxel is all its tissue, and without vessels."""
     csf, wm = ((tissue == kind).view(np.uint8) * np.uint8(8) for kind in (Tissue.CSF, Tissue.WM))
-    return Detail(csf, wm, np.zeros_like(tissue))
+    return Detail(csf, wm, np.zeros_like(tissue), np.zeros_like(tissue))
 
 
 def phantom_case(shape=SHAPE, *, seed=0, tumour=True, labels=True, case_id="Phantom_001") -> Case:

@@ -18,7 +18,7 @@ from synth.hosts.inputs import Input, extracted, find_inputs
 from synth.hosts.sources import data_sources
 from synth.layout.carry import Moved, Trail, carried
 from synth.layout.cortex import face_steps
-from synth.layout.detail import EIGHTHS, Detail, softened
+from synth.layout.detail import EIGHTHS, MAPS, Detail, softened
 from synth.layout.edits.edit import edit_class
 from synth.layout.edits.motion import mirroring
 from synth.layout.layout import Layout
@@ -36,13 +36,11 @@ STAYS = np.eye(3)
 
 
 def detailed(seed=0):
-    """A head whose shares and vessels are drawn, whatever its tissue."""
+    """A head whose layers are drawn, whatever its tissue."""
     layout, rng = head_layout(seed=seed, case_id=f"Head_{seed}"), np.random.default_rng(seed)
-    csf, wm, vessels = (rng.integers(0, 5, layout.shape).astype(np.uint8) for _ in range(3))
     inside = (layout.tissue > 0).astype(np.uint8)
-    return Layout(
-        layout.tissue, layout.tumour, layout.affine, layout.id, Detail(*(inside * p for p in (csf, wm, vessels)))
-    )
+    drawn = [inside * rng.integers(0, 5, layout.shape).astype(np.uint8) for _ in MAPS]
+    return Layout(layout.tissue, layout.tumour, layout.affine, layout.id, Detail(*drawn))
 
 
 def detailed_head(seed=0):
@@ -52,7 +50,7 @@ def detailed_head(seed=0):
 
 
 def layers(detail):
-    return np.stack([detail.csf, detail.wm, detail.vessels])
+    return np.stack(detail.layers)
 
 
 def test_shares_of_a_voxel_are_eight_eighths_in_the_brain_and_none_outside():
@@ -74,16 +72,16 @@ def test_a_tissue_map_alone_is_whole_shares_and_no_vessels():
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        (lambda csf, wm, v: (csf + 8, wm, v), "csf must be 0 to 8"),
-        (lambda csf, wm, v: (csf + 4, wm + 4, v), "together must be at most 8"),
-        (lambda csf, wm, v: (csf, wm[1:], v), "wm must be a 3D uint8 array of one shape"),
-        (lambda csf, wm, v: (csf, wm, v.astype(int)), "vessels must be a 3D uint8 array"),
+        (lambda a: (a + 8, a, a, a), "csf must be 0 to 8"),
+        (lambda a: (a + 4, a + 4, a, a), "together must be at most 8"),
+        (lambda a: (a, a[1:], a, a), "wm must be a 3D uint8 array of one shape"),
+        (lambda a: (a, a, a.astype(int), a), "vessels must be a 3D uint8 array"),
+        (lambda a: (a, a, a, a + 4), "void must be 0 to 4"),
     ],
 )
 def test_unlawful_layers_are_refused(change, sentence):
-    csf = np.ones((3, 4, 5), np.uint8)
     with pytest.raises(LayoutError, match=sentence):
-        Detail(*change(csf, csf, csf))
+        Detail(*change(np.ones((3, 4, 5), np.uint8)))
 
 
 def test_a_layout_and_its_detail_have_one_shape():
@@ -104,18 +102,19 @@ def test_what_is_moved_by_whole_voxels_is_the_same_there():
 def test_halfway_between_two_voxels_shares_are_theirs_by_half():
     tissue = np.full((1, 1, 4), Tissue.GM, np.uint8)
     csf = np.array([[[0, 8, 2, 0]]], np.uint8)
-    host = Layout(tissue, np.zeros_like(tissue), np.eye(4), "", Detail(csf, csf * 0, np.minimum(csf, 4)))
+    host = Layout(tissue, np.zeros_like(tissue), np.eye(4), "", Detail(csf, csf * 0, np.minimum(csf, 4), csf // 2))
     detail = carried(host, [Moved(Warp(STAYS, np.array([0, 0, 0.5])))], host)
     assert detail.csf.ravel().tolist() == [4, 5, 1, 0]
     assert detail.vessels.ravel().tolist() == [2, 3, 1, 0]
+    assert detail.void.ravel().tolist() == [2, 3, 1, 0]
 
 
 def test_what_lies_outside_the_brain_has_no_say_in_what_is_mixed():
     tissue = np.array([[[0, 0, Tissue.CSF, Tissue.GM]]], np.uint8)
-    detail = Detail(*(np.array([[part]], np.uint8) for part in ([0, 0, 8, 0], [0, 0, 0, 0], [0, 0, 4, 0])))
+    detail = Detail(*(np.array([[part]], np.uint8) for part in ([0, 0, 8, 0], [0] * 4, [0, 0, 4, 0], [0, 0, 3, 0])))
     host = Layout(tissue, np.zeros_like(tissue), np.eye(4), "", detail)
     after = carried(host, [Moved(Warp(STAYS, np.array([0, 0, -0.5])))], host)
-    assert (after.csf.ravel()[2], after.vessels.ravel()[2]) == (8, 4)
+    assert (after.csf.ravel()[2], after.vessels.ravel()[2], after.void.ravel()[2]) == (8, 4, 3)
 
 
 def test_two_mirrors_give_the_same_again():
@@ -158,7 +157,7 @@ def test_patches_of_a_donor_bring_its_detail():
 
 def test_a_voxel_of_another_tissue_trades_the_two_shares():
     tissue = np.full((1, 1, 3), Tissue.GM, np.uint8)
-    detail = Detail(*(np.array([[part]], np.uint8) for part in ([1, 5, 0], [2, 1, 1], [0, 0, 0])))
+    detail = Detail(*(np.array([[part]], np.uint8) for part in ([1, 5, 0], [2, 1, 1], [0, 0, 0], [0, 0, 0])))
     host = Layout(tissue, np.zeros_like(tissue), np.eye(4), "", detail)  # grey: 5, 2, 7
     now = np.array([[[Tissue.WM, Tissue.CSF, Tissue.GM]]], np.uint8)
     layout = Layout(now, np.zeros_like(now), np.eye(4))
@@ -221,7 +220,7 @@ def test_a_sample_is_drawn_and_replayed_with_the_detail_of_its_sources():
 def test_detail_is_kept_beside_a_layout_and_read_again(tmp_path):
     layout = replace(detailed(), id="A")
     folder = save_layout(layout, tmp_path)
-    assert {path.name for path in folder.iterdir()} >= {"A_csf.nii.gz", "A_wm.nii.gz", "A_vessels.nii.gz"}
+    assert {path.name for path in folder.iterdir()} >= {f"A_{name}.nii.gz" for name in MAPS}
     (source,) = folder_sources(tmp_path)
     assert source.load().detail is None  # not read before it is asked for
     assert np.array_equal(layers(source.detail()), layers(layout.detail))
@@ -265,7 +264,7 @@ def test_a_set_of_drawn_layouts_keeps_their_detail_and_replays_it(kept, tmp_path
     (record, *_) = read_entries(tmp_path / "drawn")
     assert "Layout_000000/Layout_000000_wm.nii.gz" in record["files"]
     (again,) = replay(tmp_path / "drawn", ["Layout_000000"], tmp_path / "again", data=[kept])
-    assert again.compared == 6
+    assert again.compared == 7
     assert not again.differing
     assert np.array_equal(layers(load_detail(tmp_path / "again" / "Layout_000000")), layers(load_detail(first)))
 

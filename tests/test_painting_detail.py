@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from phantoms import head_layout, phantom_case, phantom_layout, phantom_sources, whole_detail
+from scipy.ndimage import binary_erosion
 
 from synth.brats import MODALITIES, TISSUES
 from synth.datasets.layout_files import save_layout
 from synth.hosts.sources import data_sources
-from synth.layout.detail import EIGHTHS, VESSEL_LEVELS, VESSEL_STEP, Detail, softened
+from synth.layout.detail import EIGHTHS, VESSEL_LEVELS, VESSEL_STEP, VOID_LEVELS, Detail, softened
 from synth.models.configs import GeneratorConfig
 from synth.models.inference import LayoutPainter
 from synth.models.networks.generator import build_generator
@@ -32,7 +33,7 @@ T1CE = MODALITIES.index("t1ce")
 
 def painted(layout, style, detail):
     """What `paint` makes of a layout, as arrays without the batch."""
-    tensors = {name: value[None] for name, value in style_tensors(style).items()}
+    tensors = {name: value[None] for name, value in style_tensors(style, mixed=detail is not None).items()}
     box = tuple(slice(0, n) for n in layout.shape)
     layers = None if detail is None else np.stack(detail.layers, -1)[None]
     coordinates = box_coordinates(layout.shape, box)[None]
@@ -52,6 +53,7 @@ def test_a_voxel_is_painted_as_the_mixture_that_it_is(scan):
     place = tuple(np.argwhere((layout.tissue == 3) & (layout.tumour == 0))[0])
     detail = whole_detail(layout.tissue)
     detail.csf[place], detail.wm[place], detail.vessels[place] = 2, 5, 3
+    style = replace(style, sharpness=np.full((4, 3), 0.7))
     made = painted(layout, style, detail)
     mean = np.asarray(style.mean)
     expected = (2 * mean[0] + 1 * mean[1] + 5 * mean[2]) / EIGHTHS
@@ -62,6 +64,44 @@ def test_a_voxel_is_painted_as_the_mixture_that_it_is(scan):
     assert not made["detail"][tumour].any()
     assert np.allclose(made["condition"][tumour][:, -4:], mean[layout.tumour[tumour] + len(TISSUES) - 1], atol=1e-5)
     assert not made["detail"][~layout.brain].any()
+
+
+def test_what_is_void_gives_no_signal(scan):
+    layout, style = scan
+    place = tuple(np.argwhere((layout.tissue == 3) & (layout.tumour == 0))[0])
+    style = replace(style, sharpness=np.full((4, 3), 0.7))
+    low, high = np.asarray(style.window).T
+    for void in range(VOID_LEVELS + 1):
+        detail = whole_detail(layout.tissue)
+        detail.void[place] = void
+        made = painted(layout, style, detail)
+        there = 1 - void / VOID_LEVELS
+        expected = (np.asarray(style.mean)[2] * (high - low) + low) * there  # in the scanner's units
+        assert np.allclose(made["condition"][place][-4:] * (high - low) + low, expected, atol=0.05)
+        assert np.allclose(made["detail"][place], [0, 0, there, 0])
+
+
+def test_a_modality_of_thick_slices_is_painted_softer_along_them_alone(scan):
+    layout, style = scan
+    sharpness = np.full((4, 3), 0.7)
+    thick = sharpness.copy()
+    thick[3, 2] = 1.5  # flair along z
+    seen = [
+        painted(layout, replace(style, sharpness=s), whole_detail(layout.tissue))["condition"][..., -4:]
+        for s in (sharpness, thick)
+    ]
+    assert np.array_equal(seen[0][..., :3], seen[1][..., :3])
+    inner = binary_erosion(layout.brain, iterations=3)
+    steps = [
+        [
+            (np.diff(image[..., 3], axis=axis)[inner.take(range(n - 1), axis)] ** 2).mean()
+            for axis, n in enumerate(SHAPE)
+        ]
+        for image in seen
+    ]
+    left = np.divide(*steps[::-1])
+    assert left[2] < 0.6
+    assert left[2] < 0.85 * min(left[:2])
 
 
 def test_without_detail_the_painter_is_what_it_was(scan):

@@ -7,7 +7,7 @@ from scipy.ndimage import binary_erosion
 
 from synth.brats import AFFINE, MODALITIES, Tissue
 from synth.case import Case
-from synth.layout.detail import EIGHTHS
+from synth.layout.detail import EIGHTHS, VOID_LEVELS
 from synth.layout.layout import Layout
 from synth.style.shares import MIXTURES, averaged, measure_detail
 from synth.style.style import measure_style
@@ -87,6 +87,24 @@ def test_what_lights_up_in_t1ce_alone_is_a_vessel():
     rest = detail.vessels.copy()
     rest[vessel] = 0
     assert np.count_nonzero(rest) < 0.001 * layout.brain.sum()
+
+
+def test_what_is_dark_in_every_modality_is_void():
+    case, layout, _ = mixed_case()
+    images = case.images.copy()
+    white = np.argwhere(binary_erosion(layout.tissue == Tissue.WM, iterations=3))
+    x, y, z = white[len(white) // 2]
+    hole = np.s_[x - 1 : x + 2, y - 1 : y + 2, z - 1 : z + 2]
+    images[hole] = 1
+    rim = layout.brain & ~binary_erosion(layout.brain)
+    images[rim] = np.maximum(images[rim] // 2, 1)  # half a voxel is outside the head
+    torn = Case(case.id, images, case.labels, case.affine)
+    before, _ = measure_detail(case, layout, measure_style(case, layout))
+    detail, _ = measure_detail(torn, layout, measure_style(case, layout))
+    assert before.void[layout.brain].mean() < 0.02
+    assert detail.void[x, y, z] == VOID_LEVELS
+    assert detail.void[rim].mean() > 1
+    assert np.count_nonzero(detail.void[binary_erosion(layout.brain, iterations=4)]) < 100
 
 
 def test_underneath_a_tumour_the_other_side_says_what_there_is():

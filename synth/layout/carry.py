@@ -12,14 +12,14 @@ import numpy as np
 from scipy.ndimage import map_coordinates, uniform_filter
 
 from synth.layout.cortex import STEPS_PER_MM
-from synth.layout.detail import EIGHTHS, MAPS, VESSEL_LEVELS, Detail
+from synth.layout.detail import EIGHTHS, MAPS, VESSEL_LEVELS, VOID_LEVELS, Detail
 from synth.layout.layout import Layout
 from synth.layout.space import Box, box_of
 from synth.layout.warp import Warp
 
 _EVERY = 2  # voxels between the places that are followed: fields are smooth
 _PARTS = 8  # of a voxel: how finely a place is told
-_BITS = 13  # of a share times its weights
+_BITS = 13  # of a share times its weights; vessels and void, which are smaller, need one less: together 63
 _FIELD = (1 << _BITS) - 1
 
 
@@ -112,7 +112,7 @@ def carried(layout: Layout, moves: Sequence[Moved], host: Layout, donor: Layout 
     labels = layout.tissue[box]
     inside = np.flatnonzero(labels)
     tissue = labels.ravel()[inside]
-    found = np.zeros((3, len(inside)), np.uint8)
+    found = np.zeros((len(MAPS), len(inside)), np.uint8)
     branches, faces, relabelled = _followed(moves, host, donor, box, labels.shape, inside)
     for branch in branches:
         places = [_at_voxels(part, labels.shape, inside[branch.voxels]) for part in branch.where]
@@ -230,7 +230,7 @@ def _looked_up(values: np.ndarray, box: Box, places: list[np.ndarray]) -> np.nda
 
 
 def _mixed(source: Layout, places: list[np.ndarray], tissue: np.ndarray, relabelled: np.ndarray) -> np.ndarray:
-    """(3, n) uint8 CSF, WM and vessels at n places of a layout, for voxels that are of these tissues now.
+    """(4, n) uint8, the layers of `Detail` at n places of a layout, for voxels that are of these tissues now.
 
     Those that were `relabelled` trade shares.
     """
@@ -259,29 +259,32 @@ def _mixed(source: Layout, places: list[np.ndarray], tissue: np.ndarray, relabel
         total += weight * packed[index + step]
     csf, gm, wm = (total >> (k * _BITS) & _FIELD for k in range(3))
     sum_ = np.maximum(csf + gm + wm, 1)  # what lies outside the brain has no say
-    csf, wm, vessels = ((EIGHTHS * part + sum_ // 2) // sum_ for part in (csf, wm, total >> (3 * _BITS)))
+    lit, dark = total >> (3 * _BITS) & (_FIELD >> 1), total >> (4 * _BITS - 1)
+    csf, wm, vessels, void = ((EIGHTHS * part + sum_ // 2) // sum_ for part in (csf, wm, lit, dark))
     shares = np.stack([csf, EIGHTHS - csf - np.minimum(wm, EIGHTHS - csf), np.minimum(wm, EIGHTHS - csf)])
     before = np.where(beyond, np.uint8(0), labels.ravel()[nearest])
     _relabel(shares, np.where(relabelled, before, tissue), tissue)
     empty = np.flatnonzero(before == 0)  # nothing was there: all is what the voxel is now
     shares[:, empty] = 0
     shares[tissue[empty].astype(np.intp) - 1, empty] = EIGHTHS
-    return np.stack([shares[0], shares[2], np.minimum(vessels, VESSEL_LEVELS)]).astype(np.uint8)
+    smaller = np.minimum(vessels, VESSEL_LEVELS), np.minimum(void, VOID_LEVELS)
+    return np.stack([shares[0], shares[2], *smaller]).astype(np.uint8)
 
 
 def _packed(source: Layout, box: Box) -> np.ndarray:
-    """(x, y, z) int64: shares of CSF, GM and WM and vessels in one number each, to be weighted and added together."""
-    csf, wm, vessels = (layer[box].astype(np.uint16) for layer in source.detail.layers)
-    code = (csf * (EIGHTHS + 1) + wm) * (VESSEL_LEVELS + 1) + vessels
+    """(x, y, z) int64: shares of CSF, GM and WM, vessels and void in one number each, to be weighted and added."""
+    code = np.uint16(0)
+    for layer, most in zip(source.detail.layers, MAPS.values(), strict=True):
+        code = code * np.uint16(most + 1) + layer[box]
     code[source.tissue[box] == 0] = len(_NUMBERS) - 1
     return _NUMBERS.take(code)
 
 
 def _numbers() -> np.ndarray:
-    """What each combination of CSF, WM and vessels is in one number, in the order of `_packed`; the last is nothing."""
-    csf, wm, vessels = np.indices((EIGHTHS + 1, EIGHTHS + 1, VESSEL_LEVELS + 1), np.int64)
+    """What each combination of a detail's layers is in one number, in the order of `_packed`; the last is nothing."""
+    csf, wm, vessels, void = np.indices([most + 1 for most in MAPS.values()], np.int64)
     gm = np.maximum(EIGHTHS - csf - wm, 0)
-    numbers = csf | gm << _BITS | wm << 2 * _BITS | vessels << 3 * _BITS
+    numbers = csf | gm << _BITS | wm << 2 * _BITS | vessels << 3 * _BITS | void << (4 * _BITS - 1)
     return np.append(numbers.ravel(), 0)
 
 

@@ -1,4 +1,4 @@
-"""What a scan shows at 1 mm that one tissue a voxel does not say: shares of the tissues, and vessels."""
+"""What a scan shows at 1 mm that one tissue a voxel does not say: shares of the tissues, vessels, and what is void."""
 
 import zlib
 from collections.abc import Iterable
@@ -13,8 +13,10 @@ from synth.errors import LayoutError
 EIGHTHS = 8  # of a voxel: what shares are counted in
 VESSEL_LEVELS = 4
 VESSEL_STEP = 0.2  # in normalised units of t1ce: how much brighter a level is than the one below
+SHARES_FROM = ("t1", "t2", "flair")  # the modalities that shares of tissue are told by (`style.shares`)
 _SOFT = 0.8  # voxels: deviation of the blur by which tissues pass into each other where only their labels are known
-MAPS = {"csf": EIGHTHS, "wm": EIGHTHS, "vessels": VESSEL_LEVELS}  # name -> largest value
+VOID_LEVELS = 4
+MAPS = {"csf": EIGHTHS, "wm": EIGHTHS, "vessels": VESSEL_LEVELS, "void": VOID_LEVELS}  # name -> largest value
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,14 @@ class Detail:
         csf: (X, Y, Z) uint8, eighths of a voxel that are fluid.
         wm: (X, Y, Z) uint8, eighths that are white matter; what is left of a voxel of the brain is grey matter.
         vessels: (X, Y, Z) uint8, 0 to `VESSEL_LEVELS`: how brightly a contrast agent fills vessels and dura there.
+        void: (X, Y, Z) uint8, 0 to `VOID_LEVELS`, quarters of a voxel that give no signal in any modality: bone, air,
+            dura, flowing blood, and the edge that skull stripping leaves. Shares are of the rest.
     """
 
     csf: np.ndarray
     wm: np.ndarray
     vessels: np.ndarray
+    void: np.ndarray
 
     def __post_init__(self) -> None:
         """Check shapes, types and values once; raise `LayoutError` if the layers are not lawful."""
@@ -74,4 +79,5 @@ def softened(tissue: np.ndarray) -> Detail:
     """The detail of a tissue map (or a part of one) that has none: tissues pass softly into each other, as in scans."""
     parts = [gaussian_filter((tissue == kind).astype(np.float32), _SOFT, mode="constant") for kind in Tissue if kind]
     shares = np.rint(EIGHTHS * np.stack(parts) / np.maximum(sum(parts), 1e-6)).astype(np.uint8) * (tissue > 0)
-    return Detail(shares[0], np.minimum(shares[2], EIGHTHS - shares[0]) * (tissue > 0), np.zeros_like(tissue))
+    wm = np.minimum(shares[2], EIGHTHS - shares[0]) * (tissue > 0)
+    return Detail(shares[0], wm, np.zeros_like(tissue), np.zeros_like(tissue))

@@ -76,7 +76,10 @@ class LayoutPainter:
         tumour = layout.tumour[inside]
         classes[target] = np.where(tumour > 0, tumour + len(TISSUES), visible)
         tensors = {
-            name: value[None] for name, value in style_tensors(style, self.texture_gain, pure=self.sees_detail).items()
+            name: value[None]
+            for name, value in style_tensors(
+                style, self.texture_gain, mixed=self.sees_detail, pure=self.sees_detail and layout.detail is not None
+            ).items()
         }
         coordinates = box_coordinates(layout.shape, grown)[None]
         inputs = [classes[None], coordinates, tensors, np.asarray(seed, np.int32)]
@@ -98,5 +101,6 @@ def style_tensors_spec() -> dict[str, tf.TensorSpec]:
         "offset": each,
         "texture": each,
         "kernel": (*each, 3, 3),
+        "blur": (*each, 3, 3),
     }
     return {name: tf.TensorSpec((1, *shape), tf.float32) for name, shape in shapes.items()}

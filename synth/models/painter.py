@@ -7,7 +7,7 @@ of the style's level and grain. The generator adds what this lacks.
 import numpy as np
 
 from synth.brats import CLASSES, MODALITIES, TISSUES
-from synth.layout.detail import EIGHTHS, VESSEL_LEVELS, VESSEL_STEP
+from synth.layout.detail import EIGHTHS, MAPS, SHARES_FROM, VESSEL_LEVELS, VESSEL_STEP, VOID_LEVELS
 from synth.models.runtime import tf
 from synth.style.style import Style
 
@@ -18,14 +18,19 @@ _MAX_SIGMA = 1.2
 _P20_OF_RMS = 0.77  # 20th percentile of the local standard deviation of Gaussian noise, over its RMS (3x3x3)
 
 
-def style_tensors(style: Style, texture_gain=1.0, *, pure: bool = False) -> dict[str, np.ndarray]:
-    """The numbers of a Style that painting needs, float32: mean (6, 4), shading (4, 9), offset, texture, kernel.
-
-    With `pure` the tissues' means are those of pure tissue, where the style knows them: for mixtures.
+def style_tensors(style: Style, texture_gain=1.0, *, mixed: bool = False, pure: bool = False) -> dict[str, np.ndarray]:
+    """The numbers of a Style that painting needs, float32: mean (6, 4), shading (4, 9), offset, texture, kernel, blur.
 
     `offset` (4,) is low / (high - low) of the window: shading multiplies scanner intensities, not normalised ones.
-    `kernel` (4, 3, 3) holds the taps 0, 1, 2 of the point spread per modality and axis. `texture_gain` is a factor on
-    the texture, one number or one per modality.
+    `kernel` (4, 3, 3) holds the taps 0, 1, 2 of the noise's point spread per modality and axis, `blur` those of the
+    painted classes'.
+
+    Args:
+        style: the style.
+        texture_gain: a factor on the texture, one number or one per modality.
+        mixed: for mixtures: these are as soft as the sharpest of the modalities they are told by, so `blur` is only
+            what a modality is softer than that, such as along thick slices.
+        pure: the tissues' means are those of pure tissue, where the style knows them.
     """
     window, mean = np.asarray(style.window), np.array(style.mean, np.float32)
     if pure and style.pure is not None:
@@ -36,12 +41,19 @@ def style_tensors(style: Style, texture_gain=1.0, *, pure: bool = False) -> dict
         "offset": (window[:, 0] / (window[:, 1] - window[:, 0])).astype(np.float32),
         "texture": np.asarray(style.texture, np.float32) * np.asarray(texture_gain, np.float32),
         "kernel": _kernel(np.asarray(style.sharpness)),
+        "blur": _kernel(_softer(np.asarray(style.sharpness)) if mixed else np.asarray(style.sharpness)),
     }
+
+
+def _softer(sigma: np.ndarray) -> np.ndarray:
+    """(4, 3) widths that bring the sharpest of `SHARES_FROM` to each modality's, axis by axis."""
+    sharpest = sigma[[MODALITIES.index(name) for name in SHARES_FROM]].min(0)
+    return np.sqrt(np.maximum(sigma**2 - sharpest**2, 0))
 
 
 def _kernel(sigma: np.ndarray) -> np.ndarray:
     """(4, 3) widths to (4, 3, 3) taps 0, 1, 2 of normalised symmetric kernels."""
-    sigma = np.clip(sigma, 0.25, _MAX_SIGMA)[..., None]
+    sigma = np.clip(sigma, 0.1, _MAX_SIGMA)[..., None]  # below that nothing reaches the next voxel
     taps = np.exp(-0.5 * (np.arange(_RADIUS + 1) / sigma) ** 2)
     return (taps / (taps[..., :1] + 2 * taps[..., 1:].sum(-1, keepdims=True))).astype(np.float32)
 
@@ -54,13 +66,13 @@ def paint(classes, coordinates, tensors, seed, detail=None) -> dict[str, tf.Tens
         coordinates: (B, X, Y, Z, 3) float32, grid coordinates in -1..1 (`grid_coordinates` below).
         tensors: batched `style_tensors`.
         seed: (2,) int32; the noise depends on it alone.
-        detail: (B, X, Y, Z, 3) uint8, the layers of `layout.detail.Detail`, for a generator that is conditioned on
-            them: healthy voxels are then painted as the mixtures that they are, without a blur.
+        detail: (B, X, Y, Z, 4) uint8, the layers of `layout.detail.Detail`, for a generator that is conditioned on
+            them: healthy voxels are then painted as the mixtures that they are (`style_tensors(mixed=True)`).
 
     Returns:
         condition (B, X, Y, Z, 10): one-hot classes and the painted modalities (normalised units, 0 outside the
         brain); noise (B, X, Y, Z, 4) of the style's texture level and grain; coordinates (B, X, Y, Z, 3). With detail,
-        this too: (B, X, Y, Z, 4) shares of CSF, GM and WM, and vessels, 0..1.
+        this too: (B, X, Y, Z, 4) shares of CSF, GM and WM, less where a voxel is partly void, and vessels, 0..1.
     """
     classes, coordinates = tf.cast(classes, tf.int32), tf.convert_to_tensor(coordinates)
     brain = tf.cast(classes > 0, tf.float32)[..., None]
@@ -72,15 +84,14 @@ def paint(classes, coordinates, tensors, seed, detail=None) -> dict[str, tf.Tens
     seen = {} if detail is None else {"detail": _shares(classes, detail)}
     if seen:
         healthy = brain * tf.cast(classes <= len(TISSUES), tf.float32)[..., None]
-        mixed = tf.einsum("bxyzk,bkm->bxyzm", seen["detail"][..., : len(TISSUES)], tensors["mean"][:, : len(TISSUES)])
+        # what is void gives nothing, which is not the window's 0
+        lit = tensors["mean"][:, : len(TISSUES)] + offset[:, 0, 0]
+        mixed = tf.einsum("bxyzk,bkm->bxyzm", seen["detail"][..., : len(TISSUES)], lit) - offset
         flat = healthy * (mixed + seen["detail"][..., len(TISSUES) :] * _LIT) + (1 - healthy) * flat
     flat = (flat + offset) * _shading(coordinates, tensors["shading"]) - offset
     white = tf.random.stateless_normal(tf.shape(flat), seed)
     modalities = len(MODALITIES)
-    if seen:
-        smooth = tf.concat([flat, _blur(white, tensors["kernel"])], -1)
-    else:
-        smooth = _blur(tf.concat([flat, white], -1), tf.concat([tensors["kernel"]] * 2, 1))
+    smooth = _blur(tf.concat([flat, white], -1), tf.concat([tensors["blur"], tensors["kernel"]], 1))
     level = tensors["texture"] / _unit_texture(tensors["kernel"])
     noise = smooth[..., modalities:] * level[:, None, None, None] * brain
     return {
@@ -94,9 +105,11 @@ def paint(classes, coordinates, tensors, seed, detail=None) -> dict[str, tf.Tens
 def _shares(classes, detail):
     """(B, X, Y, Z, 4) shares of CSF, GM and WM, and vessels, 0..1; nothing in tumours, whose class says all."""
     healthy = tf.cast((classes > 0) & (classes <= len(TISSUES)), tf.float32)
-    csf, wm, vessels = tf.unstack(tf.cast(detail, tf.float32), axis=-1)
+    csf, wm, vessels, void = tf.unstack(tf.cast(detail, tf.float32), num=len(MAPS), axis=-1)
+    there = 1 - void / VOID_LEVELS
     csf, wm = csf / EIGHTHS, wm / EIGHTHS
-    return tf.stack([csf, 1 - csf - wm, wm, vessels / VESSEL_LEVELS], -1) * healthy[..., None]
+    shares = [csf * there, (1 - csf - wm) * there, wm * there]
+    return tf.stack([*shares, vessels / VESSEL_LEVELS], -1) * healthy[..., None]
 
 
 def _shading(coordinates, coefficients):

@@ -14,7 +14,7 @@ from synth.disk.files import atomic_write
 from synth.disk.manifest import json_text
 from synth.errors import DataError
 from synth.hosts.inputs import Input
-from synth.layout.detail import EIGHTHS, Detail
+from synth.layout.detail import EIGHTHS, VOID_LEVELS, Detail
 from synth.layout.facts import SIDES, describe
 from synth.layout.layout import Layout
 from synth.layout.lobes import LOBES, mni
@@ -48,6 +48,7 @@ UNITS = {
     "WM": "of brain",
     "mixed": "of healthy voxels",
     "vessels": "ml",
+    "void": "of brain",
 }
 
 
@@ -206,7 +207,8 @@ def _of_detail(layout: Layout, detail: Detail | None) -> dict:
         return {}
     pure = detail.shares(layout.tissue)[healthy].max(-1) == EIGHTHS
     ml = np.count_nonzero(detail.vessels) * np.prod(spacing(layout.affine)) / 1000
-    return {"mixed": round(float(1 - pure.mean()), 4), "vessels": round(float(ml), 3)}
+    void = detail.void[layout.brain].mean() / VOID_LEVELS
+    return {"mixed": round(float(1 - pure.mean()), 4), "vessels": round(float(ml), 3), "void": round(float(void), 4)}
 
 
 def _summary(values: list[float]) -> Summary | None:

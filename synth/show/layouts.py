@@ -18,7 +18,7 @@ from synth.disk.claim import PICTURE, claim_file
 from synth.disk.files import atomic_write, make_folder
 from synth.errors import DataError
 from synth.hosts.inputs import Input
-from synth.layout.detail import EIGHTHS, VESSEL_LEVELS
+from synth.layout.detail import EIGHTHS, VESSEL_LEVELS, VOID_LEVELS
 from synth.layout.layout import Layout, bounding_box
 from synth.layout.space import spacing
 from synth.show.contact_sheet import COLOURS, MAX_ROWS, upright
@@ -182,10 +182,13 @@ def _colour(classes: np.ndarray, grey: np.ndarray | None) -> np.ndarray:
 
 
 def _mixed(picture: np.ndarray, classes: np.ndarray, layers: list[np.ndarray]) -> np.ndarray:
-    """The picture with healthy voxels as the mixtures that the layers of their detail say, vessels in their colour."""
-    csf, wm, vessels = layers
+    """The picture with healthy voxels as the mixtures that the layers of their detail say, vessels in their colour.
+
+    What is void is dark.
+    """
+    csf, wm, vessels, void = layers
     shares = np.stack([csf, EIGHTHS - csf - wm, wm], -1) / EIGHTHS
-    colours = shares @ np.array([*TISSUES.values()], float)
+    colours = (shares @ np.array([*TISSUES.values()], float)) * (1 - void[..., None] / VOID_LEVELS)
     lit = vessels[..., None] / VESSEL_LEVELS
     colours = colours * (1 - lit) + lit * np.array(_VESSEL)
     return np.where(((classes > 0) & (classes <= Tissue.WM))[..., None], colours, picture).astype(np.uint8)

@@ -3,8 +3,9 @@
 A voxel of healthy brain is as bright as its mixture of the three tissues (Santago & Gage 1993, doi:10.1109/42.241881),
 in t1, t2 and flair alike; the nearest of the 45 mixtures in eighths is taken. Noise would make mixtures of its own, so
 it is taken out before, by averaging each voxel with those of its neighbours that look alike in all three (a bilateral
-filter, Tomasi & Manduchi 1998, doi:10.1109/ICCV.1998.710815): edges stay, flat tissue becomes flat. What t1ce has
-beyond its mixture are vessels and dura, filled by the contrast agent.
+filter, Tomasi & Manduchi 1998, doi:10.1109/ICCV.1998.710815): edges stay, flat tissue becomes flat. What no mixture
+explains but one with a dark part does is partly void. What t1ce has beyond its mixture are vessels and dura, filled by
+the contrast agent.
 """
 
 from dataclasses import replace
@@ -14,17 +15,18 @@ from scipy.ndimage import binary_erosion
 
 from synth.brats import MODALITIES, TISSUES
 from synth.case import Case
-from synth.layout.detail import EIGHTHS, VESSEL_LEVELS, VESSEL_STEP, Detail, softened
+from synth.layout.detail import EIGHTHS, MAPS, SHARES_FROM, VESSEL_LEVELS, VESSEL_STEP, VOID_LEVELS, Detail, softened
 from synth.layout.layout import Layout
 from synth.layout.space import box_of, mirrored, widened
 from synth.shading import shading_field
 from synth.style.style import RIM, Style
 
-CHANNELS = tuple(MODALITIES.index(name) for name in ("t1", "t2", "flair"))
+CHANNELS = tuple(MODALITIES.index(name) for name in SHARES_FROM)
 _T1CE = MODALITIES.index("t1ce")
 _ALIKE = 3.5  # deviations of noise within which neighbours are averaged
 _ROUNDS = 3  # of averaging, each with what the one before gave
 _LEAST_NOISE = 0.004  # of an image without any
+_ODD = 6.0  # squared deviations within a class, over the three modalities: what no mixture explains may be partly void
 _LEVEL = 0.77  # texture (a 20th percentile) over the noise's deviation
 _VESSEL_FROM = 0.2  # above the mixture in t1ce, in normalised units
 _AT_ONCE = 200_000  # voxels
@@ -53,17 +55,19 @@ def measure_detail(case: Case, layout: Layout, style: Style) -> tuple[Detail, St
     mixture = np.full(tissue.shape, -1, np.int16)
     noise = np.maximum(np.asarray(style.texture)[list(CHANNELS)] / _LEVEL, _LEAST_NOISE)
     still = averaged([images[..., k] for k in CHANNELS], brain, noise)
-    mixture[healthy] = _nearest([part[healthy] for part in still], style)
+    mixture[healthy], void = _nearest([part[healthy] for part in still], style)
     shares = MIXTURES[mixture[healthy]].astype(np.float32) / EIGHTHS
     # the rim is half outside the brain and half removed by the skull stripping: not the colour of fluid
-    sure = (shares[:, 0] == 0) | binary_erosion(brain, iterations=RIM)[healthy]
+    sure = ((shares[:, 0] == 0) | binary_erosion(brain, iterations=RIM)[healthy]) & (void == 0)
     pure = _solved(shares[sure], images[healthy][sure], np.asarray(style.mean)[: len(TISSUES)])
-    beyond = images[..., _T1CE][healthy] - shares @ pure[:, _T1CE].astype(np.float32)
-    vessels = np.zeros(tissue.shape, np.uint8)
-    vessels[healthy] = np.where(beyond > _VESSEL_FROM, np.clip(np.rint(beyond / VESSEL_STEP), 0, VESSEL_LEVELS), 0)
-    layers = [np.zeros(layout.shape, np.uint8) for _ in range(3)]
-    for layer, part in zip(layers, (MIXTURES[mixture, 0], MIXTURES[mixture, 2], vessels), strict=True):
-        layer[box] = np.where(healthy, part, 0)
+    dark = _dark(style)[_T1CE]
+    there = 1 - void / np.float32(VOID_LEVELS)
+    beyond = images[..., _T1CE][healthy] - (there * (shares @ pure[:, _T1CE].astype(np.float32) - dark) + dark)
+    vessels = np.where(beyond > _VESSEL_FROM, np.clip(np.rint(beyond / VESSEL_STEP), 0, VESSEL_LEVELS), 0)
+    layers = [np.zeros(layout.shape, np.uint8) for _ in MAPS]
+    nearest = MIXTURES[mixture[healthy]]
+    for layer, part in zip(layers, (nearest[:, 0], nearest[:, 2], vessels, void), strict=True):
+        layer[box][healthy] = part
     gap = layout.brain
     gap[box] &= ~healthy
     return _completed(Detail(*layers), layout.tissue, gap), replace(style, pure=pure)
@@ -111,18 +115,43 @@ def _overlap(step: int, size: int) -> tuple[slice, slice]:
     return slice(max(step, 0), size + min(step, 0)), slice(max(-step, 0), size - max(step, 0))
 
 
-def _nearest(values: list[np.ndarray], style: Style) -> np.ndarray:
-    """(n,) index of the mixture that comes nearest, each image counted by how much its tissues vary."""
+def _dark(style: Style) -> np.ndarray:
+    """(4,) what no signal is in normalised units."""
+    low, high = np.asarray(style.window, np.float32).T
+    return -low / (high - low)
+
+
+def _nearest(values: list[np.ndarray], style: Style) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) index of the mixture that comes nearest, each image counted by how much its tissues vary; (n,) void."""
     columns = list(CHANNELS)
     spread = np.maximum(np.asarray(style.spread)[: len(TISSUES), columns].mean(0), 0.03)
-    mixed = (MIXTURES / np.float32(EIGHTHS)) @ (np.asarray(style.mean)[: len(TISSUES), columns] / spread)
-    mixed = mixed.astype(np.float32)
+    mean = np.asarray(style.mean)[: len(TISSUES), columns]
+    mixed = ((MIXTURES / EIGHTHS) @ (mean / spread)).astype(np.float32)
     points = np.stack([part / np.float32(s) for part, s in zip(values, spread, strict=True)], 1)
-    out, size = np.empty(len(points), np.int16), (mixed * mixed).sum(1)
+    out, apart = _nearest_of(points, mixed)
+    void = np.zeros(len(points), np.uint8)
+    odd = np.flatnonzero(apart > _ODD)
+    dark = (_dark(style)[columns] / spread).astype(np.float32)
+    parts = np.arange(1, VOID_LEVELS + 1) / np.float32(VOID_LEVELS)
+    darker = np.concatenate([mixed + part * (dark - mixed) for part in parts])
+    index, left = _nearest_of(points[odd], darker)
+    better = left + _ODD / 2 < apart[odd]
+    out[odd[better]] = index[better] % len(MIXTURES)
+    void[odd[better]] = index[better] // len(MIXTURES) + 1
+    return out, void
+
+
+def _nearest_of(points: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) index of the nearest of the (k, 3) places to each of (n, 3) points, and its squared distance."""
+    out, apart = np.empty(len(points), np.int16), np.empty(len(points), np.float32)
+    size = (places * places).sum(1)
     for start in range(0, len(points), _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
-        out[part] = (size - 2 * points[part] @ mixed.T).argmin(1)
-    return out
+        distance = points[part] @ (-2 * places.T)
+        distance += size
+        out[part] = nearest = distance.argmin(1)
+        apart[part] = distance[np.arange(len(nearest)), nearest] + (points[part] ** 2).sum(1)
+    return out, apart
 
 
 def _solved(shares: np.ndarray, images: np.ndarray, mean: np.ndarray) -> np.ndarray:

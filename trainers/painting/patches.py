@@ -51,7 +51,7 @@ class TrainingCase:
 
     @property
     def detail(self) -> np.ndarray | None:
-        """(x, y, z, 3) uint8, memory-mapped: the layers of `Detail`; None where the case was prepared without."""
+        """(x, y, z, 4) uint8, memory-mapped: the layers of `Detail`; None where the case was prepared without."""
         return read_array(self.folder, DETAIL) if (self.folder / f"{DETAIL}.npy").is_file() else None
 
     @property
@@ -87,7 +87,7 @@ def prepare_cases(
     out = []
     members = open_set(data, scans=True).members
     for member in tqdm(members, desc="layouts and styles", unit="case", disable=quiet or None):
-        folder, signature = Path(cache) / member.id, member.signature(f"{VERSION}{'+detail' * detail}")
+        folder, signature = Path(cache) / member.id, member.signature(f"{VERSION}{'+detail-2' * detail}")
         make, scan = partial(_prepare, member, folder, signature, detail), partial(_fingerprint, member)
         out.append(once(folder, signature, load_case, make, scan))
     return out
@@ -163,9 +163,9 @@ def draw_patch(
     images, classes = crop(case.images, case.classes, start, edge)
     plain, detail = rng.random() < DROPPED, case.detail
     if detail is not None and not plain:
-        csf, wm, vessels = np.moveaxis(crop(detail, case.classes, start, edge)[0], -1, 0)
-        gm = (classes > 0) * np.float32(EIGHTHS) - csf - wm
-        images = np.concatenate([images, np.stack([csf, wm, vessels, gm], -1)], -1)
+        layers = crop(detail, case.classes, start, edge)[0]
+        gm = (classes > 0) * np.float32(EIGHTHS) - layers[..., 0] - layers[..., 1]
+        images = np.concatenate([images, layers, gm[..., None]], -1)
     origin = np.array([first for first, _ in case.box]) + start
     if augmentation.warp:
         images, classes, source = warp_patch(images, classes, augmentation, augment, size)
@@ -180,10 +180,11 @@ def draw_patch(
             soft = softened(np.where(classes <= Tissue.WM, classes, 0).astype(np.uint8))
             detail = np.stack(soft.layers, -1)
         else:
-            csf, wm, vessels, gm = np.moveaxis(images[..., len(MODALITIES) :], -1, 0)
+            csf, wm, *others, gm = np.moveaxis(images[..., len(MODALITIES) :], -1, 0)
             inside = EIGHTHS / np.maximum(csf + wm + gm, np.float32(1e-3))  # what lies outside the brain has no say
             csf = np.rint(csf * inside)
-            detail = np.stack([csf, np.minimum(np.rint(wm * inside), EIGHTHS - csf), np.rint(vessels * inside)], -1)
+            wm = np.minimum(np.rint(wm * inside), EIGHTHS - csf)
+            detail = np.stack([csf, wm, *(np.rint(layer * inside) for layer in others)], -1)
         layers["detail"] = np.ascontiguousarray(detail, np.uint8)
         images = images[..., : len(MODALITIES)]
     style, images = _apply_gamma(case.style, images, augmentation.gamma)
@@ -194,7 +195,7 @@ def draw_patch(
         "noise_seed": noise_seed,
         "exact": np.float32(not augmentation.warp),
         **layers,
-        **style_tensors(style, pure=detail is not None and not plain),
+        **style_tensors(style, mixed=detail is not None, pure=detail is not None and not plain),
     }
 
 

@@ -10,7 +10,7 @@ from synth.models.painter import paint
 from synth.trainers import losses
 from synth.trainers.step import Batch, Parts, Views
 
-TABLES = ("mean", "shading", "offset", "texture", "kernel")
+TABLES = ("mean", "shading", "offset", "texture", "kernel", "blur")
 
 
 @dataclass(frozen=True)
