@@ -11,6 +11,9 @@ from synth.cli.segmenter_options import training_of
 from synth.datasets.reading import PLAIN
 from synth.disk.manifest import Manifest
 from synth.exporters import open_exporter
+from synth.models.configs import GeneratorConfig
+from synth.models.networks.generator import build_generator
+from synth.models.weights import save_generator
 
 TINY = "--width 4 --patch 32 --steps 2 --batch 1 --quiet"
 OPTIONS = {
@@ -84,6 +87,23 @@ def test_a_generator_is_trained_quietly_where_asked(place, monkeypatch, option, 
     monkeypatch.setattr("synth.trainers.painting.training.train_generator", lambda *_, **given: told.append(given))
     assert invoke(place, f"train generator --data data --out run {option}").exit_code == 0
     assert [given["quiet"] for given in told] == [quiet]
+
+
+def test_a_generator_has_the_settings_of_its_conditioning_or_of_what_it_begins_from(place, monkeypatch):
+    told = []
+    monkeypatch.setattr("synth.trainers.painting.training.train_generator", lambda *given, **_: told.append(given[3]))
+    parent = GeneratorConfig(width=8, bottleneck=3, conditioning="onehot")
+    save_generator(place / "parent", build_generator(parent), {"name": "parent", "generator": parent.to_dict()})
+    for options in ("", "--conditioning painted --width 24", "--init parent", "--init parent --width 12 --patch 32"):
+        assert invoke(place, f"train generator --data data --out run --steps 7 {options}").exit_code == 0
+    detail, painted, child, wider = told
+    assert (detail.generator.conditioning, detail.generator.width, detail.patch.size) == ("detail", 16, 64)
+    assert not detail.loss.judged
+    assert painted.generator == GeneratorConfig(width=24)
+    assert painted.loss.judged
+    assert child.generator == parent
+    assert (wider.generator.width, wider.generator.bottleneck, wider.patch.size) == (12, 3, 32)
+    assert [config.train.steps for config in told] == [7] * 4
 
 
 def test_options_reach_the_settings(place, monkeypatch):

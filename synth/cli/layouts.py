@@ -27,7 +27,7 @@ def command():
 @command.command()
 @click.argument("data", type=click.Path())
 @click.argument("out", type=click.Path())
-@click.option("--detail", is_flag=True, help="Shares of tissue within voxels, and vessels, too (4 s a case).")
+@click.option("--detail", is_flag=True, help="Shares of tissue within voxels, vessels and voids, too (5 s a case).")
 @click.option("--force", is_flag=True, help="Make layouts anew that are there already.")
 @_QUIET
 @reading_options
@@ -37,7 +37,8 @@ def extract(ctx, data, out, detail, force, quiet, reading):
 
     ID_tissue.nii.gz (1 CSF, 2 GM, 3 WM; complete underneath the tumour), ID_tumour.nii.gz (1 NCR, 2 ED, 3 ET) and
     ID_style.json. `synth generate --data OUT` takes them. What is there and unchanged is kept. With --detail also
-    ID_csf.nii.gz and ID_wm.nii.gz (eighths of a voxel) and ID_vessels.nii.gz (0 to 4), which edited layouts keep.
+    ID_csf.nii.gz and ID_wm.nii.gz (eighths of a voxel), ID_vessels.nii.gz and ID_void.nii.gz (0 to 4), which edited
+    layouts keep.
 
     \b
     Example:

@@ -1,5 +1,7 @@
 """`synth train`: networks from your own cases."""
 
+from dataclasses import replace
+
 import click
 
 from synth.cli.options import opened, reading_options
@@ -25,11 +27,12 @@ def command():
 @click.option("--steps", type=click.IntRange(min=1), help="Training steps in all.")
 @click.option("--batch", type=click.IntRange(min=1), help="Patches a step, over all devices.")
 @click.option("--patch", type=click.IntRange(min=16), help="Edge of the cubic patches in voxels, a multiple of 16.")
-@click.option("--width", type=click.IntRange(min=4), help="Base filters of the generator.")
+@click.option("--width", type=click.IntRange(min=4), help="Base filters. [default: of --init; detail 16, else 32]")
 @click.option(
     "--conditioning",
     type=click.Choice(["painted", "onehot", "detail"]),
-    help="onehot: labels alone, the baseline; detail: shares of tissue and vessels too, found in the scans.",
+    help="What it sees: the painted layout, labels alone (the baseline), or the layout with its detail (shares of "
+    "tissue, vessels; found in the scans). [default: that of --init, else detail]",
 )
 @click.option("--precision", type=click.Choice(["auto", "float32", "mixed_float16", "mixed_bfloat16"]))
 @click.option("--validate-every", type=click.IntRange(min=1), help="Steps between validations.")
@@ -49,18 +52,24 @@ def generator(data, val, out, init, name, patch, width, conditioning, quiet, rea
       synth train generator --data train --val val --out run --steps 20000
       synth train generator --data train --val val --out run --steps 2000 --init default
     """  # noqa: D301 (click needs the real backspace)
+    from synth.models.architectures import generator_config
+    from synth.models.cards import read_card
     from synth.models.configs import GeneratorConfig
-    from synth.trainers.config import TrainConfig
-    from synth.trainers.cutting import PatchConfig
     from synth.trainers.painting.training import GeneratorTraining, train_generator
 
     def given(**values):  # the library's defaults stand where nothing was said
         return {key: value for key, value in values.items() if value is not None}
 
-    config = GeneratorTraining(
-        generator=GeneratorConfig(**given(width=width, conditioning=conditioning)),
-        train=TrainConfig(**given(**options)),
-        patch=PatchConfig(**given(size=patch)),
+    said = given(conditioning=conditioning, width=width)
+    parent = None if init is None else generator_config(read_card(init)["generator"])
+    if parent is None or isinstance(parent, GeneratorConfig):
+        config = GeneratorTraining.of(**({} if parent is None else vars(parent)) | said)
+    else:  # registered from outside: it is as it is
+        config = GeneratorTraining(generator=parent)
+    config = replace(
+        config,
+        train=replace(config.train, **given(**options)),
+        patch=replace(config.patch, **given(size=patch)),
     )
     tell = lambda note: click.echo(f"note: {note}")  # noqa: E731
     folder = train_generator(

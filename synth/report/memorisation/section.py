@@ -194,7 +194,8 @@ def _designed(sets: Sets) -> list[Check]:
                 "%",
                 Verdict.LOOK,
                 f"{len(carriers)} of {len(patients)} samples were given the anatomy of real cases, by design (`synth "
-                "generate --data`): share these only where you may share the label maps of their patients.",
+                "generate --data`), with its sulci and vessels where the generator sees detail: share these only where "
+                "you may share the label maps of their patients.",
                 n={"synthetic": len(patients)},
                 cases=tuple(carriers),
             )
