@@ -41,7 +41,9 @@ def validation_score(numbers: dict[str, float]) -> float:
 
 
 @dataclass(frozen=True)
-class _Prepared:
+class PreparedScan:
+    """A prepared case with its layout whole again, beside the real scan in the brain's box."""
+
     layout: Layout
     real: np.ndarray  # (x, y, z, 4) in the brain's box, normalised
     classes: np.ndarray
@@ -66,7 +68,7 @@ class GeneratorValidation:
         gate: Gate | None = None,
     ):
         self.painter, self.run, self.gate = painter, Path(run), gate
-        self.prepared = [_prepare(case) for case in cases[:max_cases]]
+        self.prepared = [prepared_scan(case) for case in cases[:max_cases]]
         self.real = [_as_case(item, item.real, "real") for item in self.prepared]
         self._found = [gate.score(real) for real in self.real] if gate else []
 
@@ -121,7 +123,7 @@ def calibrate_texture(painter: LayoutPainter, cases: list[TrainingCase], max_cas
     """
     ratios = []  # case x gain x modality
     for case in cases[:max_cases]:
-        item = _prepare(case)
+        item = prepared_scan(case)
         healthy = healthy_tissue(item.classes)
         rows = []
         for gain in _GAINS:
@@ -138,7 +140,8 @@ def calibrate_texture(painter: LayoutPainter, cases: list[TrainingCase], max_cas
     return painter.texture_gain
 
 
-def _prepare(case: TrainingCase) -> _Prepared:
+def prepared_scan(case: TrainingCase) -> PreparedScan:
+    """Put a prepared case's layout together, with the detail it was prepared with."""
     classes = case.classes
     box = tuple(slice(*edge) for edge in case.box)
     tissue, tumour = np.zeros(case.shape, np.uint8), np.zeros(case.shape, np.uint8)
@@ -154,7 +157,7 @@ def _prepare(case: TrainingCase) -> _Prepared:
     inner = layout.bounding_box()
     cut = tuple(slice(i.start - b.start, i.stop - b.start) for i, b in zip(inner, box, strict=True))
     real = np.asarray(case.images[cut], np.float32)
-    return _Prepared(layout, real, np.asarray(classes[cut]), case)
+    return PreparedScan(layout, real, np.asarray(classes[cut]), case)
 
 
 def _tumour(classes: np.ndarray) -> np.ndarray:
@@ -162,7 +165,7 @@ def _tumour(classes: np.ndarray) -> np.ndarray:
     return np.where(classes > Tissue.WM, classes - np.uint8(Tissue.WM), Tumour.NONE).astype(np.uint8)
 
 
-def _as_case(item: _Prepared, image: np.ndarray, name: str) -> Case:
+def _as_case(item: PreparedScan, image: np.ndarray, name: str) -> Case:
     labels = _tumour(item.classes)
     brain = (item.classes > 0)[..., None]
     scaled = np.where(brain, np.clip(image * 1000 + 300, 1, 32767), 0).astype(np.int16)
