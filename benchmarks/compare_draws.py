@@ -1,9 +1,11 @@
 """Print how many times as long this checkout takes to draw a layout as another one does, sample by sample in turn.
 
 Usage: python benchmarks/compare_draws.py OTHER_CHECKOUT [--layouts FOLDER] [-n 40] [--edits PRESET] [--seed 0]
+       [--detail]
 
 Two processes, one for each checkout, take turns at every sample, so that what else the machine does slows both alike.
-Without --layouts the atlas anatomies are used. CPU seconds of one thread; the first `--warm` samples do not count.
+Without --layouts the atlas anatomies are used. With --detail this checkout carries the layouts' detail, the other does
+not (it may be the same checkout). CPU seconds of one thread; the first `--warm` samples do not count.
 """
 
 import argparse
@@ -19,11 +21,12 @@ import sys, time
 from synth.datasets.layout_files import folder_sources
 from synth.hosts.anatomies import AtlasAnatomies
 from synth.layout.sampling.sampler import LayoutSampler
-folder, edits, seed = sys.argv[1:]
+folder, edits, seed, detail = sys.argv[1:]
+options = {"detail": True} if detail else {}
 sampler = LayoutSampler(folder_sources(folder) if folder else AtlasAnatomies(), edits or None, int(seed))
 for line in sys.stdin:
     start = time.process_time()
-    sampler.draw(int(line))
+    sampler.draw(int(line), **options)
     print(time.process_time() - start, flush=True)
 """
 
@@ -50,10 +53,15 @@ def main():
     parser.add_argument("--edits", default="")
     parser.add_argument("--seed", default="0")
     parser.add_argument("--warm", type=int, default=4)
+    parser.add_argument("--detail", action="store_true")
     args = parser.parse_args()
     folder = str(Path(args.layouts).resolve()) if args.layouts else ""
     checkouts = Path(__file__).resolve().parents[1], args.other.resolve()
-    processes = [drawer(checkout, [folder, args.edits, args.seed]) for checkout in checkouts]
+    details = ("yes" if args.detail else "", "")
+    processes = [
+        drawer(checkout, [folder, args.edits, args.seed, detail])
+        for checkout, detail in zip(checkouts, details, strict=True)
+    ]
     taken = np.array([[seconds(p, k) for p in processes] for k in range(args.n + args.warm)])[args.warm :]
     for checkout, name in enumerate(("here", "there")):
         part = taken[:, checkout]

@@ -1,11 +1,12 @@
 """Draw many layouts of mixed presets and count what is unlawful, what fails, what was redrawn, and how long it took.
 
 Usage: python benchmarks/law_of_many.py [-n 10000] [--layouts FOLDER] [--no-atlas] [--presets standard,gentle,wild]
-       [--seed 0] [--every 500]
+       [--detail] [--seed 0] [--every 500]
 
 Sample k is drawn with the k-th of the presets in turn: from the atlas anatomies, and with --layouts (written by `synth
 layouts extract`) from these by turns with the atlas, or alone. Beside the law's own judgement each layout is checked
-anew and independently: legal labels, tumour inside the brain, pieces, and for every tenth that the brain has no holes.
+anew and independently: legal labels, tumour inside the brain, pieces, and for every tenth that the brain has no holes;
+with --detail, which is then carried where layouts have it, that shares are eighths of the brain and of nothing else.
 Run with OPENBLAS_NUM_THREADS=1 for seconds of one core.
 """
 
@@ -26,8 +27,11 @@ PRESETS = ("standard", "gentle", "wild")
 HOLES_ML = 0.1  # of background in a brain's slices that a scan may have too
 
 
-def breaches(layout: Layout, satellites: int, pieces_at_home: int, holes: bool) -> list[str]:
-    """What plain NumPy and SciPy find wrong; `holes` asks for the slow search for holes in the brain too."""
+def breaches(layout: Layout, satellites: int, pieces_at_home: int, holes: bool, detail: bool) -> list[str]:
+    """What plain NumPy and SciPy find wrong; `holes` asks for the slow search for holes in the brain too.
+
+    With `detail` a layout must have some, from which each tissue's voxels are mostly of their tissue.
+    """
     box = layout.bounding_box()
     tissue, tumour = layout.tissue[box], layout.tumour[box]
     found = []
@@ -37,6 +41,17 @@ def breaches(layout: Layout, satellites: int, pieces_at_home: int, holes: bool) 
         found.append("tumour outside the brain")
     if np.count_nonzero(_sizes(layout) >= 100) > max(1, pieces_at_home) + satellites:
         found.append("more pieces than asked for")
+    if detail and layout.detail is None:
+        found.append("no detail")
+    elif detail:
+        shares = layout.detail.shares(layout.tissue)[box]
+        if (shares.sum(-1) != 8 * (tissue > 0)).any() or any(
+            layer[layout.tissue == 0].any() for layer in layout.detail.layers
+        ):
+            found.append("shares that are not the brain's")
+        own = np.take_along_axis(shares, np.maximum(tissue, 1)[..., None].astype(int) - 1, 3)[..., 0]
+        if own[tissue > 0].mean() < 4:
+            found.append("shares of other tissues than the map's")
     if holes and np.count_nonzero(binary_fill_holes(tissue > 0) & (tissue == 0)) > 1000 * HOLES_ML:
         found.append("holes in the brain")
     return found
@@ -49,6 +64,7 @@ def main():
     parser.add_argument("--layouts")
     parser.add_argument("--presets", default=",".join(PRESETS))
     parser.add_argument("--no-atlas", action="store_true", help="the layouts alone")
+    parser.add_argument("--detail", action="store_true", help="carry the layouts' detail")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="number of the first sample")
     parser.add_argument("--every", type=int, default=500, help="print after so many")
@@ -61,7 +77,7 @@ def main():
     for k in range(args.first, args.first + args.n):
         sampler, begin = samplers[k % len(samplers)], time.process_time()
         try:
-            layout, recipe = sampler.draw(k)
+            layout, recipe = sampler.draw(k, detail=args.detail)
         except Exception as error:  # counted, whatever it is
             problems[f"{type(error).__name__}: {error}"] += 1
             continue
@@ -71,7 +87,7 @@ def main():
         redraws.update(" ".join(w for w in r.split(",")[0].split() if not w[0].isdigit()) for r in recipe.redraws)
         asked = sum(len(edit.get("ml", ())) for edit in recipe.edits if edit["name"] == "satellites")
         pieces = max(home.get(recipe.host, 1), home.get(recipe.donor, 1))
-        problems.update(sampler.judge(layout, recipe) + breaches(layout, asked, pieces, k % 10 == 0))
+        problems.update(sampler.judge(layout, recipe) + breaches(layout, asked, pieces, k % 10 == 0, args.detail))
         if (k + 1 - args.first) % args.every == 0 or k + 1 == args.first + args.n:
             print(
                 f"{k + 1 - args.first} samples: {sum(problems.values())} unlawful or failed {dict(problems)}; "
