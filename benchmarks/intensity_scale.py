@@ -17,8 +17,9 @@ import numpy as np
 from synth.brats import MODALITIES
 from synth.case import Case
 from synth.datasets.sets import open_set
+from synth.hosts.extract import layout_and_style
 from synth.models.weights import load_generator
-from synth.runs.reconstruct import reconstruct_case
+from synth.runs.generate import to_case
 from synth.style.scale import INT16_MAX, LEAST_LEVELS, WINDOW_PERCENTILES, Window, output_window
 
 CUT = 99.5  # percentile of the brain that "eight" puts at 255 (what is above it, too), as converters to 8 bits do
@@ -75,9 +76,10 @@ def cut(case: Case) -> Case:
 
 
 def painted(case: Case, painter) -> tuple[Case, Window]:
-    """The reconstruction and the window it is written on."""
-    out, _, style = reconstruct_case(case, painter)
-    return out, output_window(style)
+    """The case painted anew as samples are, and the window it is written on."""
+    layout, style = layout_and_style(case, detail=painter.sees_detail)
+    window = output_window(style)
+    return to_case(case.id, layout, painter(layout, style, (1, 2)), window), window
 
 
 def normalised(case: Case, window: Window) -> np.ndarray:

@@ -20,7 +20,7 @@ from synth.brats import MODALITIES, REGIONS
 from synth.exporters import open_exporter
 from synth.quality.bootstrap import difference, paired_bootstrap
 from synth.runs.generate import to_case
-from synth.style.scale import output_window
+from synth.style.scale import paired_window
 from synth.trainers.painting.patches import prepare_cases
 from synth.trainers.painting.validation import compare, prepared_scan
 
@@ -50,7 +50,7 @@ def main() -> None:
                 layout = replace(item.layout, detail=None) if args.plain else item.layout
                 image = painter(layout, case.style, (1, 2))
                 rows.append(compare(item.real, image, item.classes))
-                painted = to_case(case.id, layout, image, output_window(case.style))
+                painted = to_case(case.id, layout, image, paired_window(case.style))
                 exporter.write(painted)
                 dice.append(list(gate.score(painted).values()))
         print(f"{card['name']}: {len(cases)} cases, {(time.perf_counter() - begin) / len(cases):.1f} s each; medians")

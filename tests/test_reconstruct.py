@@ -18,6 +18,7 @@ from synth.models.configs import GeneratorConfig
 from synth.models.networks.generator import build_generator
 from synth.models.weights import save_generator
 from synth.runs.reconstruct import Comparison, compare, painter_image, reconstruct, scales_of, summary_lines
+from synth.style.scale import LEAST_PAIRED
 
 SHAPE = (64, 72, 60)
 TINY = GeneratorConfig(width=8, bottleneck=1)
@@ -138,7 +139,8 @@ def done(tmp_path_factory):
     case, _ = atlas_case()
     affine = case.affine.copy()
     affine[2, 3] = -31.0  # not the usual origin: the input's must come out
-    case.images[..., 0] = np.rint(case.images[..., 0] / 8)  # too narrow a scale to be written on
+    case.images[..., 0] = np.rint(case.images[..., 0] / 24)  # too narrow a scale to be written on
+    case.images[..., 1] = np.rint(case.images[..., 1] / 4)  # not too narrow beside its own scan
     case = replace(case, affine=affine)
     write_case(root / "data", case)
     save_generator(root / "tiny", build_generator(TINY), {"name": "tiny", "generator": TINY.to_dict()})
@@ -166,9 +168,10 @@ def test_files_are_the_inputs_twins(done):
         assert np.array_equal(values > 0, case.brain)
         real = case.images[..., m][case.brain]
         low, high = np.percentile(real, (0.5, 99.5))
-        stretched = 4000 / (high - low) if high - low < 700 else 1
+        stretched = 4000 / (high - low) if high - low < LEAST_PAIRED else 1
+        assert (m == 0) == (stretched > 1)
         assert np.median(values[case.brain]) == pytest.approx(np.median(real) * stretched, rel=0.25)
-        assert len(np.unique(values)) > 500
+        assert len(np.unique(values)) > min((high - low) * stretched, 500)
     seg = np.asarray(nib.load(root / "out" / case.id / f"{case.id}_seg.nii.gz").dataobj)
     assert np.array_equal(seg, np.array([0, 1, 2, 4])[case.labels])
 
@@ -179,7 +182,7 @@ def test_results_are_kept_as_json(done):
     assert (record["model"], record["seed"]) == ("tiny", 3)
     scale = scales_of(root / "out")[case.id]
     for m in range(len(MODALITIES)):
-        narrow = scale.real[m][1] - scale.real[m][0] < 700
+        narrow = scale.real[m][1] - scale.real[m][0] < LEAST_PAIRED
         assert (scale.written[m] != scale.real[m]) == narrow
         assert not narrow or scale.written[m][1] - scale.written[m][0] == pytest.approx(4000)
     assert scale.real[0] != scale.written[0]

@@ -28,7 +28,7 @@ from synth.quality.fine import BANDS, fine_ratios
 from synth.quality.similarity import healthy_tissue, painter_image, psnr, scaled, ssim_map, texture_ratio
 from synth.runs.generate import to_case
 from synth.show.contact_sheet import ContactSheet
-from synth.style.scale import Window, moved, output_window, recorded_window
+from synth.style.scale import Window, moved, paired_window, recorded_window
 from synth.style.style import Style
 
 if TYPE_CHECKING:
@@ -114,12 +114,12 @@ def reconstruct_case(case: Case, painter: "LayoutPainter", seed: int = 0) -> tup
 
     Returns:
         The painted case (same id, labels and affine), the layout and the style it was painted from. It is written on
-        the style's `output_window`.
+        the style's `paired_window`.
     """
     layout, style = layout_and_style(case, detail=painter.sees_detail)
     noise = np.random.default_rng(seed).integers(2**31 - 1, size=2)
     image = painter(layout, style, (int(noise[0]), int(noise[1])))
-    return to_case(case.id, layout, image, output_window(style)), layout, style
+    return to_case(case.id, layout, image, paired_window(style)), layout, style
 
 
 def reconstruct(
@@ -134,7 +134,7 @@ def reconstruct(
 ) -> list[Comparison]:
     """Reconstruct every case of a dataset below `out` (its own naming), with `reconstruct.json` and a contact sheet.
 
-    A modality is written on the real scan's own scale where that suits int16 (`style.scale.output_window`); of the
+    A modality is written on the real scan's own scale where that suits int16 (`style.scale.paired_window`); of the
     others `reconstruct.json` says what scale was chosen (`scales_of`), and they are compared on that. `tell` is called
     with each warning about the scans.
     The contact sheet has each real case above its reconstruction: it shows patients, keep it with the dataset.
@@ -163,7 +163,7 @@ def reconstruct(
             said += [(real.id, line) for line in real.meta.get("warnings", ())]
             painted, layout, style = reconstruct_case(real, painter, seed)
             exporter.write(painted)
-            scale = Scale(style.window, output_window(style))
+            scale = Scale(style.window, paired_window(style))
             if scale.real != scale.written:
                 scales[real.id] = vars(scale)
             real = moved(real, scale.real, scale.written)

@@ -23,6 +23,7 @@ Window = tuple[tuple[float, ...], ...]
 WINDOW_PERCENTILES = (0.5, 99.5)
 LEAST_LEVELS = 500  # grey levels that a painted modality has at least
 LEAST_WIDTH = 700  # of a window written on as it is: what is painted has 0.8 to 1.7 levels for each of its intensities
+LEAST_PAIRED = 100  # of a reconstruction's: even the finest noise of the 28 real scans then has two levels
 WIDTH = 4000  # of the window written on instead: twelve bits; those of the 24 training cases are 126 to 7298 wide
 REACH = 4.0  # normalised units: what is painted stays below (1.7 on training cases; trainers cut scans at 4)
 INT16_MAX = 32767
@@ -51,10 +52,18 @@ def output_window(style: "Style") -> Window:
     return tuple(written_window(low, high) for low, high in style.window)
 
 
-def written_window(low: float, high: float) -> tuple[float, float]:
-    """The window of `output_window` for one modality whose own goes from `low` to `high`."""
+def paired_window(style: "Style") -> Window:
+    """The window that a reconstruction is written on: its scan's own from `LEAST_PAIRED` intensities on.
+
+    The two are compared voxel by voxel, by whatever tool, so one scale is worth more than grey levels.
+    """
+    return tuple(written_window(low, high, LEAST_PAIRED) for low, high in style.window)
+
+
+def written_window(low: float, high: float, least: float = LEAST_WIDTH) -> tuple[float, float]:
+    """The window of `output_window` for one modality whose own goes from `low` to `high`, kept if `least` wide."""
     width = high - low
-    if width >= LEAST_WIDTH and low + REACH * width <= INT16_MAX:
+    if width >= least and low + REACH * width <= INT16_MAX:
         return low, high
     start = round(min(low / width * WIDTH, INT16_MAX - REACH * WIDTH), _DIGITS)
     return start, start + WIDTH

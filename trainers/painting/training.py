@@ -206,7 +206,7 @@ def _card(
         "intended use": "synthetic training data for research on brain-tumour segmentation. Research use only.",
         "limits": (
             "Not for diagnosis and not a substitute for a real test set. Paints adult gliomas as BraTS 2018-2021 shows "
-            "them; no other lesion, age or field strength. Vessels are only hinted at. Check a set against real scans "
-            "before it is trained on."
+            "them; no other lesion, age or field strength. Sulci and vessels are as sharp as the layout's detail, and "
+            "missing where it has none. Check a set against real scans before it is trained on."
         ),
     }
