@@ -427,7 +427,7 @@ def test_shipped_generator_against_the_real_cases(real_data, tmp_path):
     card = read_card("default")
     (tmp_path / "run.json").write_text(json.dumps({"model": {"name": card["name"], "hash": model_hash(card)}}))
     synthetic = [Annotated("Synth_000000", "s", frozenset(), True, lambda: None)]
-    told = f"was trained on 12 of {len(train)} test cases"
+    told = f"was trained on {card['training']['cases']} of {len(train)} test cases"
     assert any(told in note for note in lineage_notes(tmp_path, synthetic, [], train))
     assert not any("was trained on" in note for note in lineage_notes(tmp_path, synthetic, train, test))
     with pytest.raises(DataError, match="same patient"):
