@@ -130,11 +130,12 @@ def test_real_scans_are_all_different_and_fast(real_prints):
 @pytest.mark.parametrize("kind", [GENERATOR, SEGMENTER], ids=lambda kind: kind.name)
 def test_what_ships_knows_its_training_scans_under_any_name(real_data, real_prints, kind):
     card = read_card("default", kind)
-    scans = {member.id: real_prints[0][member.id] for member in open_set(real_data / "brats/train").members[:13]}
+    watched = open_set(real_data / "brats/val").members[0]
+    members = [*open_set(real_data / "brats/train").members[:13], watched]
+    scans = {member.id: real_prints[0][member.id] for member in members}
     by_id = trained_on(dict.fromkeys(scans, ()), [card])
     assert 0 < len(by_id) < len(scans)
     renamed = {f"BraTS-GLI-{case_id[-5:]}-000": scan for case_id, scan in scans.items()}
     assert trained_on(renamed, [card]) == tuple(f"BraTS-GLI-{case_id[-5:]}-000" for case_id in by_id)
     assert names_alone([card]) == ""
-    watched = open_set(real_data / "brats/val").members[0]
     assert known_cases(card, "validation").has("Renamed", real_prints[0][watched.id])
