@@ -27,7 +27,8 @@ def spoilt(real_data, tmp_path_factory):
     """Verdicts by kind and section; every set is made from validation cases, but for the copies of training cases."""
     folder = tmp_path_factory.mktemp("spoilt")
     train, val = (find_cases(real_data / "brats" / name) for name in ("train", "val"))
-    known = set(read_card(DEFAULT_MODEL, SEGMENTER)["training"]["ids_sha256"])  # both shipped networks learnt from these
+    # both shipped networks learnt from these
+    known = set(read_card(DEFAULT_MODEL, SEGMENTER)["training"]["ids_sha256"])
     train = [case for case in train if hash_id(case.id) in known][:YARDSTICK]
     (folder / "train").mkdir()
     for case in train:
