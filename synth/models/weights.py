@@ -7,9 +7,9 @@ says what the network is, what it was trained on, what it scores, what it is for
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import h5py
-import keras
 import numpy as np
 
 from synth.disk.files import atomic_write, sha256_file
@@ -19,13 +19,16 @@ from synth.models.cards import CARD, DEFAULT_MODEL, GENERATOR, SEGMENTER, Kind, 
 from synth.models.inference import LayoutPainter
 from synth.models.networks.segmenter import build_segmenter
 
+if TYPE_CHECKING:
+    import keras  # at run time by the networks, which silence TensorFlow's greetings first
 
-def save_generator(folder: str | Path, generator: keras.Model, card: dict) -> Path:
+
+def save_generator(folder: str | Path, generator: "keras.Model", card: dict) -> Path:
     """Write weights (float16) and card into `folder`; the card gets the weights' checksum. Returns the folder."""
     return _save(folder, GENERATOR, generator, card)
 
 
-def save_segmenter(folder: str | Path, segmenter: keras.Model, card: dict) -> Path:
+def save_segmenter(folder: str | Path, segmenter: "keras.Model", card: dict) -> Path:
     """As `save_generator`, for a network from `build_segmenter`."""
     return _save(folder, SEGMENTER, segmenter, card)
 
@@ -40,7 +43,7 @@ def load_generator(model: str | Path = DEFAULT_MODEL) -> tuple[LayoutPainter, di
     return LayoutPainter(generator, card.get("texture_gain", 1.0)), card
 
 
-def load_segmenter_network(model: str | Path = DEFAULT_MODEL) -> tuple[keras.Model, dict]:
+def load_segmenter_network(model: str | Path = DEFAULT_MODEL) -> "tuple[keras.Model, dict]":
     """A segmenter's network with a model's weights, and its card.
 
     Raises:
@@ -49,7 +52,7 @@ def load_segmenter_network(model: str | Path = DEFAULT_MODEL) -> tuple[keras.Mod
     return _load(model, SEGMENTER, build_segmenter)
 
 
-def _save(folder: str | Path, kind: Kind, network: keras.Model, card: dict) -> Path:
+def _save(folder: str | Path, kind: Kind, network: "keras.Model", card: dict) -> Path:
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_write(folder / kind.weights) as handle, h5py.File(handle, "w") as file:
@@ -62,7 +65,7 @@ def _save(folder: str | Path, kind: Kind, network: keras.Model, card: dict) -> P
     return folder
 
 
-def _load(model: str | Path, kind: Kind, build: Callable) -> tuple[keras.Model, dict]:
+def _load(model: str | Path, kind: Kind, build: Callable) -> "tuple[keras.Model, dict]":
     card = read_card(model, kind)
     path = model_folder(model, kind) / kind.weights
     if not path.is_file():
@@ -78,7 +81,7 @@ def _load(model: str | Path, kind: Kind, build: Callable) -> tuple[keras.Model, 
     return network, card
 
 
-def _fill(network: keras.Model, path: Path) -> None:
+def _fill(network: "keras.Model", path: Path) -> None:
     try:
         with h5py.File(path, "r") as file:
             for variable in network.weights:
