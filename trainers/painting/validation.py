@@ -1,6 +1,7 @@
 """Validation of a generator on whole brains, each painted from its own layout in its own style."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -70,7 +71,11 @@ class GeneratorValidation:
         self.painter, self.run, self.gate = painter, Path(run), gate
         self.prepared = [prepared_scan(case) for case in cases[:max_cases]]
         self.real = [_as_case(item, item.real, "real") for item in self.prepared]
-        self._found = [gate.score(real) for real in self.real] if gate else []
+
+    @cached_property
+    def _found(self) -> list[dict[str, float]]:
+        """What the gate's segmenter finds in the real scans; asked for when something is validated, not before."""
+        return [self.gate.score(real) for real in self.real]
 
     def __call__(self, step: int) -> dict:
         """Numbers at this step."""
