@@ -101,6 +101,11 @@ def shard(ctx, param, value: str) -> tuple[int, int]:
     return i, m
 
 
+def given(**values) -> dict:
+    """The options that were said; the library's defaults stand for the others."""
+    return {key: value for key, value in values.items() if value is not None}
+
+
 def chosen_sources(data: str | None, layouts: str | None, out: str, quiet: bool, reading=None, *, detail=False):
     """The `Sources` that --data and --layouts name, the embedded ones without --data; says which cases are left out."""
     from pathlib import Path

@@ -26,16 +26,16 @@ def training_of(
     **train,
 ):
     """Settings, mix of cases and validation cases; the library's defaults stand where nothing was said."""
-    from synth.cli.options import chosen_sources, opened
+    from synth.cli.options import chosen_sources, given, opened
     from synth.trainers.segmentation.mix import TrainingMix, real_cases, sources_of_training
     from synth.trainers.segmentation.training import SegmenterTraining
 
-    config = SegmenterTraining.of(arch, **_given(width=width), deep_supervision=deep_supervision)
+    config = SegmenterTraining.of(arch, **given(width=width), deep_supervision=deep_supervision)
     config = replace(
         config,
-        train=replace(config.train, **_given(**train)),
-        loss=replace(config.loss, **_given(overlap=loss, alpha=alpha, beta=beta)),
-        patch=replace(config.patch, **_given(size=patch)),
+        train=replace(config.train, **given(**train)),
+        loss=replace(config.loss, **given(overlap=loss, alpha=alpha, beta=beta)),
+        patch=replace(config.patch, **given(size=patch)),
     )
     if augment is not None:
         kinds = () if augment == "none" else tuple(part.strip() for part in augment.split(","))
@@ -47,7 +47,3 @@ def training_of(
     fresh = chosen_sources(fresh_from, None, f"{out}-fresh", quiet, reading) if fresh_share else None
     mix = TrainingMix(real, painted, fresh, synthetic_share, fresh_share, generator, synthetic)
     return config, mix, real_cases(opened(val, reading)) if val is not None else []
-
-
-def _given(**values) -> dict:
-    return {key: value for key, value in values.items() if value is not None}

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import click
 
-from synth.cli.options import opened, reading_options
+from synth.cli.options import given, opened, reading_options
 
 _QUIET = click.option("--quiet", "-q", is_flag=True, help="No progress, neither of preparing nor of training.")
 
@@ -56,9 +56,6 @@ def generator(data, val, out, init, name, patch, width, conditioning, quiet, rea
     from synth.models.cards import read_card
     from synth.models.configs import GeneratorConfig
     from synth.trainers.painting.training import GeneratorTraining, train_generator
-
-    def given(**values):  # the library's defaults stand where nothing was said
-        return {key: value for key, value in values.items() if value is not None}
 
     said = given(conditioning=conditioning, width=width)
     parent = None if init is None else generator_config(read_card(init)["generator"])
