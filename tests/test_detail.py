@@ -18,7 +18,7 @@ from synth.hosts.inputs import Input, extracted, find_inputs
 from synth.hosts.sources import data_sources
 from synth.layout.carry import Moved, Trail, carried
 from synth.layout.cortex import face_steps
-from synth.layout.detail import EIGHTHS, MAPS, Detail, softened
+from synth.layout.detail import EIGHTHS, EVEN, MAPS, MIXED, TONE_LEVELS, TONES, Detail, softened
 from synth.layout.edits.edit import edit_class
 from synth.layout.edits.motion import mirroring
 from synth.layout.layout import Layout
@@ -39,8 +39,9 @@ def detailed(seed=0):
     """A head whose layers are drawn, whatever its tissue."""
     layout, rng = head_layout(seed=seed, case_id=f"Head_{seed}"), np.random.default_rng(seed)
     inside = (layout.tissue > 0).astype(np.uint8)
-    drawn = [inside * rng.integers(0, 5, layout.shape).astype(np.uint8) for _ in MAPS]
-    return Layout(layout.tissue, layout.tumour, layout.affine, layout.id, Detail(*drawn))
+    drawn = [inside * rng.integers(0, 5, layout.shape).astype(np.uint8) for _ in MIXED]
+    tones = [np.uint8(k + EVEN) * (layout.tumour > 0) for k in range(len(TONES))]
+    return Layout(layout.tissue, layout.tumour, layout.affine, layout.id, Detail(*drawn, *tones))
 
 
 def detailed_head(seed=0):
@@ -50,7 +51,8 @@ def detailed_head(seed=0):
 
 
 def layers(detail):
-    return np.stack(detail.layers)
+    """What a voxel is mixed of."""
+    return np.stack(detail.mixed)
 
 
 def test_shares_of_a_voxel_are_eight_eighths_in_the_brain_and_none_outside():
@@ -77,6 +79,8 @@ def test_a_tissue_map_alone_is_whole_shares_and_no_vessels():
         (lambda a: (a, a[1:], a, a), "wm must be a 3D uint8 array of one shape"),
         (lambda a: (a, a, a.astype(int), a), "vessels must be a 3D uint8 array"),
         (lambda a: (a, a, a, a + 4), "void must be 0 to 4"),
+        (lambda a: (a, a, a, a, a + TONE_LEVELS), "tone_t1 must be 0 to 31"),
+        (lambda a: (a, a, a, a, a, a[1:]), "tone_t1ce must be a 3D uint8 array of one shape"),
     ],
 )
 def test_unlawful_layers_are_refused(change, sentence):
@@ -193,7 +197,7 @@ def test_warps_at_once_are_the_warps_one_after_the_other():
 def test_detail_stays_with_a_brain_whose_tumour_changes_and_is_lost_where_nobody_knows():
     layout = detailed()
     moved = edit_class("drop_enhancement").draw(layout, np.random.default_rng(0)).apply(layout)
-    assert moved.detail is layout.detail
+    assert moved.detail.mixed == layout.detail.mixed
     other = Layout(np.where(layout.tissue == 1, 2, layout.tissue).astype(np.uint8), layout.tumour, layout.affine)
     trail = Trail()
     trail.note(layout, other, None)
@@ -201,6 +205,15 @@ def test_detail_stays_with_a_brain_whose_tumour_changes_and_is_lost_where_nobody
     trail = Trail()
     trail.note(layout, layout, Moved(donor=Warp(STAYS, np.zeros(3)), taken=layout.brain, box=(slice(None),) * 3))
     assert trail.followed(layout, layout, head_layout(seed=1)).detail is None
+
+
+def test_tones_stay_with_a_tumour_that_is_as_it_was_where_it_was():
+    layout = detailed()
+    trail = Trail()
+    assert trail.followed(replace(layout, tumour=layout.tumour.copy()), layout).detail.tones == layout.detail.tones
+    for edit in ("drop_enhancement", "mirror"):
+        other = edit_class(edit).draw(layout, np.random.default_rng(0)).apply(layout)
+        assert not np.stack(other.detail.tones).any()
 
 
 def test_a_sample_is_drawn_and_replayed_with_the_detail_of_its_sources():
@@ -223,7 +236,7 @@ def test_detail_is_kept_beside_a_layout_and_read_again(tmp_path):
     assert {path.name for path in folder.iterdir()} >= {f"A_{name}.nii.gz" for name in MAPS}
     (source,) = folder_sources(tmp_path)
     assert source.load().detail is None  # not read before it is asked for
-    assert np.array_equal(layers(source.detail()), layers(layout.detail))
+    assert np.array_equal(np.stack(source.detail().layers), np.stack(layout.detail.layers))
     save_layout(replace(layout, detail=None), tmp_path)
     assert source.detail() is None
     assert len(list(folder.iterdir())) == 2
@@ -264,7 +277,7 @@ def test_a_set_of_drawn_layouts_keeps_their_detail_and_replays_it(kept, tmp_path
     (record, *_) = read_entries(tmp_path / "drawn")
     assert "Layout_000000/Layout_000000_wm.nii.gz" in record["files"]
     (again,) = replay(tmp_path / "drawn", ["Layout_000000"], tmp_path / "again", data=[kept])
-    assert again.compared == 7
+    assert again.compared == 11
     assert not again.differing
     assert np.array_equal(layers(load_detail(tmp_path / "again" / "Layout_000000")), layers(load_detail(first)))
 

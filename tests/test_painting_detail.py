@@ -11,7 +11,16 @@ from scipy.ndimage import binary_erosion
 from synth.brats import MODALITIES, TISSUES
 from synth.datasets.layout_files import save_layout
 from synth.hosts.sources import data_sources
-from synth.layout.detail import EIGHTHS, VESSEL_LEVELS, VESSEL_STEP, VOID_LEVELS, Detail, softened
+from synth.layout.detail import (
+    EIGHTHS,
+    EVEN,
+    TONE_STEP,
+    VESSEL_LEVELS,
+    VESSEL_STEP,
+    VOID_LEVELS,
+    Detail,
+    softened,
+)
 from synth.models.configs import GeneratorConfig
 from synth.models.inference import LayoutPainter
 from synth.models.networks.generator import build_generator
@@ -64,6 +73,21 @@ def test_a_voxel_is_painted_as_the_mixture_that_it_is(scan):
     assert not made["detail"][tumour].any()
     assert np.allclose(made["condition"][tumour][:, -4:], mean[layout.tumour[tumour] + len(TISSUES) - 1], atol=1e-5)
     assert not made["detail"][~layout.brain].any()
+
+
+def test_a_tumours_voxel_is_painted_in_its_tone_and_healthy_tissue_in_none(scan):
+    layout, style = scan
+    style = replace(style, sharpness=np.full((4, 3), 0.7))
+    detail = whole_detail(layout.tissue)
+    tumour = tuple(np.argwhere(layout.tumour == 3)[0])
+    healthy = tuple(np.argwhere((layout.tissue == 3) & (layout.tumour == 0))[0])
+    for place in (tumour, healthy):
+        detail.tone_t1[place], detail.tone_t1ce[place] = EVEN - 4, EVEN + 6
+    without = painted(layout, style, whole_detail(layout.tissue))["condition"][..., -4:]
+    step = painted(layout, style, detail)["condition"][..., -4:] - without
+    assert np.allclose(step[tumour], [-4 * TONE_STEP, 6 * TONE_STEP, 0, 0], atol=1e-5)
+    step[tumour] = 0
+    assert not step.any()
 
 
 def test_what_is_void_gives_no_signal(scan):
@@ -152,6 +176,31 @@ def test_patches_bring_their_detail_and_sometimes_none(tmp_path, scan):
         healthy = (sample["classes"] > 0) & (sample["classes"] <= 3)
         if vessels and sample["exact"]:
             assert np.array_equal(wm[healthy] == EIGHTHS, sample["classes"][healthy] == 3)
+
+
+def test_tones_follow_the_scan_through_gamma(tmp_path, scan):
+    layout, style = scan
+    tone = np.uint8(EVEN + 4) * (layout.tumour > 0)
+    detail = replace(softened(layout.tissue), tone_t2=tone)
+    real = phantom_case(SHAPE)
+    case = store_case(real, replace(layout, detail=detail), tmp_path / "A", style=style)
+    patch, augment = PatchConfig(size=32, tumour_share=1.0), AugmentConfig(warp=0.0, gamma=1.0)
+    seen = 0
+    for step in range(12):
+        sample = draw_patch([case], step, 0, 0, patch, augment)
+        tumour, tones = sample["classes"] > 3, sample["detail"][..., 6]
+        assert not tones[~tumour].any()
+        if tones.any():
+            seen += 1
+            before = draw_patch([case], step, 0, 0, patch, AugmentConfig(warp=0.0, gamma=0.0))
+            assert set(before["detail"][..., 6][tumour]) == {EVEN + 4}
+            for k in np.unique(sample["classes"][tumour]):
+                voxels = sample["classes"] == k
+                flat, bent = (part["mean"][k - 1, 2] for part in (before, sample))
+                gamma = np.log(bent) / np.log(flat)
+                expected = (flat + 4 * TONE_STEP) ** gamma - bent
+                assert np.allclose(TONE_STEP * (tones[voxels] - float(EVEN)), expected, atol=0.51 * TONE_STEP)
+    assert seen > 6
 
 
 def test_a_step_learns_to_use_the_detail(scan):

@@ -7,7 +7,7 @@ from scipy.ndimage import binary_erosion
 
 from synth.brats import AFFINE, MODALITIES, Tissue
 from synth.case import Case
-from synth.layout.detail import EIGHTHS, VOID_LEVELS
+from synth.layout.detail import EIGHTHS, EVEN, TONE_STEP, VOID_LEVELS
 from synth.layout.layout import Layout
 from synth.style.shares import MIXTURES, averaged, measure_detail
 from synth.style.style import measure_style
@@ -50,6 +50,26 @@ def test_shares_are_those_that_the_scan_was_made_of(noise):
     flat = binary_erosion(layout.tissue == Tissue.WM, iterations=3)
     assert np.mean(detail.wm[flat] == EIGHTHS) > 0.97
     assert not np.count_nonzero(detail.vessels) > 0.001 * layout.brain.sum()
+
+
+def test_tones_say_how_bright_a_tumours_parts_are_within_their_class():
+    case, layout, _ = mixed_case(tumour=True)
+    style = measure_style(case, layout)
+    bright = (layout.tumour > 0) & (np.indices(SHAPE)[2] >= np.argwhere(layout.tumour > 0)[:, 2].mean())
+    low, high = style.window[T1CE]
+    images = case.images.copy()
+    images[bright, T1CE] += round(6 * TONE_STEP * (high - low))
+    other = Case("Bright", images, case.labels, case.affine)
+    found = [
+        np.stack(measure_detail(scan, layout, style)[0].tones).astype(float) - EVEN for scan in (case, other)
+    ]  # in the style of the first
+    assert not (found[0] + EVEN)[:, layout.tumour == 0].any()
+    step = (found[1] - found[0])[:, layout.tumour > 0]
+    upper = bright[layout.tumour > 0]
+    assert np.median(step[T1CE][upper]) == 6
+    assert np.median(np.abs(step[T1CE][~upper])) == 0
+    assert np.median(np.abs(np.delete(step, T1CE, 0))) == 0
+    assert np.abs(found[0][:, layout.tumour > 0]).mean() < 3  # noise is averaged out, classes are even
 
 
 def test_noise_of_the_scans_own_level_changes_few_shares():

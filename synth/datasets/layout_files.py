@@ -1,6 +1,6 @@
 """Layouts on the disk: `<id>/<id>_{tissue,tumour}.nii.gz` and, where they were measured, `<id>_style.json`.
 
-Where a layout has detail, `<id>_{csf,wm,vessels,void}.nii.gz` hold it (`layout.detail.Detail`), uint8 like the others.
+Where a layout has detail, a file for each of `layout.detail.MAPS` holds it, uint8 like the others.
 
 Of a layout found in a scan, `<id>_scan.json` keeps the scan's fingerprint, and whom a painted one descends from: a file
 of its own, since a run's record has the checksums of styles.

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.ndimage import map_coordinates, uniform_filter
 
 from synth.layout.cortex import STEPS_PER_MM
-from synth.layout.detail import EIGHTHS, MAPS, VESSEL_LEVELS, VOID_LEVELS, Detail
+from synth.layout.detail import EIGHTHS, MIXED, VESSEL_LEVELS, VOID_LEVELS, Detail
 from synth.layout.layout import Layout
 from synth.layout.space import Box, box_of
 from synth.layout.warp import Warp
@@ -77,11 +77,14 @@ class Trail:
         """`layout`, at the end of the trail, with the detail that the host (and a donor) had at its beginning.
 
         Without detail where it cannot be told: the host has none, or a donor of whom a part was taken, or an edit
-        changed the brain and did not say how.
+        changed the brain and did not say how. Tones are kept by a tumour that is as it was, where it was.
         """
         if not self.known or host.detail is None or (self.mixed and (donor is None or donor.detail is None)):
             return replace(layout, detail=None)
-        return replace(layout, detail=carried(layout, self.moves, host, donor) if self.moves else host.detail)
+        if self.moves:
+            return replace(layout, detail=carried(layout, self.moves, host, donor))
+        same = layout.tumour is host.tumour or np.array_equal(layout.tumour, host.tumour)
+        return replace(layout, detail=host.detail if same else Detail(*host.detail.mixed))
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ class _Branch:
 
 
 def carried(layout: Layout, moves: Sequence[Moved], host: Layout, donor: Layout | None = None) -> Detail:
-    """The detail of a layout that edits made of its host (and a donor).
+    """The detail of a layout that edits made of its host (and a donor), without tones.
 
     Where the cortex's faces moved, shares move with them, by as much as they change over that distance. A voxel to
     which an edit gave another tissue in another way trades the shares of the two.
@@ -106,13 +109,13 @@ def carried(layout: Layout, moves: Sequence[Moved], host: Layout, donor: Layout 
         donor: the same of the donor, where a move takes something from it.
     """
     box = box_of(layout.tissue)
-    out = {name: np.zeros_like(layout.tissue) for name in MAPS}
+    out = {name: np.zeros_like(layout.tissue) for name in MIXED}
     if box is None:
         return Detail(**out)
     labels = layout.tissue[box]
     inside = np.flatnonzero(labels)
     tissue = labels.ravel()[inside]
-    found = np.zeros((len(MAPS), len(inside)), np.uint8)
+    found = np.zeros((len(MIXED), len(inside)), np.uint8)
     branches, faces, relabelled = _followed(moves, host, donor, box, labels.shape, inside)
     for branch in branches:
         places = [_at_voxels(part, labels.shape, inside[branch.voxels]) for part in branch.where]
@@ -230,7 +233,7 @@ def _looked_up(values: np.ndarray, box: Box, places: list[np.ndarray]) -> np.nda
 
 
 def _mixed(source: Layout, places: list[np.ndarray], tissue: np.ndarray, relabelled: np.ndarray) -> np.ndarray:
-    """(4, n) uint8, the layers of `Detail` at n places of a layout, for voxels that are of these tissues now.
+    """(4, n) uint8, `Detail.mixed` at n places of a layout, for voxels that are of these tissues now.
 
     Those that were `relabelled` trade shares.
     """
@@ -274,7 +277,7 @@ def _mixed(source: Layout, places: list[np.ndarray], tissue: np.ndarray, relabel
 def _packed(source: Layout, box: Box) -> np.ndarray:
     """(x, y, z) int64: shares of CSF, GM and WM, vessels and void in one number each, to be weighted and added."""
     code = np.uint16(0)
-    for layer, most in zip(source.detail.layers, MAPS.values(), strict=True):
+    for layer, most in zip(source.detail.mixed, MIXED.values(), strict=True):
         code = code * np.uint16(most + 1) + layer[box]
     code[source.tissue[box] == 0] = len(_NUMBERS) - 1
     return _NUMBERS.take(code)
@@ -282,7 +285,7 @@ def _packed(source: Layout, box: Box) -> np.ndarray:
 
 def _numbers() -> np.ndarray:
     """What each combination of a detail's layers is in one number, in the order of `_packed`; the last is nothing."""
-    csf, wm, vessels, void = np.indices([most + 1 for most in MAPS.values()], np.int64)
+    csf, wm, vessels, void = np.indices([most + 1 for most in MIXED.values()], np.int64)
     gm = np.maximum(EIGHTHS - csf - wm, 0)
     numbers = csf | gm << _BITS | wm << 2 * _BITS | vessels << 3 * _BITS | void << (4 * _BITS - 1)
     return np.append(numbers.ravel(), 0)

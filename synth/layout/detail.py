@@ -1,13 +1,14 @@
-"""What a scan shows at 1 mm that one tissue a voxel does not say: shares of the tissues, vessels, and what is void."""
+"""What a scan shows at 1 mm that one class a voxel does not say: shares of tissue, vessels, void, tones of tumours."""
 
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
 
-from synth.brats import Tissue
+from synth.brats import MODALITIES, Tissue
 from synth.errors import LayoutError
 
 EIGHTHS = 8  # of a voxel: what shares are counted in
@@ -16,7 +17,13 @@ VESSEL_STEP = 0.2  # in normalised units of t1ce: how much brighter a level is t
 SHARES_FROM = ("t1", "t2", "flair")  # the modalities that shares of tissue are told by (`style.shares`)
 _SOFT = 0.8  # voxels: deviation of the blur by which tissues pass into each other where only their labels are known
 VOID_LEVELS = 4
-MAPS = {"csf": EIGHTHS, "wm": EIGHTHS, "vessels": VESSEL_LEVELS, "void": VOID_LEVELS}  # name -> largest value
+MIXED = {"csf": EIGHTHS, "wm": EIGHTHS, "vessels": VESSEL_LEVELS, "void": VOID_LEVELS}  # name -> largest value
+TONE_LEVELS = 31
+EVEN = 16  # the tone of a voxel that is as bright as its class
+TONE_STEP = 0.05  # in normalised units: how much brighter a tone is than the one below
+TONES = {f"tone_{modality}": TONE_LEVELS for modality in MODALITIES}
+MAPS = {**MIXED, **TONES}
+_NONE: Any = None
 
 
 @dataclass(frozen=True)
@@ -29,15 +36,25 @@ class Detail:
         vessels: (X, Y, Z) uint8, 0 to `VESSEL_LEVELS`: how brightly a contrast agent fills vessels and dura there.
         void: (X, Y, Z) uint8, 0 to `VOID_LEVELS`, quarters of a voxel that give no signal in any modality: bone, air,
             dura, flowing blood, and the edge that skull stripping leaves. Shares are of the rest.
+        tone_t1, tone_t1ce, tone_t2, tone_flair: (X, Y, Z) uint8, 1 to `TONE_LEVELS` in tumours: how bright a voxel is
+            within its class in that modality, `EVEN` as the class, in steps of `TONE_STEP`; 0 where there is none,
+            which is painted as `EVEN`. All 0 if not given.
     """
 
     csf: np.ndarray
     wm: np.ndarray
     vessels: np.ndarray
     void: np.ndarray
+    tone_t1: np.ndarray = _NONE
+    tone_t1ce: np.ndarray = _NONE
+    tone_t2: np.ndarray = _NONE
+    tone_flair: np.ndarray = _NONE
 
     def __post_init__(self) -> None:
         """Check shapes, types and values once; raise `LayoutError` if the layers are not lawful."""
+        for name in TONES:
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, np.zeros_like(self.csf))
         for name, most in MAPS.items():
             array = getattr(self, name)
             if array.dtype != np.uint8 or array.ndim != 3 or array.shape != self.csf.shape:
@@ -60,6 +77,16 @@ class Detail:
     def layers(self) -> tuple[np.ndarray, ...]:
         """All maps, in the order of `MAPS`."""
         return tuple(getattr(self, name) for name in MAPS)
+
+    @property
+    def mixed(self) -> tuple[np.ndarray, ...]:
+        """The maps of what a voxel is mixed of, in the order of `MIXED`."""
+        return tuple(getattr(self, name) for name in MIXED)
+
+    @property
+    def tones(self) -> tuple[np.ndarray, ...]:
+        """The maps of tones, in the order of `brats.MODALITIES`."""
+        return tuple(getattr(self, name) for name in TONES)
 
     def gm(self, tissue: np.ndarray) -> np.ndarray:
         """(X, Y, Z) uint8, eighths that are grey matter, under the tissue map of the layout."""

@@ -7,7 +7,16 @@ of the style's level and grain. The generator adds what this lacks.
 import numpy as np
 
 from synth.brats import CLASSES, MODALITIES, TISSUES
-from synth.layout.detail import EIGHTHS, MAPS, SHARES_FROM, VESSEL_LEVELS, VESSEL_STEP, VOID_LEVELS
+from synth.layout.detail import (
+    EIGHTHS,
+    EVEN,
+    MIXED,
+    SHARES_FROM,
+    TONE_STEP,
+    VESSEL_LEVELS,
+    VESSEL_STEP,
+    VOID_LEVELS,
+)
 from synth.models.runtime import tf
 from synth.style.style import Style
 
@@ -66,8 +75,9 @@ def paint(classes, coordinates, tensors, seed, detail=None) -> dict[str, tf.Tens
         coordinates: (B, X, Y, Z, 3) float32, grid coordinates in -1..1 (`grid_coordinates` below).
         tensors: batched `style_tensors`.
         seed: (2,) int32; the noise depends on it alone.
-        detail: (B, X, Y, Z, 4) uint8, the layers of `layout.detail.Detail`, for a generator that is conditioned on
-            them: healthy voxels are then painted as the mixtures that they are (`style_tensors(mixed=True)`).
+        detail: (B, X, Y, Z, 8) uint8, the layers of `layout.detail.Detail`, for a generator that is conditioned on
+            them: healthy voxels are then painted as the mixtures that they are (`style_tensors(mixed=True)`), those of
+            tumours in their tones.
 
     Returns:
         condition (B, X, Y, Z, 10): one-hot classes and the painted modalities (normalised units, 0 outside the
@@ -81,8 +91,13 @@ def paint(classes, coordinates, tensors, seed, detail=None) -> dict[str, tf.Tens
     table = tf.concat([tf.reduce_mean(tensors["mean"][:, :2], 1, keepdims=True), tensors["mean"]], 1)  # (B, 7, 4)
     flat = tf.gather(table, classes, batch_dims=1)  # (B, X, Y, Z, 4)
     offset = tensors["offset"][:, None, None, None]
-    seen = {} if detail is None else {"detail": _shares(classes, detail)}
-    if seen:
+    seen = {}
+    if detail is not None:
+        detail = tf.cast(detail, tf.float32)
+        seen["detail"] = _shares(classes, detail[..., : len(MIXED)])
+        tones = detail[..., len(MIXED) :]
+        diseased = tf.cast(classes > len(TISSUES), tf.float32)[..., None]
+        flat += TONE_STEP * tf.where(tones > 0, tones - EVEN, 0.0) * diseased
         healthy = brain * tf.cast(classes <= len(TISSUES), tf.float32)[..., None]
         # what is void gives nothing, which is not the window's 0
         lit = tensors["mean"][:, : len(TISSUES)] + offset[:, 0, 0]
@@ -102,10 +117,10 @@ def paint(classes, coordinates, tensors, seed, detail=None) -> dict[str, tf.Tens
     }
 
 
-def _shares(classes, detail):
+def _shares(classes, mixed):
     """(B, X, Y, Z, 4) shares of CSF, GM and WM, and vessels, 0..1; nothing in tumours, whose class says all."""
     healthy = tf.cast((classes > 0) & (classes <= len(TISSUES)), tf.float32)
-    csf, wm, vessels, void = tf.unstack(tf.cast(detail, tf.float32), num=len(MAPS), axis=-1)
+    csf, wm, vessels, void = tf.unstack(mixed, num=len(MIXED), axis=-1)
     there = 1 - void / VOID_LEVELS
     csf, wm = csf / EIGHTHS, wm / EIGHTHS
     shares = [csf * there, (1 - csf - wm) * there, wm * there]

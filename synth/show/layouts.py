@@ -113,7 +113,7 @@ def _row(given: Input, scale: int) -> _Row:
     middle = _centre(brain, mm)
     window = (float(np.percentile(grey[brain], 99.5)) if grey is not None and brain.any() else 0.0) or 1.0
     detail = given.detail() if given.complete else None
-    layers = None if detail is None else [upright(layer, layout.affine) for layer in detail.layers]
+    layers = None if detail is None else [upright(layer, layout.affine) for layer in detail.mixed]
     tiles, ticks = [], []
     for plane in range(3):
         picture = _colour(_cut(classes, plane, at), None if grey is None else _cut(grey, plane, at) / window)

@@ -1,11 +1,11 @@
-"""What a scan shows beyond one tissue a voxel: shares of CSF, grey and white matter, and vessels.
+"""What a scan shows beyond one class a voxel: shares of CSF, grey and white matter, vessels, tones of its tumour.
 
 A voxel of healthy brain is as bright as its mixture of the three tissues (Santago & Gage 1993, doi:10.1109/42.241881),
 in t1, t2 and flair alike; the nearest of the 45 mixtures in eighths is taken. Noise would make mixtures of its own, so
 it is taken out before, by averaging each voxel with those of its neighbours that look alike in all three (a bilateral
 filter, Tomasi & Manduchi 1998, doi:10.1109/ICCV.1998.710815): edges stay, flat tissue becomes flat. What no mixture
 explains but one with a dark part does is partly void. What t1ce has beyond its mixture are vessels and dura, filled by
-the contrast agent.
+the contrast agent. In a tumour each modality has a tone: how bright a voxel is within its class, noise averaged out.
 """
 
 from dataclasses import replace
@@ -15,7 +15,19 @@ from scipy.ndimage import binary_erosion
 
 from synth.brats import MODALITIES, TISSUES
 from synth.case import Case
-from synth.layout.detail import EIGHTHS, MAPS, SHARES_FROM, VESSEL_LEVELS, VESSEL_STEP, VOID_LEVELS, Detail, softened
+from synth.layout.detail import (
+    EIGHTHS,
+    EVEN,
+    MIXED,
+    SHARES_FROM,
+    TONE_LEVELS,
+    TONE_STEP,
+    VESSEL_LEVELS,
+    VESSEL_STEP,
+    VOID_LEVELS,
+    Detail,
+    softened,
+)
 from synth.layout.layout import Layout
 from synth.layout.space import box_of, mirrored, widened
 from synth.shading import shading_field
@@ -53,8 +65,8 @@ def measure_detail(case: Case, layout: Layout, style: Style) -> tuple[Detail, St
     healthy = brain & (layout.tumour[box] == 0) & (case.images[box] > 0).all(-1)  # a scan may end within the brain
     images = _even(case.images[box], style, layout.shape, box)
     mixture = np.full(tissue.shape, -1, np.int16)
-    noise = np.maximum(np.asarray(style.texture)[list(CHANNELS)] / _LEVEL, _LEAST_NOISE)
-    still = averaged([images[..., k] for k in CHANNELS], brain, noise)
+    noise = np.maximum(np.asarray(style.texture) / _LEVEL, _LEAST_NOISE)
+    still = averaged([images[..., k] for k in CHANNELS], brain, noise[list(CHANNELS)])
     mixture[healthy], void = _nearest([part[healthy] for part in still], style)
     shares = MIXTURES[mixture[healthy]].astype(np.float32) / EIGHTHS
     # the rim is half outside the brain and half removed by the skull stripping: not the colour of fluid
@@ -64,13 +76,33 @@ def measure_detail(case: Case, layout: Layout, style: Style) -> tuple[Detail, St
     there = 1 - void / np.float32(VOID_LEVELS)
     beyond = images[..., _T1CE][healthy] - (there * (shares @ pure[:, _T1CE].astype(np.float32) - dark) + dark)
     vessels = np.where(beyond > _VESSEL_FROM, np.clip(np.rint(beyond / VESSEL_STEP), 0, VESSEL_LEVELS), 0)
-    layers = [np.zeros(layout.shape, np.uint8) for _ in MAPS]
+    layers = [np.zeros(layout.shape, np.uint8) for _ in MIXED]
     nearest = MIXTURES[mixture[healthy]]
     for layer, part in zip(layers, (nearest[:, 0], nearest[:, 2], vessels, void), strict=True):
         layer[box][healthy] = part
     gap = layout.brain
     gap[box] &= ~healthy
-    return _completed(Detail(*layers), layout.tissue, gap), replace(style, pure=pure)
+    mixed = _completed(Detail(*layers), layout.tissue, gap).mixed
+    tones = [np.zeros(layout.shape, np.uint8) for _ in MODALITIES]
+    for tone, part in zip(tones, _tones(images, layout.tumour[box], brain, noise, style), strict=True):
+        tone[box] = part
+    return Detail(*mixed, *tones), replace(style, pure=pure)
+
+
+def _tones(images: np.ndarray, tumour: np.ndarray, brain: np.ndarray, noise: np.ndarray, style: Style) -> np.ndarray:
+    """(4, x, y, z) uint8, the tones of a tumour."""
+    tones = np.zeros((len(MODALITIES), *tumour.shape), np.uint8)
+    inner = box_of(tumour)
+    if inner is None:
+        return tones
+    inner = widened(inner, _ROUNDS, (1, 1, 1), tumour.shape)
+    still = averaged([images[(*inner, m)] for m in range(len(MODALITIES))], brain[inner], noise)
+    inside = tumour[inner] > 0
+    rows = tumour[inner][inside].astype(np.intp) + len(TISSUES) - 1
+    for tone, image, mean in zip(tones, still, np.transpose(style.mean), strict=True):
+        steps = (image[inside] - mean[rows]) / TONE_STEP
+        tone[inner][inside] = np.clip(np.rint(EVEN + steps), 1, TONE_LEVELS)
+    return tones
 
 
 def averaged(images: list[np.ndarray], brain: np.ndarray, noise: np.ndarray) -> list[np.ndarray]:
@@ -165,14 +197,14 @@ def _solved(shares: np.ndarray, images: np.ndarray, mean: np.ndarray) -> np.ndar
 
 
 def _completed(detail: Detail, tissue: np.ndarray, gap: np.ndarray) -> Detail:
-    """Detail also in the gap: that of the mirrored place where that is known, else that of tissue alone."""
+    """Shares also in the gap: those of the mirrored place where they are known, else those of tissue alone."""
     box = box_of(gap)
     if box is None:
         return detail
     box = widened(box, _REACH, (1, 1, 1), gap.shape)
     other = gap & (mirrored(np.where(gap, 0, tissue)) > 0)
     layers = []
-    for layer, own in zip(detail.layers, softened(tissue[box]).layers, strict=True):
+    for layer, own in zip(detail.mixed, softened(tissue[box]).mixed, strict=True):
         layer = np.where(other, mirrored(layer), layer)
         layer[box] = np.where((gap & ~other)[box], own, layer[box])
         layers.append(layer)

@@ -21,7 +21,7 @@ from synth.datasets.members import Member
 from synth.datasets.sets import CaseSet, open_set
 from synth.errors import SynthError
 from synth.hosts.extract import VERSION, layout_and_style
-from synth.layout.detail import EIGHTHS, softened
+from synth.layout.detail import EIGHTHS, EVEN, MIXED, TONE_LEVELS, TONE_STEP, softened
 from synth.layout.layout import Layout
 from synth.models.painter import box_coordinates, style_tensors
 from synth.randomness import step_rng
@@ -51,7 +51,7 @@ class TrainingCase:
 
     @property
     def detail(self) -> np.ndarray | None:
-        """(x, y, z, 4) uint8, memory-mapped: the layers of `Detail`; None where the case was prepared without."""
+        """(x, y, z, 8) uint8, memory-mapped: the layers of `Detail`; None where the case was prepared without."""
         return read_array(self.folder, DETAIL) if (self.folder / f"{DETAIL}.npy").is_file() else None
 
     @property
@@ -87,7 +87,7 @@ def prepare_cases(
     out = []
     members = open_set(data, scans=True).members
     for member in tqdm(members, desc="layouts and styles", unit="case", disable=quiet or None):
-        folder, signature = Path(cache) / member.id, member.signature(f"{VERSION}{'+detail-2' * detail}")
+        folder, signature = Path(cache) / member.id, member.signature(f"{VERSION}{'+detail-3' * detail}")
         make, scan = partial(_prepare, member, folder, signature, detail), partial(_fingerprint, member)
         out.append(once(folder, signature, load_case, make, scan))
     return out
@@ -163,9 +163,7 @@ def draw_patch(
     images, classes = crop(case.images, case.classes, start, edge)
     plain, detail = rng.random() < DROPPED, case.detail
     if detail is not None and not plain:
-        layers = crop(detail, case.classes, start, edge)[0]
-        gm = (classes > 0) * np.float32(EIGHTHS) - layers[..., 0] - layers[..., 1]
-        images = np.concatenate([images, layers, gm[..., None]], -1)
+        images = np.concatenate([images, _to_be_warped(crop(detail, case.classes, start, edge)[0], classes)], -1)
     origin = np.array([first for first, _ in case.box]) + start
     if augmentation.warp:
         images, classes, source = warp_patch(images, classes, augmentation, augment, size)
@@ -174,20 +172,16 @@ def draw_patch(
         coordinates = box_coordinates(case.shape, [slice(o, o + size) for o in origin])
     if augmentation.flip:
         images, classes, coordinates = images[::-1], classes[::-1], coordinates[::-1]
+    images, warped = images[..., : len(MODALITIES)], images[..., len(MODALITIES) :]
+    style, images = _apply_gamma(case.style, images, augmentation.gamma)
     layers = {}
     if detail is not None:
         if plain:
-            soft = softened(np.where(classes <= Tissue.WM, classes, 0).astype(np.uint8))
-            detail = np.stack(soft.layers, -1)
+            detail = np.stack(softened(np.where(classes <= Tissue.WM, classes, 0).astype(np.uint8)).layers, -1)
         else:
-            csf, wm, *others, gm = np.moveaxis(images[..., len(MODALITIES) :], -1, 0)
-            inside = EIGHTHS / np.maximum(csf + wm + gm, np.float32(1e-3))  # what lies outside the brain has no say
-            csf = np.rint(csf * inside)
-            wm = np.minimum(np.rint(wm * inside), EIGHTHS - csf)
-            detail = np.stack([csf, wm, *(np.rint(layer * inside) for layer in others)], -1)
+            detail = _whole_again(warped, classes)
+            _bend_tones(detail[..., len(MIXED) :], classes, case.style, style, augmentation.gamma)
         layers["detail"] = np.ascontiguousarray(detail, np.uint8)
-        images = images[..., : len(MODALITIES)]
-    style, images = _apply_gamma(case.style, images, augmentation.gamma)
     return {
         "images": np.ascontiguousarray(images * (classes > 0)[..., None], np.float32),
         "classes": np.ascontiguousarray(classes),
@@ -197,6 +191,33 @@ def draw_patch(
         **layers,
         **style_tensors(style, mixed=detail is not None, pure=detail is not None and not plain),
     }
+
+
+def _to_be_warped(layers: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """(x, y, z, 9) layers of detail as they may be interpolated: grey matter beside the others, no tone as `EVEN`."""
+    tones = layers[..., len(MIXED) :]
+    gm = (classes > 0) * np.float32(EIGHTHS) - layers[..., 0] - layers[..., 1]
+    return np.concatenate([gm[..., None], layers[..., : len(MIXED)], np.where(tones == 0, EVEN, tones)], -1)
+
+
+def _whole_again(warped: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """(x, y, z, 8) layers of detail in whole numbers, of what `_to_be_warped` gave."""
+    gm, csf, wm, *others = np.moveaxis(warped[..., : 1 + len(MIXED)], -1, 0)
+    inside = EIGHTHS / np.maximum(csf + wm + gm, np.float32(1e-3))  # what lies outside the brain has no say
+    csf = np.rint(csf * inside)
+    wm = np.minimum(np.rint(wm * inside), EIGHTHS - csf)
+    tones = np.rint(warped[..., 1 + len(MIXED) :]) * (classes > Tissue.WM)[..., None]
+    return np.concatenate([np.stack([csf, wm, *(np.rint(layer * inside) for layer in others)], -1), tones], -1)
+
+
+def _bend_tones(tones: np.ndarray, classes: np.ndarray, before: Style, after: Style, gamma: Sequence[float]) -> None:
+    """Let the tones of tumours follow their classes' brightness through `_apply_gamma`, in place."""
+    inside = classes > Tissue.WM
+    rows = classes[inside].astype(np.intp) - 1
+    flat, bent = (np.asarray(style.mean, np.float32)[rows] for style in (before, after))
+    seen = flat + TONE_STEP * (tones[inside] - EVEN)
+    seen = np.where(seen > 0, np.maximum(seen, 1e-6) ** np.asarray(gamma, np.float32), seen)
+    tones[inside] = np.clip(np.rint(EVEN + (seen - bent) / TONE_STEP), 1, TONE_LEVELS)
 
 
 def _apply_gamma(style: Style, images: np.ndarray, gamma: Sequence[float]) -> tuple[Style, np.ndarray]:
