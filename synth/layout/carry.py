@@ -5,22 +5,20 @@ comes from is found by going back through the edits, on every second voxel of th
 out of the eight voxels around that place, in whole numbers: the same on every machine.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
-from scipy.ndimage import map_coordinates, uniform_filter
 
-from synth.layout.cortex import STEPS_PER_MM
-from synth.layout.detail import EIGHTHS, MIXED, VESSEL_LEVELS, VOID_LEVELS, Detail
+from synth.layout.detail import MIXED, Detail
 from synth.layout.layout import Layout
+from synth.layout.mixing import Source, mixed, move_faces, slabs
 from synth.layout.space import Box, box_of
 from synth.layout.warp import Warp
 
 _EVERY = 2  # voxels between the places that are followed: fields are smooth
-_PARTS = 8  # of a voxel: how finely a place is told
-_BITS = 13  # of a share times its weights; vessels and void, which are smaller, need one less: together 63
-_FIELD = (1 << _BITS) - 1
+_POINTS = 30_000  # places that are followed at once
 
 
 @dataclass(frozen=True)
@@ -88,12 +86,22 @@ class Trail:
 
 
 @dataclass(frozen=True)
-class _Branch:
-    """What comes from one layout: which voxels of the result, and where every second one is found there."""
+class _Stop:
+    """A stop on the way back from the last edit to the first: where every second voxel is found, and what waits there.
 
-    source: Layout
-    where: list[np.ndarray]
-    voxels: np.ndarray
+    Attributes:
+        where: (3, x, y, z) float32.
+        move: whose faces, relabelled and taken voxels lie on this grid; None at the end of the way.
+        way: from here to the source; None where it is the source's grid.
+        source: what is mixed here for the voxels that are taken, or for all at the end.
+        faces: two maps on the layout's box that get the steps found here.
+    """
+
+    where: np.ndarray
+    move: Moved | None = None
+    way: "_Way | None" = None
+    source: "Source | None" = None
+    faces: tuple[np.ndarray, ...] = ()
 
 
 def carried(layout: Layout, moves: Sequence[Moved], host: Layout, donor: Layout | None = None) -> Detail:
@@ -109,195 +117,223 @@ def carried(layout: Layout, moves: Sequence[Moved], host: Layout, donor: Layout 
         donor: the same of the donor, where a move takes something from it.
     """
     box = box_of(layout.tissue)
-    out = {name: np.zeros_like(layout.tissue) for name in MIXED}
+    out = {name: np.zeros(layout.shape, np.uint8) for name in MIXED}
     if box is None:
         return Detail(**out)
-    labels = layout.tissue[box]
-    inside = np.flatnonzero(labels)
-    tissue = labels.ravel()[inside]
-    found = np.zeros((len(MIXED), len(inside)), np.uint8)
-    branches, faces, relabelled = _followed(moves, host, donor, box, labels.shape, inside)
-    for branch in branches:
-        places = [_at_voxels(part, labels.shape, inside[branch.voxels]) for part in branch.where]
-        found[:, branch.voxels] = _mixed(branch.source, places, tissue[branch.voxels], relabelled[branch.voxels])
-    parts = [np.zeros(labels.size, np.uint8) for _ in found]
-    for part, values in zip(parts, found, strict=True):
-        part[inside] = values
-    parts = [part.reshape(labels.shape) for part in parts]
-    for steps in faces:
-        _move_faces(parts, labels > 0, *steps)
+    labels = np.ascontiguousarray(layout.tissue[box])
+    stops = _stops(moves, host, donor, box, labels.shape)
+    parts = np.zeros((len(MIXED), *labels.shape), np.uint8)
+    for place in slabs(labels, _EVERY):
+        parts[(slice(None), *place)] = _found(stops, labels[place], place)
+    for stop in reversed(stops):
+        if stop.faces:
+            move_faces(parts, labels > 0, *stop.faces)
     for layer, part in zip(out.values(), parts, strict=True):
         layer[box] = part
     return Detail(**out)
 
 
-def _lattice(box: Box) -> list[np.ndarray]:
-    """Every second voxel of a box, as three arrays of one shape."""
-    lines = [
-        np.arange(part.start, part.stop + _EVERY, _EVERY, np.float32).reshape(
-            [-1 if a == axis else 1 for a in range(3)]
-        )
-        for axis, part in enumerate(box)
-    ]
-    return list(np.broadcast_arrays(*lines))
+def _stops(moves, host: Layout, donor: Layout | None, box: Box, shape) -> list[_Stop]:
+    """The way back from the last edit to the first."""
+    where, stops, brought = _lattice(box), [], None
+    for move in reversed(moves):
+        way = None
+        if move.donor is not None:
+            way, brought = _Way(move.donor, where), brought or Source(donor)
+        if move.box is not None:
+            faces = tuple(np.zeros(shape, np.int16) for _ in move.faces or ())
+            stops.append(_Stop(where, _in_rows(move), way, brought, faces))
+        if move.warp is not None:
+            where = _Way(move.warp, where).through()
+    return [*stops, _Stop(where, source=Source(host))]
 
 
-def _move_faces(parts: list[np.ndarray], brain: np.ndarray, thicker: np.ndarray, wider: np.ndarray) -> None:
-    """Move the cortex's faces in the layers of a detail, in place: by steps as `cortex.face_steps` has them."""
-    csf, wm = (part.astype(np.float32) for part in parts[:2])
-    gm = np.where(brain, EIGHTHS - csf - wm, 0)
-    fluid = np.pad(np.where(brain, csf, EIGHTHS), 1, constant_values=EIGHTHS)  # outside counts as such, as for labels
-    beside = np.clip(uniform_filter(gm, 3) / (EIGHTHS / 4), 0, 1) / np.float32(STEPS_PER_MM)  # there is cortex
-    from_wm = thicker * beside * _slope(wm)
-    from_wm = np.clip(from_wm, -gm, wm)
-    gm, wm = gm + from_wm, wm - from_wm
-    to_csf = np.clip(wider * beside * _slope(fluid)[1:-1, 1:-1, 1:-1], -csf, gm)
-    csf = np.clip(np.rint(csf + to_csf), 0, EIGHTHS)
-    wm = np.minimum(np.rint(wm), EIGHTHS - csf)
-    parts[0][...], parts[1][...] = csf, wm
+def _in_rows(move: Moved) -> Moved:
+    """The same move, whose maps are looked up without being copied."""
+    faces = move.faces and tuple(map(np.ascontiguousarray, move.faces))
+    maps = {name: getattr(move, name) for name in ("taken", "relabelled")}
+    maps = {name: part if part is None else np.ascontiguousarray(part) for name, part in maps.items()}
+    return replace(move, faces=faces, **maps)
 
 
-def _slope(values: np.ndarray) -> np.ndarray:
-    """How much the values change over a voxel."""
-    total = np.zeros_like(values)
+def _lattice(box: Box) -> np.ndarray:
+    """(3, x, y, z) float32: every second voxel of a box."""
+    lines = [np.arange(part.start, part.stop + _EVERY, _EVERY, np.float32) for part in box]
+    return np.stack(np.meshgrid(*lines, indexing="ij"))
+
+
+class _Way:
+    """A warp whose displacement is taken linearly from every second voxel of the grid that places lie on.
+
+    Args:
+        warp: where places come from.
+        where: (3, x, y, z) float32, all places that will be asked for.
+    """
+
+    def __init__(self, warp: Warp, where: np.ndarray):
+        self._warp, self._where = warp, where
+
+    @cached_property
+    def _fields(self) -> list[tuple[list[float], list[np.ndarray]]]:
+        """Of each field the first place it is known at, and its displacements there and at every second voxel on."""
+        lines = [np.arange(np.floor(p.min()), np.ceil(p.max()) + 2 * _EVERY, _EVERY) for p in self._where]
+        return [
+            ([line[0] for line in lines], [part.astype(np.float32).astype(float) for part in spline.on_grid(lines)])
+            for spline in self._warp.fields
+        ]
+
+    def through(self) -> np.ndarray:
+        """The source of every place, (3, x, y, z) float32."""
+        if (lines := _known_lines(self._where)) is None:
+            shifts = None
+        else:  # there is nothing to interpolate
+            shifts = [[part.astype(np.float32).ravel() for part in f.on_grid(lines)] for f in self._warp.fields]
+        flat = self._where.reshape(3, -1)
+        out = np.empty_like(flat)
+        for start in range(0, flat.shape[1], _POINTS):
+            part = slice(start, start + _POINTS)
+            if shifts is None:
+                out[:, part] = self.at(flat[:, part])
+            else:
+                out[:, part] = self._moved(flat[:, part], ([axis[part] for axis in shift] for shift in shifts))
+        return out.reshape(self._where.shape)
+
+    def at(self, places: np.ndarray) -> np.ndarray:
+        """The sources of (3, n) of the places, float32."""
+        return self._moved(places, (_interpolated(places, *field) for field in self._fields))
+
+    def _moved(self, places: np.ndarray, shifts: Iterable[Sequence[np.ndarray]]) -> np.ndarray:
+        moved = list(places)
+        for shift in shifts:
+            moved = [part + by for part, by in zip(moved, shift, strict=True)]
+        moved, out = [part.astype(float) for part in moved], np.empty_like(places)
+        for row, (weights, offset) in enumerate(zip(self._warp.matrix, self._warp.offset, strict=True)):
+            out[row] = sum(weight * part for weight, part in zip(weights, moved, strict=True) if weight) + offset
+        return out
+
+
+def _known_lines(where: np.ndarray) -> list[np.ndarray] | None:
+    """The lines that span a lattice (3, x, y, z) of every second voxel; None if it is none."""
+    lines = []
+    for axis, part in enumerate(where):
+        line = np.moveaxis(part, axis, 0)[:, 0, 0]
+        if (np.abs(np.diff(line)) != _EVERY).any() or line[0] % 1:
+            return None
+        if (part != line.reshape([-1 if a == axis else 1 for a in range(3)])).any():
+            return None
+        lines.append(line)
+    return lines
+
+
+def _interpolated(places: np.ndarray, first: list[float], shifts: list[np.ndarray]) -> list[np.ndarray]:
+    """Three maps, known at every second voxel from `first` on, linearly between these at (3, n) places: float32."""
+    index, weights, (_, ny, nz) = 0, [], shifts[0].shape
+    for place, origin, size in zip(places, first, shifts[0].shape, strict=True):
+        steps = (place - origin) / _EVERY
+        cell = np.floor(steps)
+        steps -= cell
+        weights.append((1 - steps, steps))
+        index = index * size + cell
+    index = index.astype(np.intp)
+    out = [np.zeros(len(index)) for _ in shifts]
+    for x, y, z in np.ndindex(2, 2, 2):
+        weight = weights[0][x] * weights[1][y]
+        weight *= weights[2][z]
+        for total, shift in zip(out, shifts, strict=True):
+            part = shift.ravel()[(x * ny + y) * nz + z :].take(index)
+            part *= weight
+            total += part
+    return [part.astype(np.float32) for part in out]
+
+
+def _found(stops: list[_Stop], labels: np.ndarray, place: Box) -> np.ndarray:
+    """(4, x, y, z) uint8, `Detail.mixed` on a place in a layout's box, but for what moves with faces."""
+    found, relabelled = np.zeros((len(MIXED), labels.size), np.uint8), np.zeros(labels.size, bool)
+    shape, labels = labels.shape, labels.ravel()
+    inside = np.flatnonzero(labels)
+    lattice = slice(None), *(slice(part.start // _EVERY, part.stop // _EVERY + 1) for part in place)
+    where = grid = None
+
+    def mix(source, places, voxels):
+        values = mixed(source, places, labels.take(voxels), relabelled.take(voxels))
+        for layer, part in zip(found, values, strict=True):
+            layer[voxels] = part
+
+    for stop in stops:
+        if stop.where is not where:
+            where, grid = stop.where, _at_voxels(stop.where[lattice], shape)
+        move = stop.move
+        places = [part.take(inside) for part in grid]
+        if move is None:
+            mix(stop.source, places, inside)
+            break
+        looked_up = _Looking(places, move.box)
+        for steps, face in zip(stop.faces, move.faces or (), strict=True):
+            part = np.zeros(labels.size, steps.dtype)
+            part[inside] = looked_up(face)
+            steps[place] = part.reshape(shape)
+        if move.relabelled is not None:
+            relabelled[inside] |= looked_up(move.relabelled)
+        if move.taken is not None:
+            theirs = looked_up(move.taken)
+            voxels, inside = inside[theirs], inside[~theirs]
+            if len(voxels):
+                mix(stop.source, _asked(stop.way, stop.where[lattice], shape, voxels), voxels)
+    return found.reshape(-1, *shape)
+
+
+def _asked(way: _Way, where: np.ndarray, shape, voxels: np.ndarray) -> list[np.ndarray]:
+    """Where n voxels of a box come from by a way, told at those places of its lattice that they need."""
+    needed = np.zeros(shape, bool)
+    needed.reshape(-1)[voxels] = True
     for axis in range(3):
         ahead = (slice(None),) * axis
-        step = (values[(*ahead, slice(2, None))] - values[(*ahead, slice(None, -2))]) / 2
-        total[(*ahead, slice(1, -1))] += step * step
-    return np.sqrt(total, out=total)
+        even, odd = needed[(*ahead, slice(None, None, 2))], needed[(*ahead, slice(1, None, 2))]
+        size = where.shape[axis + 1]
+        around = np.zeros((*needed.shape[:axis], size, *needed.shape[axis + 1 :]), bool)
+        around[(*ahead, slice(even.shape[axis]))] = even
+        around[(*ahead, slice(odd.shape[axis]))] |= odd
+        around[(*ahead, slice(1, odd.shape[axis] + 1))] |= odd
+        needed = around
+    points = np.flatnonzero(needed)
+    there = np.zeros(where.shape, np.float32)
+    there.reshape(3, -1)[:, points] = way.at(where.reshape(3, -1).take(points, 1))
+    return [part.take(voxels) for part in _at_voxels(there, shape)]
 
 
-def _followed(moves, host: Layout, donor: Layout | None, box: Box, shape, inside: np.ndarray):
-    """What is found by going back from the last edit to the first.
-
-    Returns:
-        What comes from the host and what from the donor (`_Branch`); by how much the faces of the cortex moved on `box`
-        with each edit that moved any, from the first to the last: pairs of (x, y, z) float32; and (n,) bool, which
-        voxels were given another tissue.
-    """
-    where, branches, faces = _lattice(box), [], []
-    rest, relabelled = np.ones(len(inside), bool), np.zeros(len(inside), bool)
-    for move in reversed(moves):
-        if move.box is not None:
-            places = [np.rint(_at_voxels(part, shape, inside)).astype(np.intp) for part in where]
-        if move.faces is not None:
-            steps = [np.zeros(shape, np.float32) for _ in move.faces]
-            for part, face in zip(steps, move.faces, strict=True):
-                part.reshape(-1)[inside] = _looked_up(face, move.box, places) * rest
-            faces.insert(0, steps)
-        if move.relabelled is not None:
-            relabelled |= rest & _looked_up(move.relabelled, move.box, places)
-        if move.donor is not None:
-            theirs = rest & _looked_up(move.taken, move.box, places)
-            branches.append(_Branch(donor, _through(move.donor, where), theirs))
-            rest = rest & ~theirs
-        if move.warp is not None:
-            where = _through(move.warp, where)
-    return [*branches, _Branch(host, where, rest)], faces, relabelled
-
-
-def _through(warp: Warp, where: list[np.ndarray]) -> list[np.ndarray]:
-    """The source of every place, by a warp whose displacement is taken linearly from every second voxel."""
-    moved = where
-    for spline in warp.fields:
-        lines = [np.arange(np.floor(p.min()), np.ceil(p.max()) + 2 * _EVERY, _EVERY) for p in where]
-        places = [(part - line[0]) / _EVERY for part, line in zip(where, lines, strict=True)]
-        shifts = (part.astype(np.float32) for part in spline.on_grid(lines))
-        moved = [
-            part + map_coordinates(shift, places, order=1, mode="nearest")
-            for part, shift in zip(moved, shifts, strict=True)
-        ]
-    return [
-        (sum(warp.matrix[row, axis] * moved[axis] for axis in range(3)) + warp.offset[row]).astype(np.float32)
-        for row in range(3)
-    ]
-
-
-def _at_voxels(values: np.ndarray, shape, voxels: np.ndarray) -> np.ndarray:
-    """What is given at every second voxel, linearly between them, at flat indices of a box of `shape`."""
-    for axis, size in enumerate(shape):
+def _at_voxels(values: np.ndarray, shape) -> np.ndarray:
+    """(3, n): what is given at every second voxel (3, x, y, z), linearly between them, on all of a box of `shape`."""
+    for axis, size in enumerate(shape, 1):
         ahead = (slice(None),) * axis
-        low, high = values[(*ahead, slice(None, -1))], values[(*ahead, slice(1, None))]
-        both = np.stack([low, (low + high) / 2], axis + 1)
-        values = both.reshape(*low.shape[:axis], -1, *low.shape[axis + 1 :])[(*ahead, slice(size))]
-    return values.ravel()[voxels]
+        low, high = values[(*ahead, slice((size + 1) // 2))], values[(*ahead, slice(1, size // 2 + 1))]
+        both = np.empty((*values.shape[:axis], size, *values.shape[axis + 1 :]), np.float32)
+        both[(*ahead, slice(None, None, 2))] = low
+        between = low[(*ahead, slice(size // 2))] + high
+        between /= 2
+        both[(*ahead, slice(1, None, 2))] = between
+        values = both
+    return values.reshape(3, -1)
 
 
-def _looked_up(values: np.ndarray, box: Box, places: list[np.ndarray]) -> np.ndarray:
-    """`values` (on `box` of the grid) at voxels of the grid; 0 or False outside the box."""
-    inside, index = np.ones(len(places[0]), bool), []
-    for place, part in zip(places, box, strict=True):
-        inside &= (place >= part.start) & (place < part.stop)
-        index.append(np.clip(place - part.start, 0, part.stop - part.start - 1))
-    return np.where(inside, values[tuple(index)], values.dtype.type(0))
+class _Looking:
+    """Looks up what lies on a box of the grid at the voxels nearest to n places; 0 or False outside the box."""
 
+    def __init__(self, places: list[np.ndarray], box: Box):
+        self._index, self._beyond = 0, None
+        for place, part in zip(places, box, strict=True):
+            size = part.stop - part.start
+            steps = np.rint(place).astype(np.int32)
+            steps -= part.start
+            if len(steps) and (steps.min() < 0 or steps.max() >= size):
+                on = np.clip(steps, 0, size - 1)
+                beyond, steps = on != steps, on
+                self._beyond = beyond if self._beyond is None else self._beyond | beyond
+            self._index = self._index * np.int32(size) + steps
+        self._index = self._index.astype(np.intp)
 
-def _mixed(source: Layout, places: list[np.ndarray], tissue: np.ndarray, relabelled: np.ndarray) -> np.ndarray:
-    """(4, n) uint8, `Detail.mixed` at n places of a layout, for voxels that are of these tissues now.
-
-    Those that were `relabelled` trade shares.
-    """
-    box = box_of(source.tissue)
-    labels = np.ascontiguousarray(source.tissue[box])
-    _, ny, nz = labels.shape
-    index, weights = np.zeros(len(tissue), np.int32), []
-    nearest, beyond = np.zeros(len(tissue), np.int32), np.zeros(len(tissue), bool)
-    for place, part, size, stride in zip(places, box, source.shape, (ny * nz, nz, 1), strict=True):
-        if part.start > 0:
-            beyond |= place < part.start - 0.5
-        if part.stop < size:
-            beyond |= place > part.stop - 0.5
-        last = part.stop - part.start - 1  # a brain goes on where the scan ends; elsewhere there is nothing to mix in
-        eighths = np.rint(np.clip(place - part.start, 0, last) * _PARTS).astype(np.int32)
-        low = np.minimum(eighths // _PARTS, max(last - 1, 0))
-        index += low * np.int32(stride)
-        nearest += (eighths + _PARTS // 2) // _PARTS * np.int32(stride)
-        weights.append((_PARTS - (eighths - low * _PARTS), eighths - low * _PARTS, min(last, 1) * stride))
-    packed, total = _packed(source, box).ravel(), np.zeros(len(tissue), np.int64)
-    for corner in np.ndindex(2, 2, 2):
-        weight, step = np.int64(1), 0
-        for axis, far in enumerate(corner):
-            weight = weight * weights[axis][far]
-            step += far * weights[axis][2]
-        total += weight * packed[index + step]
-    csf, gm, wm = (total >> (k * _BITS) & _FIELD for k in range(3))
-    sum_ = np.maximum(csf + gm + wm, 1)  # what lies outside the brain has no say
-    lit, dark = total >> (3 * _BITS) & (_FIELD >> 1), total >> (4 * _BITS - 1)
-    csf, wm, vessels, void = ((EIGHTHS * part + sum_ // 2) // sum_ for part in (csf, wm, lit, dark))
-    shares = np.stack([csf, EIGHTHS - csf - np.minimum(wm, EIGHTHS - csf), np.minimum(wm, EIGHTHS - csf)])
-    before = np.where(beyond, np.uint8(0), labels.ravel()[nearest])
-    _relabel(shares, np.where(relabelled, before, tissue), tissue)
-    empty = np.flatnonzero(before == 0)  # nothing was there: all is what the voxel is now
-    shares[:, empty] = 0
-    shares[tissue[empty].astype(np.intp) - 1, empty] = EIGHTHS
-    smaller = np.minimum(vessels, VESSEL_LEVELS), np.minimum(void, VOID_LEVELS)
-    return np.stack([shares[0], shares[2], *smaller]).astype(np.uint8)
-
-
-def _packed(source: Layout, box: Box) -> np.ndarray:
-    """(x, y, z) int64: shares of CSF, GM and WM, vessels and void in one number each, to be weighted and added."""
-    code = np.uint16(0)
-    for layer, most in zip(source.detail.mixed, MIXED.values(), strict=True):
-        code = code * np.uint16(most + 1) + layer[box]
-    code[source.tissue[box] == 0] = len(_NUMBERS) - 1
-    return _NUMBERS.take(code)
-
-
-def _numbers() -> np.ndarray:
-    """What each combination of a detail's layers is in one number, in the order of `_packed`; the last is nothing."""
-    csf, wm, vessels, void = np.indices([most + 1 for most in MIXED.values()], np.int64)
-    gm = np.maximum(EIGHTHS - csf - wm, 0)
-    numbers = csf | gm << _BITS | wm << 2 * _BITS | vessels << 3 * _BITS | void << (4 * _BITS - 1)
-    return np.append(numbers.ravel(), 0)
-
-
-_NUMBERS = _numbers()
-
-
-def _relabel(shares: np.ndarray, before: np.ndarray, now: np.ndarray) -> None:
-    """Let (3, n) shares follow tissues that edits changed: the two trade their shares where the new one has less."""
-    at = np.flatnonzero((before != now) & (before > 0))
-    old, new = before[at].astype(np.intp) - 1, now[at].astype(np.intp) - 1
-    less = shares[new, at] < shares[old, at]
-    at, old, new = at[less], old[less], new[less]
-    shares[new, at], shares[old, at] = shares[old, at], shares[new, at]
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """Those of `values`, which lie on the box."""
+        out = values.take(self._index)
+        if self._beyond is not None:
+            out[self._beyond] = 0
+        return out
