@@ -11,6 +11,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import reduce
 from pathlib import Path
 
 import nibabel as nib
@@ -145,8 +146,9 @@ def load_detail(folder: str | os.PathLike) -> Detail | None:
                 "layout lie in one place: make the layout again."
             )
         layers.append(_whole_numbers(volume.array, path, most, f"whole numbers 0 to {most} ({name})"))
-    beside = [path.name for path, layer in zip(paths, layers, strict=True) if layer[tissue.array == 0].any()]
-    if beside:
+    outside = tissue.array == 0
+    if (reduce(np.bitwise_or, layers) * outside).any():
+        beside = [path.name for path, layer in zip(paths, layers, strict=True) if layer[outside].any()]
         raise LayoutError(
             f"{folder}: {beside[0]} has values outside the brain of {map_path(folder, 'tissue').name}; the two are of "
             "different layouts: make the layout again, or delete the detail."
@@ -278,6 +280,8 @@ def _classes(values: np.ndarray, path: Path, classes: type[IntEnum]) -> np.ndarr
 
 def _whole_numbers(values: np.ndarray, path: Path, limit: int, expected: str) -> np.ndarray:
     """The map as uint8, refused where a value is no whole number of 0 to `limit`."""
+    if values.dtype == np.uint8 and values.size and values.max() <= limit:
+        return values
     kept = values.astype(np.uint8) if np.isfinite(values).all() else None
     if kept is None or not np.array_equal(kept, values) or (kept.size and kept.max() > limit):
         wrong = values[~np.isin(values, range(limit + 1))]

@@ -54,7 +54,7 @@ class Detail:
         """Check shapes, types and values once; raise `LayoutError` if the layers are not lawful."""
         for name in TONES:
             if getattr(self, name) is None:
-                object.__setattr__(self, name, np.zeros_like(self.csf))
+                object.__setattr__(self, name, np.zeros(self.csf.shape, np.uint8))
         for name, most in MAPS.items():
             array = getattr(self, name)
             if array.dtype != np.uint8 or array.ndim != 3 or array.shape != self.csf.shape:

@@ -1,7 +1,8 @@
 """Where a sampler's layouts come from: anything with an id that loads a layout when asked."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Protocol
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from synth.errors import LayoutError
 from synth.layout.detail import Detail
 from synth.layout.layout import Layout
-from synth.layout.space import box_of
+from synth.layout.space import Box, box_of
 
 
 class LayoutSource(Protocol):
@@ -71,19 +72,26 @@ def finder(hosts: Sequence[LayoutSource]) -> Callable[[str], LayoutSource]:
 
 def in_rows(layout: Layout) -> Layout:
     """The same layout in C order: NIfTI files are read in Fortran order, which the edits' crops are slow in."""
-    return Layout(*map(_in_rows, (layout.tissue, layout.tumour)), layout.affine, layout.id)
+    if layout.tissue.flags.c_contiguous and layout.tumour.flags.c_contiguous:
+        return replace(layout, detail=None)
+    box = box_of(layout.tissue.T)  # read along its own rows; a tumour lies in the brain
+    return Layout(_in_rows(layout.tissue, box), _in_rows(layout.tumour, box), layout.affine, layout.id)
 
 
 def layers_of(source: LayoutSource) -> Detail | None:
     """The detail of a source, in C order; None where it has none."""
     detail = source.detail() if hasattr(source, "detail") else None
-    return None if detail is None else Detail(*map(_in_rows, detail.layers))
+    if detail is None or all(layer.flags.c_contiguous for layer in detail.layers):
+        return detail
+    box = box_of(reduce(np.bitwise_or, detail.layers).T)  # one for all
+    return Detail(*(_in_rows(layer, box) for layer in detail.layers))
 
 
-def _in_rows(labels: np.ndarray) -> np.ndarray:
+def _in_rows(labels: np.ndarray, box: Box | None) -> np.ndarray:
+    """`labels` in C order; all but 0 lies in `box` of the transposed map."""
     if labels.flags.c_contiguous:
         return labels
-    out, box = np.zeros(labels.shape, labels.dtype), box_of(labels.T)  # read along its own rows
+    out = np.zeros(labels.shape, labels.dtype)
     if box is not None:
-        out[box[::-1]] = labels[box[::-1]]  # the rest is 0
+        out[box[::-1]] = labels[box[::-1]]
     return out
