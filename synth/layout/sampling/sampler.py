@@ -8,6 +8,7 @@ from itertools import islice
 
 from synth.errors import LayoutError
 from synth.layout.carry import Trail
+from synth.layout.detail import Detail
 from synth.layout.edits import edit_from_dict
 from synth.layout.edits.policy import EditPolicy, Step
 from synth.layout.edits.presets import AnyPolicy, policy_of
@@ -15,19 +16,20 @@ from synth.layout.law import MAX_BRAIN_SHARE, measure, violations
 from synth.layout.layout import Layout
 from synth.layout.plans.plan import Wish
 from synth.layout.plans.plan_file import AnyPlan, plan_of
+from synth.layout.priors.tones import shipped_tone_prior
 from synth.layout.sampling.attempt import Attempt, draw_edit
 from synth.layout.sampling.deck import Deck
 from synth.layout.sampling.recipe import LayoutRecipe
 from synth.layout.sampling.sources import LayoutSource, finder, in_rows, layers_of
 from synth.lineage import descended
-from synth.randomness import sample_rng
+from synth.randomness import Branch, sample_rng
 
 MAX_REDRAWS = 24
 MAX_PLANNED_REDRAWS = 96  # a plan asks for rare tumours too: 200 ml in the depth takes ten tries, and all must come
 DONORS_TRIED = 16
 TRIES_PER_PAIR = 4  # hard hosts and donors get several chances, else easy ones would crowd them out
 _PIECES = "pieces, more than"
-_CACHED_LAYOUTS = 6  # 18 MB each at full size, their detail 27 MB: memory stays flat however many hosts there are
+_CACHED_LAYOUTS = 6  # 18 MB each at full size, their detail 72 MB: memory stays flat however many hosts there are
 
 
 class LayoutSampler:
@@ -115,7 +117,9 @@ class LayoutSampler:
                 lineage = descended(
                     (name, getattr(self._find(name), "ancestors", None)) for name in (host, used) if name is not None
                 )
-                layout = self._detailed(attempt.trail, attempt.layout, host, used) if detail else attempt.layout
+                layout = attempt.layout
+                if detail:
+                    layout = self._detailed(index, self.seed, attempt.trail, layout, host, used)
                 return layout, LayoutRecipe(index, self.seed, host, used, edits, tuple(redraws), planned, lineage)
             redraws.append(attempt.problems[0])
         reasons = "; ".join(f"{n} times {reason}" for reason, n in Counter(map(_kind, redraws)).most_common(3))
@@ -141,14 +145,20 @@ class LayoutSampler:
             outcome = edit_from_dict(record).run(layout, donor)
             trail.note(layout, outcome.layout, outcome.moved)
             layout = outcome.layout
-        return self._detailed(trail, layout, recipe.host, recipe.donor) if detail else layout
+        if not detail:
+            return layout
+        return self._detailed(recipe.index, recipe.seed, trail, layout, recipe.host, recipe.donor)
 
-    def _detailed(self, trail: Trail, layout: Layout, host: str, donor: str | None) -> Layout:
-        """A finished layout with the detail of its sources."""
+    def _detailed(self, index: int, seed: int, trail: Trail, layout: Layout, host: str, donor: str | None) -> Layout:
+        """A finished layout with the detail of its sources; a tumour that is not its host's has tones of its own."""
         if not trail.known:
             return layout
         names = (host, donor) if trail.mixed else (host,)
-        return trail.followed(layout, *(replace(self._load(name), detail=self._layers(name)) for name in names))
+        layout = trail.followed(layout, *(replace(self._load(name), detail=self._layers(name)) for name in names))
+        if layout.detail is None or any(tone.any() for tone in layout.detail.tones):
+            return layout
+        tones = shipped_tone_prior().draw(layout.tumour, layout.affine, sample_rng(seed, index, Branch.TONES))
+        return replace(layout, detail=Detail(*layout.detail.mixed, *tones))
 
     def judge(self, layout: Layout, recipe: LayoutRecipe) -> list[str]:
         """What the law says of the layout of a recipe; empty means lawful. What was cut off is not known here."""

@@ -1,0 +1,116 @@
+"""Fit the tone prior on the detail of real scans' layouts and store its statistics.
+
+Usage: python benchmarks/fit_tone_prior.py LAYOUTS [--out synth/layout/priors/weights/tone_prior.npz]
+
+LAYOUTS is what `synth layouts extract --detail` made of training scans (never of those that tones are judged on).
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt
+from scipy.optimize import nnls
+from scipy.special import ndtri
+from scipy.stats import rankdata
+
+from synth.datasets.layout_files import folder_sources
+from synth.layout.detail import EVEN, TONE_STEP
+from synth.layout.priors.tones import DEPTHS_MM, KINDS, SCALES_MM, SHIPPED, TonePrior
+from synth.layout.space import box_of
+
+LEAST = 500  # voxels of a class: fewer say nothing of it
+QUANTILES = 33
+LAGS = (1, 2, 3, 4, 6, 8, 12, 16)  # mm
+LEAST_PAIRS = 300
+DEEP_MM = 1.9
+
+
+def main():
+    """Fit, print what was found, store."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("layouts", type=Path)
+    parser.add_argument("--out", type=Path, default=SHIPPED)
+    arguments = parser.parse_args()
+    found = [[] for _ in KINDS]
+    for source in folder_sources(arguments.layouts):
+        layout, detail = source.load(), source.detail()
+        box = box_of(layout.tumour)
+        tumour = np.pad(layout.tumour[box], 1)
+        tones = TONE_STEP * (np.stack([np.pad(tone[box], 1) for tone in detail.tones], -1).astype(np.float32) - EVEN)
+        for k, kind in enumerate(KINDS):
+            if np.count_nonzero(tumour == kind) >= LEAST:
+                found[k].append(of_tumour(tumour == kind, tones))
+    prior = TonePrior(*map(np.stack, zip(*map(together, found), strict=True)))
+    prior.save(arguments.out)
+    for k, kind in enumerate(KINDS):
+        print(f"{kind.name}: {len(found[k])} tumours")
+        for name in ("spread", "varies", "together", "depth", "weights"):
+            print(f"  {name} {np.round(getattr(prior, name)[k].astype(float), 2).tolist()}")
+    print(f"{arguments.out}: {arguments.out.stat().st_size / 1000:.1f} kB")
+
+
+def of_tumour(here, tones):
+    """One tumour's class: its tones' quantiles, deviations, correlations, means by depth and over distance."""
+    values = tones[here]
+    spread = np.maximum(values.std(0), 0.01)
+    scores = np.stack([ndtri((rankdata(values[:, m]) - 0.5) / len(values)) for m in range(values.shape[1])], -1)
+    deep = distance_transform_edt(here)[here]
+    nearest = np.abs(deep[:, None] - np.array(DEPTHS_MM)).argmin(1)
+    depth = np.array(
+        [scores[nearest == d].mean(0) if (nearest == d).sum() >= 50 else [np.nan] * 4 for d in range(len(DEPTHS_MM))]
+    )
+    rest = scores - np.nan_to_num(depth)[nearest]
+    quantiles = np.quantile(values / spread, np.linspace(0, 1, QUANTILES), axis=0)
+    # the outermost probabilities are one voxel each, which tells too much of a patient
+    quantiles[[0, -1]] = np.quantile(values / spread, [0.003, 0.997], axis=0)
+    # at a class's edge voxels are half of the next one, in a way of their own
+    inner = deep >= DEEP_MM
+    within = here.copy()
+    within[here] = inner
+    return quantiles, spread, np.corrcoef(rest.T), depth, correlogram(within, rest[inner])
+
+
+def correlogram(here, scores):
+    """(lags,) correlation of a class's scores over distance, mean over axes and modalities; NaN where few pairs are."""
+    if np.count_nonzero(here) < LEAST_PAIRS:
+        return np.full(len(LAGS), np.nan)
+    field = np.zeros((*here.shape, scores.shape[1]), np.float32)
+    field[here] = (scores - scores.mean(0)) / scores.std(0)
+    out = np.full(len(LAGS), np.nan)
+    for i, lag in enumerate(LAGS):
+        products = []
+        for axis in range(3):
+            ahead = (slice(None),) * axis
+            low, high = (*ahead, slice(None, -lag)), (*ahead, slice(lag, None))
+            products.append((field[low] * field[high])[here[low] & here[high]])
+        products = np.concatenate(products)
+        if len(products) >= LEAST_PAIRS:
+            out[i] = products.mean()
+    return out
+
+
+def together(tumours):
+    """The statistics of a class over tumours, in the order of `TonePrior`'s attributes."""
+    quantiles, spread, correlations, depth, over = map(np.array, zip(*tumours, strict=True))
+    logs = np.log(spread)
+    correlations = correlations.mean(0)
+    depth, over = np.nan_to_num(_mean(depth)).T, _mean(over)
+    known = ~np.isnan(over)
+    # the correlation that white noise has after a blur, and 1 at no distance, which counts most
+    lags = np.concatenate([[0], np.array(LAGS)[known]])
+    model = np.exp(-(lags[:, None] ** 2) / (4 * np.array(SCALES_MM) ** 2))
+    importance = np.array([20.0, *[1.0] * known.sum()])[:, None]
+    weights = nnls(model * importance, np.concatenate([[1], over[known]]) * importance[:, 0])[0]
+    print("correlation over mm", dict(zip(LAGS, np.round(over, 2).tolist(), strict=True)))
+    return quantiles.mean(0).T, np.exp(np.median(logs, 0)), logs.std(0), correlations, depth, weights / weights.sum()
+
+
+def _mean(values):
+    """Mean over the first axis of what is known (no NaN); NaN where nothing is."""
+    known = ~np.isnan(values)
+    return np.where(known, values, 0).sum(0) / np.where(known.any(0), known.sum(0), np.nan)
+
+
+if __name__ == "__main__":
+    main()

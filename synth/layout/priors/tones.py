@@ -1,0 +1,145 @@
+"""The tone prior: how the inside of real gliomas varies in brightness, as a small statistic, and fields drawn from it.
+
+Fitted on training scans by `benchmarks/fit_tone_prior.py`. In each class (necrosis, oedema, enhancing tumour) tones of
+the four modalities have their own distribution (quantiles) and hang together (a Gaussian copula, Sklar 1959); how far
+they spread differs between tumours; they change with the depth below the class's surface, as oedema fades towards
+its edge and rims are brightest inside; and they are smooth over millimetres: white noise blurred at a few scales, whose
+weights give the measured correlation over distance. No place in any tumour can be read back from it.
+"""
+
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt, gaussian_filter
+from scipy.special import ndtr
+
+from synth.brats import MODALITIES, Tumour
+from synth.errors import LayoutError
+from synth.layout.detail import EVEN, TONE_LEVELS, TONE_STEP
+from synth.layout.space import box_of, spacing, widened
+
+SHIPPED = Path(__file__).parent / "weights" / "tone_prior.npz"
+KINDS = tuple(Tumour)[1:]
+SCALES_MM = (1.2, 2.5, 5.0, 10.0)  # deviations of the blurs
+DEPTHS_MM = (0.5, 1.5, 2.5, 4.0, 7.0, 12.0)  # below a class's surface, where its tones are told
+_REACH = 3.0  # deviations at which a blur is cut
+_COARSER = 2.5  # mm: blurs of this deviation and more are made on every second voxel
+
+
+@dataclass(frozen=True)
+class TonePrior:
+    """The fitted statistics; arrays as `benchmarks/fit_tone_prior.py` stores them, classes in the order of `KINDS`.
+
+    Attributes:
+        quantiles: (3, 4, q) tones at q equally spaced probabilities, in deviations of their tumour's.
+        spread: (3, 4) median over tumours of that deviation, in normalised units.
+        varies: (3, 4) deviation of its logarithm between tumours.
+        together: (3, 4, 4) correlations of the modalities' normal scores.
+        depth: (3, 4, d) mean normal score at `DEPTHS_MM`.
+        weights: (3, s) shares of the variance at `SCALES_MM`; they sum to 1.
+    """
+
+    quantiles: np.ndarray
+    spread: np.ndarray
+    varies: np.ndarray
+    together: np.ndarray
+    depth: np.ndarray
+    weights: np.ndarray
+
+    def save(self, path: str | Path) -> None:
+        """Write it as `load` reads it."""
+        np.savez_compressed(path, **{f.name: np.asarray(getattr(self, f.name), np.float32) for f in fields(self)})
+
+    @classmethod
+    def load(cls, path: str | Path) -> "TonePrior":
+        """Read a prior written by `save`.
+
+        Raises:
+            LayoutError: the file is missing or no such prior.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return cls(*(stored[f.name].astype(np.float64) for f in fields(cls)))
+        except (OSError, KeyError, ValueError) as error:
+            raise LayoutError(f"{path}: cannot be read as a tone prior ({error}); install synth again.") from error
+
+    def draw(self, tumour: np.ndarray, affine: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
+        """Tones of a new tumour: four (X, Y, Z) uint8 as `Detail.tones`, 0 outside it.
+
+        Args:
+            tumour: (X, Y, Z) uint8 `Tumour`.
+            affine: (4, 4) of the grid.
+            rng: what they are drawn from; the same state gives the same tones.
+        """
+        tones = [np.zeros(tumour.shape, np.uint8) for _ in MODALITIES]
+        inside, zooms = box_of(tumour), spacing(affine)
+        if inside is None:
+            return tones
+        box = widened(inside, 2.0, zooms, tumour.shape)
+        labels = tumour[box]
+        varied = rng.standard_normal((len(KINDS), len(MODALITIES)))
+        noise = self._fields(labels.shape, zooms, rng)
+        for k, kind in enumerate(KINDS):
+            here = labels == kind
+            if not here.any():
+                continue
+            where = box_of(here)
+            deep = distance_transform_edt(np.pad(here[where], 1), zooms)[1:-1, 1:-1, 1:-1][here[where]]
+            scores = np.sqrt(self.weights[k]) @ noise[:, :, here].reshape(len(SCALES_MM), -1)
+            scores = np.linalg.cholesky(self.together[k]) @ scores.reshape(len(MODALITIES), -1)
+            for m, tone in enumerate(tones):
+                mean = np.interp(deep, DEPTHS_MM, self.depth[k, m])
+                left = np.sqrt(max(1 - mean.var(), 0.05))  # so that all together are as varied as the statistic says
+                probability = ndtr(scores[m] * left + mean)
+                value = np.interp(probability, np.linspace(0, 1, self.quantiles.shape[-1]), self.quantiles[k, m])
+                value *= self.spread[k, m] * np.exp(self.varies[k, m] * varied[k, m])
+                tone[box][here] = np.clip(np.rint(EVEN + value / TONE_STEP), 1, TONE_LEVELS)
+        return tones
+
+    def _fields(self, shape, zooms, rng: np.random.Generator) -> np.ndarray:
+        """(scales, modalities, x, y, z) float32 fields of unit variance, the same for all classes."""
+        out = np.empty((len(SCALES_MM), len(MODALITIES), *shape), np.float32)
+        for scale, parts in zip(SCALES_MM, out, strict=True):
+            every = 2 if scale >= _COARSER else 1
+            sigma = [scale / (zoom * every) for zoom in zooms]
+            margin = [int(np.ceil(_REACH * s)) for s in sigma]
+            size = [-(-n // every) + 1 + 2 * more for n, more in zip(shape, margin, strict=True)]
+            for part in parts:
+                field = gaussian_filter(rng.standard_normal(size, np.float32), sigma, truncate=_REACH)
+                field = field[tuple(slice(more, n - more) for n, more in zip(size, margin, strict=True))]
+                part[...] = _finer(field, every)[tuple(slice(n) for n in shape)] / _deviation(tuple(sigma), every)
+        return out
+
+
+@cache
+def _deviation(sigma: tuple[float, ...], every: int) -> float:
+    """What white noise of unit variance keeps under a blur."""
+    power = 1.0
+    for width in sigma:
+        reach = int(_REACH * width + 0.5)
+        taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / width) ** 2)
+        taps /= taps.sum()
+        # halfway between two voxels their mean stands: less of the power is left there
+        between = np.convolve(taps, [0.5, 0.5]) if every > 1 else taps
+        power *= ((taps**2).sum() + (between**2).sum()) / 2
+    return float(np.sqrt(power))
+
+
+def _finer(values: np.ndarray, every: int) -> np.ndarray:
+    """What is given at every second voxel at each, linearly between them."""
+    if every == 1:
+        return values
+    for axis in range(values.ndim):
+        ahead = (slice(None),) * axis
+        low, high = values[(*ahead, slice(None, -1))], values[(*ahead, slice(1, None))]
+        both = np.stack([low, (low + high) / 2], axis + 1)
+        values = both.reshape(*low.shape[:axis], -1, *low.shape[axis + 1 :])
+    return values
+
+
+@cache
+def shipped_tone_prior() -> TonePrior:
+    """The prior that comes with the package."""
+    return TonePrior.load(SHIPPED)
