@@ -25,7 +25,7 @@ KINDS = tuple(Tumour)[1:]
 SCALES_MM = (1.2, 2.5, 5.0, 10.0)  # deviations of the blurs
 DEPTHS_MM = (0.5, 1.5, 2.5, 4.0, 7.0, 12.0)  # below a class's surface, where its tones are told
 _REACH = 3.0  # deviations at which a blur is cut
-_COARSER = 2.5  # mm: blurs of this deviation and more are made on every second voxel
+_EVERY = {1.2: 1, 2.5: 2, 5.0: 4, 10.0: 8}  # at how many voxels blurs of these deviations are made, of 1 mm
 
 
 @dataclass(frozen=True)
@@ -102,40 +102,41 @@ class TonePrior:
         """(scales, modalities, x, y, z) float32 fields of unit variance, the same for all classes."""
         out = np.empty((len(SCALES_MM), len(MODALITIES), *shape), np.float32)
         for scale, parts in zip(SCALES_MM, out, strict=True):
-            every = 2 if scale >= _COARSER else 1
+            every = _EVERY[scale]
             sigma = [scale / (zoom * every) for zoom in zooms]
             margin = [int(np.ceil(_REACH * s)) for s in sigma]
             size = [-(-n // every) + 1 + 2 * more for n, more in zip(shape, margin, strict=True)]
             for part in parts:
                 field = gaussian_filter(rng.standard_normal(size, np.float32), sigma, truncate=_REACH)
                 field = field[tuple(slice(more, n - more) for n, more in zip(size, margin, strict=True))]
-                part[...] = _finer(field, every)[tuple(slice(n) for n in shape)] / _deviation(tuple(sigma), every)
+                field /= np.float32(_deviation(tuple(sigma), every))
+                part[...] = _finer(field, every, shape)
         return out
 
 
 @cache
 def _deviation(sigma: tuple[float, ...], every: int) -> float:
-    """What white noise of unit variance keeps under a blur."""
+    """What white noise of unit variance keeps under a blur, and linearly between places `every` voxels apart."""
     power = 1.0
     for width in sigma:
         reach = int(_REACH * width + 0.5)
         taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / width) ** 2)
         taps /= taps.sum()
-        # halfway between two voxels their mean stands: less of the power is left there
-        between = np.convolve(taps, [0.5, 0.5]) if every > 1 else taps
-        power *= ((taps**2).sum() + (between**2).sum()) / 2
+        between = [np.convolve(taps, [1 - k / every, k / every]) for k in range(every)]
+        power *= np.mean([(part**2).sum() for part in between])
     return float(np.sqrt(power))
 
 
-def _finer(values: np.ndarray, every: int) -> np.ndarray:
-    """What is given at every second voxel at each, linearly between them."""
-    if every == 1:
-        return values
-    for axis in range(values.ndim):
-        ahead = (slice(None),) * axis
-        low, high = values[(*ahead, slice(None, -1))], values[(*ahead, slice(1, None))]
-        both = np.stack([low, (low + high) / 2], axis + 1)
-        values = both.reshape(*low.shape[:axis], -1, *low.shape[axis + 1 :])
+def _finer(values: np.ndarray, every: int, shape) -> np.ndarray:
+    """What is given at places `every` voxels apart at each voxel of `shape`, linearly between them."""
+    for axis, size in enumerate(shape):
+        place = np.arange(size) / np.float32(every)
+        low = place.astype(np.intp)
+        share = (place - low).astype(np.float32).reshape([-1 if k == axis else 1 for k in range(3)])
+        near, far = values.take(low, axis), values.take(low + 1, axis)
+        far -= near
+        far *= share
+        values = near + far
     return values
 
 
