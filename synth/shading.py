@@ -1,5 +1,7 @@
 """Smooth multiplicative shading (coil sensitivity, bias field) as a second-order polynomial of the logarithm."""
 
+from math import prod
+
 import numpy as np
 
 SHADING_TERMS = ((1, 0, 0), (0, 1, 0), (0, 0, 1), (2, 0, 0), (0, 2, 0), (0, 0, 2), (1, 1, 0), (1, 0, 1), (0, 1, 1))
@@ -17,11 +19,11 @@ def grid_coordinates(shape, box) -> list[np.ndarray]:
 
 def shading_field(coefficients, shape, box) -> np.ndarray:
     """The field exp(polynomial) on `box` of a grid of `shape`: float32, around 1."""
-    x, y, z = grid_coordinates(shape, box)
+    axes = grid_coordinates(shape, box)
     log = np.float32(0)
-    for c, (i, j, k) in zip(coefficients, SHADING_TERMS, strict=True):
+    for c, exponents in zip(coefficients, SHADING_TERMS, strict=True):
         if c:
-            log = log + np.float32(c) * (x**i * y**j * z**k)
+            log = log + np.float32(c) * prod(line**e for line, e in zip(axes, exponents, strict=True) if e)
     size = [part.stop - part.start for part in box]
     return np.broadcast_to(np.exp(log), size)
 

@@ -7,6 +7,7 @@ Tumour voxels take no part; they are filled afterwards from the atlas and the he
 """
 
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
@@ -82,7 +83,7 @@ def _prior(case: Case, box, config: TissueConfig) -> np.ndarray:
             "Bring it to the BraTS grid first."
         )
     prior = np.stack([gaussian_filter(atlas[box][..., k], config.prior_sigma) for k in range(len(TISSUES))], -1)
-    total = prior.sum(-1, keepdims=True)
+    total = _total(prior)[..., None]
     rim = np.array([0.55, 0.4, 0.05], np.float32)  # brain beyond the atlas brain: sulcal CSF or cortex
     prior = np.where(total > 0.02, prior / np.maximum(total, 1e-6), rim)
     return ((1 - len(TISSUES) * config.prior_floor) * prior + config.prior_floor).astype(np.float32)
@@ -155,7 +156,7 @@ def _log_gauss(values, mean, covariance) -> np.ndarray:
     factor = np.linalg.cholesky(np.linalg.inv(covariance)).astype(values.dtype)
     whitened = (values - mean.astype(values.dtype)) @ factor
     constant = np.linalg.slogdet(covariance)[1] + len(mean) * np.log(2 * np.pi)
-    return -0.5 * (np.square(whitened).sum(-1) + values.dtype.type(constant))
+    return -0.5 * (_total(np.square(whitened)) + values.dtype.type(constant))
 
 
 def _log_likelihood(values, mean, covariance) -> np.ndarray:
@@ -169,8 +170,18 @@ def _log_likelihood(values, mean, covariance) -> np.ndarray:
 
 
 def _softmax(log) -> np.ndarray:
-    out = np.exp(log - log.max(-1, keepdims=True))
-    return out / out.sum(-1, keepdims=True)
+    out = np.exp(log - reduce(np.maximum, _parts(log))[..., None])
+    return out / _total(out)[..., None]
+
+
+def _parts(array) -> list[np.ndarray]:
+    """The parts along a short last axis: NumPy reduces them one by one several times faster than that axis itself."""
+    return [array[..., k] for k in range(array.shape[-1])]
+
+
+def _total(array) -> np.ndarray:
+    """The sum over a short last axis, to the last bit that of `array.sum(-1)`."""
+    return reduce(np.add, _parts(array))
 
 
 def _posterior(images, prior, known, mixture: _Mixture, shape, box, config: TissueConfig) -> np.ndarray:
@@ -180,6 +191,7 @@ def _posterior(images, prior, known, mixture: _Mixture, shape, box, config: Tiss
         values[..., channel] /= shading_field(mixture.shading[channel], shape, box)
     values = values[known]
     weight = np.maximum(gaussian_filter(known.astype(np.float32), config.smoothing), 1e-3)[known]
+    expected = np.log(prior[known])
     log = np.full((len(values), len(TISSUES) + 1), np.float32(mixture.outlier))
     # far outliers (vessels, haemorrhage) must not drag their neighbours along: the floor
     likelihood = np.maximum(_log_likelihood(values, mixture.mean, mixture.covariance), -25)
@@ -187,9 +199,7 @@ def _posterior(images, prior, known, mixture: _Mixture, shape, box, config: Tiss
         volume = np.zeros(known.shape, np.float32)
         volume[known] = likelihood[:, k]
         log[:, k] = (
-            gaussian_filter(volume, config.smoothing)[known] / weight
-            + np.log(prior[known][:, k])
-            + np.float32(mixture.bias[k])
+            gaussian_filter(volume, config.smoothing)[known] / weight + expected[:, k] + np.float32(mixture.bias[k])
         )
     out = np.zeros((*known.shape, len(TISSUES)), np.float32)
     out[known] = _softmax(log)[:, : len(TISSUES)]
@@ -203,17 +213,16 @@ def _complete(posterior, prior, known, brain, box, config: TissueConfig) -> np.n
     and the atlas.
     """
     tissue = np.zeros(brain.shape, np.uint8)
-    known = known & (posterior.sum(-1) > 0.5)  # an outlier is filled like the tumour: from around it
+    known = known & (_total(posterior) > 0.5)  # an outlier is filled like the tumour: from around it
     tissue[known] = posterior[known].argmax(-1) + 1
     gap = brain & ~known
     if gap.any():
         around = bounding_box(gap, int(3 * config.fill_sigma))
-        near = np.stack(
-            [gaussian_filter(posterior[around][..., k], config.fill_sigma) for k in range(len(TISSUES))], -1
-        )
-        near /= np.maximum(near.sum(-1, keepdims=True), 1e-6)
-        score = prior[around] * (_mirrored(posterior, box)[around] + 0.3 * near + 0.05)
-        tissue[around][gap[around]] = score[gap[around]].argmax(-1) + 1
+        inside = gap[around]
+        near = np.stack([gaussian_filter(part, config.fill_sigma)[inside] for part in _parts(posterior[around])], -1)
+        near /= np.maximum(_total(near), 1e-6)[:, None]
+        score = prior[gap] * (_mirrored(posterior, box)[gap] + 0.3 * near + 0.05)
+        tissue[gap] = score.argmax(-1) + 1
     return tissue
 
 
