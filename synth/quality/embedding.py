@@ -15,7 +15,7 @@ ImageNet's Inception has for photographs (Heusel et al. 2017, arXiv:1706.08500),
 which see Konz et al. 2024, arXiv:2412.01496). It judges what it was trained to see, and no more.
 """
 
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -39,7 +39,7 @@ PARTS = (*LEVELS["unet3d"], "tumour")
 
 
 def probe(model: str | Path | None = None) -> Probe:
-    """The probe of a segmenter; it is loaded when the first case is measured.
+    """The probe of a segmenter; it is loaded when the first case is measured, and once in a process.
 
     Args:
         model: a shipped segmenter's name or a model's folder; None: the packaged one.
@@ -48,8 +48,15 @@ def probe(model: str | Path | None = None) -> Probe:
         ModelError: there is no such model.
     """
     card = read_card(DEFAULT_MODEL if model is None else model, SEGMENTER)
-    embedder = Embedder(model, card["segmenter"].get("arch", "unet3d"))
-    return Probe(NAME, f"{VERSION}-{segmenter_hash(card)}", partial(measure, embedder))
+    identity = segmenter_hash(card)
+    embedder = _embedder(model, card["segmenter"].get("arch", "unet3d"), identity)
+    return Probe(NAME, f"{VERSION}-{identity}", partial(measure, embedder))
+
+
+@lru_cache(maxsize=1)
+def _embedder(model: str | Path | None, arch: str, identity: str) -> "Embedder":
+    """The embedder last asked for is kept: loading and tracing a network take as long as half a case."""
+    return Embedder(model, arch)
 
 
 def measure(embedder: "Embedder", prepared: Prepared) -> dict[str, np.ndarray]:
