@@ -1,5 +1,6 @@
 """Small, seeded, asymmetric stand-ins for scans: no axis can be swapped or flipped without a test noticing."""
 
+from functools import cache
 from pathlib import Path
 
 import nibabel as nib
@@ -14,6 +15,7 @@ from synth.layout.atlas import atlas_probabilities
 from synth.layout.detail import Detail
 from synth.layout.layout import Layout
 from synth.layout.sampling.sources import MemorySource
+from synth.layout.tissue import extract_layout
 from synth.shading import shading_field
 from synth.style.prior import shipped_style_prior
 from synth.style.style import measure_style
@@ -73,22 +75,33 @@ def phantom_case(shape=SHAPE, *, seed=0, tumour=True, labels=True, case_id="Phan
     return Case(case_id, images, layout.tumour if labels else None, layout.affine)
 
 
-def atlas_case(case_id="Atlas_001") -> tuple[Case, np.ndarray]:
-    """The atlas as a full-size scan with noise, shading and a tumour; and its true tissue map."""
+@cache
+def atlas_case() -> tuple[Case, np.ndarray]:
+    """The atlas as a full-size scan with noise, shading and a tumour; and its true tissue map. Made once, read-only."""
     probabilities = atlas_probabilities()
     tissue = np.where(probabilities.sum(-1) > 0.5, probabilities.argmax(-1) + 1, 0).astype(np.uint8)
     rng = np.random.default_rng(0)
-    whole = tuple(slice(0, n) for n in GRID)
-    shade = shading_field((0.3, -0.2, 0.25, 0.1, 0, -0.2, 0.1, 0, 0), GRID, whole)[..., None]
+    brain = tissue > 0
+    shade = shading_field((0.3, -0.2, 0.25, 0.1, 0, -0.2, 0.1, 0, 0), GRID, tuple(slice(0, n) for n in GRID))
     table = np.array([(0, 0, 0, 0), *(MEANS[name] for name in ("CSF", "GM", "WM"))], float)
-    images = table[tissue] * shade * rng.normal(1, 0.06, (*GRID, 4))
     labels = np.zeros(GRID, np.uint8)
     labels[70:100, 100:140, 80:105] = 2
     labels[80:90, 112:128, 86:98] = 1
-    labels[tissue == 0] = 0
+    labels[~brain] = 0
+    seen = table[tissue[brain]] * shade[brain][:, None]
+    seen *= rng.normal(1, 0.06, seen.shape)
+    images = np.zeros((*GRID, len(MODALITIES)), np.int16)
+    images[brain] = np.clip(np.rint(seen), 1, None)
     images[labels > 0] = (400, 700, 900, 1000)
-    images = np.where((tissue > 0)[..., None], np.clip(np.rint(images), 1, None), 0).astype(np.int16)
-    return Case(case_id, images, labels, np.array(AFFINE)), tissue
+    for array in (images, labels, tissue):
+        array.flags.writeable = False
+    return Case("Atlas_001", images, labels, np.array(AFFINE)), tissue
+
+
+@cache
+def atlas_layout() -> Layout:
+    """The layout that `extract_layout` finds in `atlas_case`, found once."""
+    return extract_layout(atlas_case()[0])
 
 
 def phantom_sources(count=3) -> Sources:

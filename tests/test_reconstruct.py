@@ -137,6 +137,7 @@ def done(tmp_path_factory):
     """The atlas as a scan of full size, reconstructed by a tiny untrained network: input, output and what came back."""
     root = tmp_path_factory.mktemp("reconstruct")
     case, _ = atlas_case()
+    case = replace(case, images=case.images.copy())
     affine = case.affine.copy()
     affine[2, 3] = -31.0  # not the usual origin: the input's must come out
     case.images[..., 0] = np.rint(case.images[..., 0] / 24)  # too narrow a scale to be written on

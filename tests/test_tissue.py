@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from phantoms import atlas_case, embed, phantom_case
+from phantoms import atlas_case, atlas_layout, embed, phantom_case
 
 from synth.brats import GRID
 from synth.case import Case
@@ -21,7 +21,7 @@ def dice(a, b):
 
 def test_tissue_of_a_noisy_shaded_scan_is_found_and_complete(atlas_scan):
     case, truth = atlas_scan
-    layout = extract_layout(case)
+    layout = atlas_layout()
     healthy = case.labels == 0
     for value in (1, 2, 3):
         assert dice((layout.tissue == value) & healthy, (truth == value) & healthy) > 0.85
