@@ -305,6 +305,13 @@ def test_a_picture_and_statistics_show_detail(kept, tmp_path):
     assert rows[0]["mixed"] > 0.1
     assert rows[0]["vessels"] > 0
     assert "mixed" not in layout_statistics(find_inputs(plain)).measures
+    assert "tones" not in layout_statistics(find_inputs(kept)).measures
+    inside = detailed_head(0).tumour > 0
+    bright = np.where(np.indices(inside.shape)[0] % 2, EVEN, EVEN + 8).astype(np.uint8) * inside
+    before = (tmp_path / "soft.png").read_bytes()
+    save_layout(replace(detailed_head(0), detail=replace(soft, tone_t1ce=bright)), kept)
+    assert show_layouts(find_inputs(kept), tmp_path / "toned.png").read_bytes() != before
+    assert layout_statistics(find_inputs(kept)).rows[0]["tones"] == pytest.approx(0.2, abs=0.01)
 
 
 def test_detail_is_taken_from_scans_on_request_alone(monkeypatch, tmp_path):

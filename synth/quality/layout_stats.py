@@ -14,7 +14,7 @@ from synth.disk.files import atomic_write
 from synth.disk.manifest import json_text
 from synth.errors import DataError
 from synth.hosts.inputs import Input
-from synth.layout.detail import EIGHTHS, VOID_LEVELS, Detail
+from synth.layout.detail import EIGHTHS, TONE_STEP, VOID_LEVELS, Detail
 from synth.layout.facts import SIDES, describe
 from synth.layout.layout import Layout
 from synth.layout.lobes import LOBES, mni
@@ -49,6 +49,7 @@ UNITS = {
     "mixed": "of healthy voxels",
     "vessels": "ml",
     "void": "of brain",
+    "tones": "of window",
 }
 
 
@@ -201,14 +202,18 @@ def _row(layout_input: Input) -> dict:
 
 
 def _of_detail(layout: Layout, detail: Detail | None) -> dict:
-    """How many healthy voxels are of several tissues, and how much vessel there is; nothing where nobody knows."""
+    """How many healthy voxels are mixed, how much vessel there is, how tones vary; nothing where nobody knows."""
     healthy = layout.brain & (layout.tumour == 0)
     if detail is None or not healthy.any():
         return {}
     pure = detail.shares(layout.tissue)[healthy].max(-1) == EIGHTHS
     ml = np.count_nonzero(detail.vessels) * np.prod(spacing(layout.affine)) / 1000
     void = detail.void[layout.brain].mean() / VOID_LEVELS
-    return {"mixed": round(float(1 - pure.mean()), 4), "vessels": round(float(ml), 3), "void": round(float(void), 4)}
+    out = {"mixed": round(float(1 - pure.mean()), 4), "vessels": round(float(ml), 3), "void": round(float(void), 4)}
+    known = [tone[layout.tumour > 0] for tone in detail.tones if tone.any()]
+    if known:
+        out["tones"] = round(float(np.mean([TONE_STEP * tone.std() for tone in known])), 4)
+    return out
 
 
 def _summary(values: list[float]) -> Summary | None:

@@ -3,7 +3,8 @@
 Radiological orientation as on the contact sheet: axial and coronal planes show the patient's right on the left, the
 sagittal plane looks from the patient's left, anterior on the left. Each plane is the one with the most tumour in it;
 ticks at a tile's edges say where the other two cut. Where only the tumour is known it lies on the scan's flair, or on
-the atlas brain, faint. A layout with detail is shown with it: mixtures between the tissues' greys, vessels reddish.
+the atlas brain, faint. A layout with detail is shown with it: mixtures between the tissues' greys, vessels reddish,
+tumours as bright as their tones of t1ce and flair.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -18,7 +19,7 @@ from synth.disk.claim import PICTURE, claim_file
 from synth.disk.files import atomic_write, make_folder
 from synth.errors import DataError
 from synth.hosts.inputs import Input
-from synth.layout.detail import EIGHTHS, VESSEL_LEVELS, VOID_LEVELS
+from synth.layout.detail import EIGHTHS, EVEN, MAPS, MIXED, TONE_STEP, VESSEL_LEVELS, VOID_LEVELS
 from synth.layout.layout import Layout, bounding_box
 from synth.layout.space import spacing
 from synth.show.contact_sheet import COLOURS, MAX_ROWS, upright
@@ -36,6 +37,7 @@ _MEANING = {
     "ET": "ET enhancing",
 }
 _VESSEL = (206, 122, 96)
+_SHOWN = [list(MAPS).index(f"tone_{name}") for name in ("t1ce", "flair")]
 _GREYS = (0, 20, 75, 100)  # outside, CSF, GM, WM of a stand-in brain behind a tumour
 _FAINT = 0.6  # of white, for what only stands behind a tumour
 _TEXT, _HEAD, _FOOT, _GAP = 252, 30, 42, 6
@@ -113,7 +115,7 @@ def _row(given: Input, scale: int) -> _Row:
     middle = _centre(brain, mm)
     window = (float(np.percentile(grey[brain], 99.5)) if grey is not None and brain.any() else 0.0) or 1.0
     detail = given.detail() if given.complete else None
-    layers = None if detail is None else [upright(layer, layout.affine) for layer in detail.mixed]
+    layers = None if detail is None else [upright(layer, layout.affine) for layer in detail.layers]
     tiles, ticks = [], []
     for plane in range(3):
         picture = _colour(_cut(classes, plane, at), None if grey is None else _cut(grey, plane, at) / window)
@@ -184,9 +186,11 @@ def _colour(classes: np.ndarray, grey: np.ndarray | None) -> np.ndarray:
 def _mixed(picture: np.ndarray, classes: np.ndarray, layers: list[np.ndarray]) -> np.ndarray:
     """The picture with healthy voxels as the mixtures that the layers of their detail say, vessels in their colour.
 
-    What is void is dark.
+    What is void is dark; a tumour's colours are brighter and darker by its tones.
     """
-    csf, wm, vessels, void = layers
+    csf, wm, vessels, void = layers[: len(MIXED)]
+    tones = (np.where(layers[k] > 0, TONE_STEP * (layers[k].astype(float) - EVEN), 0) for k in _SHOWN)
+    picture = np.clip(picture * (1 + sum(tones))[..., None], 0, 255)
     shares = np.stack([csf, EIGHTHS - csf - wm, wm], -1) / EIGHTHS
     colours = (shares @ np.array([*TISSUES.values()], float)) * (1 - void[..., None] / VOID_LEVELS)
     lit = vessels[..., None] / VESSEL_LEVELS
