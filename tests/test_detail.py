@@ -79,7 +79,7 @@ def test_a_tissue_map_alone_is_whole_shares_and_no_vessels():
         (lambda a: (a, a[1:], a, a), "wm must be a 3D uint8 array of one shape"),
         (lambda a: (a, a, a.astype(int), a), "vessels must be a 3D uint8 array"),
         (lambda a: (a, a, a, a + 4), "void must be 0 to 4"),
-        (lambda a: (a, a, a, a, a + TONE_LEVELS), "tone_t1 must be 0 to 31"),
+        (lambda a: (a, a, a, a, a + TONE_LEVELS), "tone_t1 must be 0 to 63"),
         (lambda a: (a, a, a, a, a, a[1:]), "tone_t1ce must be a 3D uint8 array of one shape"),
     ],
 )
@@ -307,7 +307,7 @@ def test_a_picture_and_statistics_show_detail(kept, tmp_path):
     assert "mixed" not in layout_statistics(find_inputs(plain)).measures
     assert "tones" not in layout_statistics(find_inputs(kept)).measures
     inside = detailed_head(0).tumour > 0
-    bright = np.where(np.indices(inside.shape)[0] % 2, EVEN, EVEN + 8).astype(np.uint8) * inside
+    bright = np.where(np.indices(inside.shape)[0] % 2, EVEN, EVEN + 16).astype(np.uint8) * inside
     before = (tmp_path / "soft.png").read_bytes()
     save_layout(replace(detailed_head(0), detail=replace(soft, tone_t1ce=bright)), kept)
     assert show_layouts(find_inputs(kept), tmp_path / "toned.png").read_bytes() != before

@@ -85,8 +85,8 @@ def test_they_change_with_the_depth_below_the_surface_of_their_class():
     tones = plain_prior(depth=depth).draw(tumour, np.eye(4), np.random.default_rng(0))
     core = ball(8) > 0
     rim = (tumour > 0) & (ball(18) == 0)
-    assert tones[T1CE][core].mean() > tones[T1CE][rim].mean() + 3
-    assert abs(tones[0][core].mean() - tones[0][rim].mean()) < 2.5
+    assert tones[T1CE][core].mean() > tones[T1CE][rim].mean() + 0.15 / TONE_STEP
+    assert abs(tones[0][core].mean() - tones[0][rim].mean()) < 0.12 / TONE_STEP
 
 
 def test_a_prior_is_kept_and_read_again_and_another_file_refused(tmp_path):

@@ -38,7 +38,7 @@ def extract(ctx, data, out, detail, force, quiet, reading):
     ID_tissue.nii.gz (1 CSF, 2 GM, 3 WM; complete underneath the tumour), ID_tumour.nii.gz (1 NCR, 2 ED, 3 ET) and
     ID_style.json. `synth generate --data OUT` takes them. What is there and unchanged is kept. With --detail also
     ID_csf.nii.gz and ID_wm.nii.gz (eighths of a voxel), ID_vessels.nii.gz and ID_void.nii.gz (0 to 4), which edited
-    layouts keep, and the tumour's ID_tone_t1.nii.gz, _t1ce, _t2 and _flair (1 to 31, 16 as bright as its class).
+    layouts keep, and the tumour's ID_tone_t1.nii.gz, _t1ce, _t2 and _flair (1 to 63, 32 as bright as its class).
 
     \b
     Example:
