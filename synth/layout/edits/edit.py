@@ -99,7 +99,7 @@ class Edit:
         """The edited layout; its detail goes with it.
 
         Detail is left behind where the edit changes the brain and does not say how (`Outcome.moved`), or takes a part
-        of a donor that has none.
+        of a donor that has none. A tumour that is changed or moved has no tones: samplers draw new ones.
 
         Raises:
             LayoutError: there is no tumour (or donor) and the edit needs one, or the deformation would fold.
