@@ -102,7 +102,9 @@ class NiftiExporter:
         self.close()
 
 
-def write_nifti(path: str | os.PathLike, array: np.ndarray, affine: np.ndarray, dtype=None) -> str:
+def write_nifti(
+    path: str | os.PathLike, array: np.ndarray, affine: np.ndarray, dtype=None, *, small: bool = False
+) -> str:
     """Write one volume as NIfTI-1, whole or not at all; return the SHA-256 of the file's bytes.
 
     Args:
@@ -110,13 +112,14 @@ def write_nifti(path: str | os.PathLike, array: np.ndarray, affine: np.ndarray, 
         array: (X, Y, Z) values, stored as they are (no scaling) in `dtype`.
         affine: (4, 4) voxel to mm; stored to the bit of float32.
         dtype: type on disk; the array's own if None.
+        small: compress further (`deflate.gzip_bytes`).
 
     Raises:
         OutputError: the disk is full, the path has another ending, or the type is none of NIfTI's.
     """
     data = nifti_bytes(array, affine, dtype)
     if str(path).endswith(".gz"):
-        data = gzip_bytes(data)
+        data = gzip_bytes(data, small=small)
     elif not str(path).endswith(".nii"):
         raise OutputError(f"{path}: expected a name ending in .nii.gz or .nii.")
     with atomic_write(path) as handle:

@@ -414,6 +414,10 @@ def test_the_gzip_header_is_bare(codec):
     assert gzip.decompress(packed) == data
     assert codec.open_gzip(io.BytesIO(packed)).read() == data
     assert gzip.decompress(codec.gzip_bytes(b"")) == b""
+    volume = np.random.default_rng(0).integers(0, 4, 60_000, np.uint8).tobytes()
+    smaller = codec.gzip_bytes(volume, small=True)
+    assert len(smaller) < len(codec.gzip_bytes(volume))
+    assert gzip.decompress(smaller) == volume
 
 
 def test_inflating_stops_at_its_bound_and_at_damage(codec):

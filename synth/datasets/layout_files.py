@@ -88,7 +88,7 @@ def save_layout(
     write_nifti(map_path(target, "tumour"), layout.tumour, layout.affine)
     for name in DETAIL:
         if layout.detail is not None:
-            write_nifti(map_path(target, name), getattr(layout.detail, name), layout.affine)
+            write_nifti(map_path(target, name), getattr(layout.detail, name), layout.affine, small=True)
         else:  # of another layout, that was here before
             map_path(target, name).unlink(missing_ok=True)
     if style is not None:
