@@ -30,7 +30,8 @@ HOLES_ML = 0.1  # of background in a brain's slices that a scan may have too
 def breaches(layout: Layout, satellites: int, pieces_at_home: int, holes: bool, detail: bool) -> list[str]:
     """What plain NumPy and SciPy find wrong; `holes` asks for the slow search for holes in the brain too.
 
-    With `detail` a layout must have some, from which each tissue's voxels are mostly of their tissue.
+    With `detail` a layout must have some, by which each tissue's voxels are mostly of their tissue and each of the tumour
+    has its tones.
     """
     box = layout.bounding_box()
     tissue, tumour = layout.tissue[box], layout.tumour[box]
@@ -52,6 +53,9 @@ def breaches(layout: Layout, satellites: int, pieces_at_home: int, holes: bool, 
         own = np.take_along_axis(shares, np.maximum(tissue, 1)[..., None].astype(int) - 1, 3)[..., 0]
         if own[tissue > 0].mean() < 4:
             found.append("shares of other tissues than the map's")
+        tones = np.stack([tone[box] for tone in layout.detail.tones])
+        if ((tones > 0) != (tumour > 0)).any():
+            found.append("tones that are not the tumour's")
     if holes and np.count_nonzero(binary_fill_holes(tissue > 0) & (tissue == 0)) > 1000 * HOLES_ML:
         found.append("holes in the brain")
     return found
