@@ -13,7 +13,7 @@ from synth.layout.facts import describe
 from synth.layout.layout import Layout
 from synth.quality.layout_stats import UNITS, _kolmogorov, distances, layout_statistics, table_lines, write_json
 
-OF_DETAIL = {"mixed", "vessels", "void"}  # which these layouts have not
+OF_DETAIL = {"mixed", "vessels", "void", "tones"}  # which these layouts have not
 
 
 def given(layouts, complete=True):
