@@ -29,7 +29,8 @@ MAX_PLANNED_REDRAWS = 96  # a plan asks for rare tumours too: 200 ml in the dept
 DONORS_TRIED = 16
 TRIES_PER_PAIR = 4  # hard hosts and donors get several chances, else easy ones would crowd them out
 _PIECES = "pieces, more than"
-_CACHED_LAYOUTS = 6  # 18 MB each at full size, their detail 72 MB: memory stays flat however many hosts there are
+_CACHED_LAYOUTS = 6  # 18 MB each at full size: memory stays flat however many hosts there are
+_CACHED_DETAILS = 2  # 72 MB each: a sample's host and donor
 
 
 class LayoutSampler:
@@ -78,7 +79,7 @@ class LayoutSampler:
         self.deck = None if self._healthy else Deck(len(hosts), self.seed)
         # what is loaded is kept for a while: a redraw keeps its pair, and donors come again among few hosts
         self._load = lru_cache(_CACHED_LAYOUTS)(lambda source_id: in_rows(self._find(source_id).load()))
-        self._layers = lru_cache(_CACHED_LAYOUTS)(lambda source_id: layers_of(self._find(source_id)))
+        self._layers = lru_cache(_CACHED_DETAILS)(lambda source_id: layers_of(self._find(source_id)))
         self._facts = lru_cache(1024)(lambda source_id: measure(self._load(source_id)))
 
     def draw(
