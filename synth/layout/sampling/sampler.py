@@ -97,7 +97,7 @@ class LayoutSampler:
             index: of the sample.
             host: the id of its host; None: a drawn one.
             attempt: 0, or which further draw for its place.
-            detail: give the layout the detail of its host and donor, where they have any: it takes half as long again.
+            detail: give the layout the detail of its host and donor, where they have any: nearly twice the time.
 
         Raises:
             LayoutError: no attempt was lawful and as planned; the message counts the reasons.
