@@ -30,8 +30,8 @@ HOLES_ML = 0.1  # of background in a brain's slices that a scan may have too
 def breaches(layout: Layout, satellites: int, pieces_at_home: int, holes: bool, detail: bool) -> list[str]:
     """What plain NumPy and SciPy find wrong; `holes` asks for the slow search for holes in the brain too.
 
-    With `detail` a layout must have some, by which each tissue's voxels are mostly of their tissue and each of the tumour
-    has its tones.
+    With `detail` a layout must have some, by which each tissue's voxels are mostly of their tissue, and tones in the
+    tumour and nowhere else.
     """
     box = layout.bounding_box()
     tissue, tumour = layout.tissue[box], layout.tumour[box]

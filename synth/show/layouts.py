@@ -189,8 +189,8 @@ def _mixed(picture: np.ndarray, classes: np.ndarray, layers: list[np.ndarray]) -
     What is void is dark; a tumour's colours are brighter and darker by its tones.
     """
     csf, wm, vessels, void = layers[: len(MIXED)]
-    tones = (np.where(layers[k] > 0, TONE_STEP * (layers[k].astype(float) - EVEN), 0) for k in _SHOWN)
-    picture = np.clip(picture * (1 + sum(tones))[..., None], 0, 255)
+    tones = [np.where(layers[k] > 0, TONE_STEP * (layers[k].astype(float) - EVEN), 0) for k in _SHOWN]
+    picture = np.clip(picture * (1 + np.sum(tones, 0))[..., None], 0, 255)
     shares = np.stack([csf, EIGHTHS - csf - wm, wm], -1) / EIGHTHS
     colours = (shares @ np.array([*TISSUES.values()], float)) * (1 - void[..., None] / VOID_LEVELS)
     lit = vessels[..., None] / VESSEL_LEVELS
