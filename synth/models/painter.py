@@ -93,11 +93,9 @@ def paint(classes, coordinates, tensors, seed, detail=None) -> dict[str, tf.Tens
     offset = tensors["offset"][:, None, None, None]
     seen = {}
     if detail is not None:
-        detail = tf.cast(detail, tf.float32)
         seen["detail"] = _shares(classes, detail[..., : len(MIXED)])
-        tones = detail[..., len(MIXED) :]
-        diseased = tf.cast(classes > len(TISSUES), tf.float32)[..., None]
-        flat += TONE_STEP * tf.where(tones > 0, tones - EVEN, 0.0) * diseased
+        tones = tf.where((classes > len(TISSUES))[..., None], detail[..., len(MIXED) :], 0)
+        flat += TONE_STEP * (tf.cast(tf.where(tones > 0, tones, EVEN), tf.float32) - EVEN)
         healthy = brain * tf.cast(classes <= len(TISSUES), tf.float32)[..., None]
         # what is void gives nothing, which is not the window's 0
         lit = tensors["mean"][:, : len(TISSUES)] + offset[:, 0, 0]
@@ -120,7 +118,7 @@ def paint(classes, coordinates, tensors, seed, detail=None) -> dict[str, tf.Tens
 def _shares(classes, mixed):
     """(B, X, Y, Z, 4) shares of CSF, GM and WM, and vessels, 0..1; nothing in tumours, whose class says all."""
     healthy = tf.cast((classes > 0) & (classes <= len(TISSUES)), tf.float32)
-    csf, wm, vessels, void = tf.unstack(mixed, num=len(MIXED), axis=-1)
+    csf, wm, vessels, void = tf.unstack(tf.cast(mixed, tf.float32), num=len(MIXED), axis=-1)
     there = 1 - void / VOID_LEVELS
     csf, wm = csf / EIGHTHS, wm / EIGHTHS
     shares = [csf * there, (1 - csf - wm) * there, wm * there]
