@@ -90,7 +90,7 @@ def correlogram(here, scores):
             steps.append(np.abs(field[low] - field[high])[here[low] & here[high]])
         steps = np.concatenate(steps)
         if len(steps) >= LEAST_PAIRS:
-            out[i] = 1 - np.pi / 4 * steps.mean(0).mean() ** 2
+            out[i] = 1 - np.pi / 4 * steps.mean() ** 2
     return out
 
 

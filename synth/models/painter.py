@@ -94,8 +94,9 @@ def paint(classes, coordinates, tensors, seed, detail=None) -> dict[str, tf.Tens
     seen = {}
     if detail is not None:
         seen["detail"] = _shares(classes, detail[..., : len(MIXED)])
-        tones = tf.where((classes > len(TISSUES))[..., None], detail[..., len(MIXED) :], 0)
-        flat += TONE_STEP * (tf.cast(tf.where(tones > 0, tones, EVEN), tf.float32) - EVEN)
+        tones = detail[..., len(MIXED) :]
+        told = (classes > len(TISSUES))[..., None] & (tones > 0)
+        flat += TONE_STEP * (tf.cast(tf.where(told, tones, EVEN), tf.float32) - EVEN)
         healthy = brain * tf.cast(classes <= len(TISSUES), tf.float32)[..., None]
         # what is void gives nothing, which is not the window's 0
         lit = tensors["mean"][:, : len(TISSUES)] + offset[:, 0, 0]

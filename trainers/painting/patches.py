@@ -215,8 +215,7 @@ def _bend_tones(tones: np.ndarray, classes: np.ndarray, before: Style, after: St
     inside = classes > Tissue.WM
     rows = classes[inside].astype(np.intp) - 1
     flat, bent = (np.asarray(style.mean, np.float32)[rows] for style in (before, after))
-    seen = flat + TONE_STEP * (tones[inside] - EVEN)
-    seen = np.where(seen > 0, np.maximum(seen, 1e-6) ** np.asarray(gamma, np.float32), seen)
+    seen = _bent(flat + TONE_STEP * (tones[inside] - EVEN), np.asarray(gamma, np.float32))
     tones[inside] = np.clip(np.rint(EVEN + (seen - bent) / TONE_STEP), 1, TONE_LEVELS)
 
 
@@ -227,12 +226,17 @@ def _apply_gamma(style: Style, images: np.ndarray, gamma: Sequence[float]) -> tu
     power = np.asarray(gamma)
     mean = np.asarray(style.mean)
     bent, pure = (
-        None if table is None else np.where(table > 0, np.maximum(table, 1e-6) ** power, table)
+        None if table is None else _bent(table, power)
         for table in (mean, None if style.pure is None else np.asarray(style.pure))
     )
     slope = power * np.maximum(mean[_WHITE], 0.05) ** (power - 1)
-    images = np.where(images > 0, np.maximum(images, 1e-6) ** power.astype(np.float32), images)
+    images = _bent(images, power.astype(np.float32))
     return replace(style, mean=bent, pure=pure, texture=np.asarray(style.texture) * slope), images
+
+
+def _bent(values: np.ndarray, power: np.ndarray) -> np.ndarray:
+    """Values to a power a modality (the last axis), where they are above 0."""
+    return np.where(values > 0, np.maximum(values, 1e-6) ** power, values)
 
 
 def patch_dataset(

@@ -118,10 +118,9 @@ class LayoutSampler:
                 lineage = descended(
                     (name, getattr(self._find(name), "ancestors", None)) for name in (host, used) if name is not None
                 )
+                recipe = LayoutRecipe(index, self.seed, host, used, edits, tuple(redraws), planned, lineage)
                 layout = attempt.layout
-                if detail:
-                    layout = self._detailed(index, self.seed, attempt.trail, layout, host, used)
-                return layout, LayoutRecipe(index, self.seed, host, used, edits, tuple(redraws), planned, lineage)
+                return self._detailed(attempt.trail, layout, recipe) if detail else layout, recipe
             redraws.append(attempt.problems[0])
         reasons = "; ".join(f"{n} times {reason}" for reason, n in Counter(map(_kind, redraws)).most_common(3))
         planned = f" as planned ({wish})" if wish else ""
@@ -146,19 +145,18 @@ class LayoutSampler:
             outcome = edit_from_dict(record).run(layout, donor)
             trail.note(layout, outcome.layout, outcome.moved)
             layout = outcome.layout
-        if not detail:
-            return layout
-        return self._detailed(recipe.index, recipe.seed, trail, layout, recipe.host, recipe.donor)
+        return self._detailed(trail, layout, recipe) if detail else layout
 
-    def _detailed(self, index: int, seed: int, trail: Trail, layout: Layout, host: str, donor: str | None) -> Layout:
+    def _detailed(self, trail: Trail, layout: Layout, recipe: LayoutRecipe) -> Layout:
         """A finished layout with the detail of its sources; a tumour that is not its host's has tones of its own."""
         if not trail.known:
             return layout
-        names = (host, donor) if trail.mixed else (host,)
+        names = (recipe.host, recipe.donor) if trail.mixed else (recipe.host,)
         layout = trail.followed(layout, *(replace(self._load(name), detail=self._layers(name)) for name in names))
         if layout.detail is None or any(tone.any() for tone in layout.detail.tones):
             return layout
-        tones = shipped_tone_prior().draw(layout.tumour, layout.affine, sample_rng(seed, index, Branch.TONES))
+        rng = sample_rng(recipe.seed, recipe.index, Branch.TONES)
+        tones = shipped_tone_prior().draw(layout.tumour, layout.affine, rng)
         return replace(layout, detail=Detail(*layout.detail.mixed, *tones))
 
     def judge(self, layout: Layout, recipe: LayoutRecipe) -> list[str]:
