@@ -1,6 +1,8 @@
 """One contract for the networks: shapes at any size, seed, configuration; weights that survive the disk."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import h5py
 import keras
@@ -17,6 +19,7 @@ from synth.models.inference import LayoutPainter
 from synth.models.networks.discriminator import build_discriminator
 from synth.models.networks.generator import build_generator
 from synth.models.painter import box_coordinates, paint, style_tensors
+from synth.models.sliding_window import Segmenter
 from synth.models.weights import load_generator, save_generator
 from synth.style.style import local_std, measure_style
 
@@ -120,6 +123,41 @@ def test_layout_painter_paints_the_box_whatever_its_size(subject):
     assert image.shape == (*(part.stop - part.start for part in box), 4)
     assert not image[~layout.brain[box]].any()
     assert np.array_equal(image, painter(layout, style, (1, 2)))
+
+
+def test_two_networks_never_run_beside_each_other(subject):
+    layout, style = subject
+    running, most = [], []
+
+    class Network:
+        def __init__(self, network):
+            self.network = network
+
+        def __call__(self, *inputs):
+            running.append(self)
+            most.append(len(running))
+            time.sleep(0.05)
+            return self.network(*inputs)
+
+    class Output:
+        """As a tensor that is computed when it is asked for: as lazily as may be."""
+
+        def __init__(self, values):
+            self.values = values
+
+        def numpy(self):
+            running.pop()
+            return self.values
+
+    painter, segmenter = LayoutPainter(None), Segmenter([], window=32)
+    painter._run = Network(lambda classes, *rest: Output(np.zeros((*classes.shape, 4), np.float32)))
+    segmenter._runs = [Network(lambda window: Output(np.ones((*window.shape[:-1], 4), np.float32)))]
+    with ThreadPoolExecutor(2) as threads:
+        tasks = [threads.submit(painter, layout, style, (1, 2)) for _ in range(3)]
+        tasks += [threads.submit(segmenter, phantom_case()) for _ in range(2)]
+        assert all(task.result() is not None for task in tasks)
+    assert len(most) >= 5
+    assert set(most) == {1}
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from synth.layout.detail import softened
 from synth.layout.layout import Layout
 from synth.models.configs import DIVISOR
 from synth.models.painter import box_coordinates, paint, style_tensors
-from synth.models.runtime import tf
+from synth.models.runtime import one_at_a_time, tf
 from synth.style.style import SHAPES, Style
 
 MARGIN = 2  # voxels around the brain: what the painter's blur reaches
@@ -89,7 +89,9 @@ class LayoutPainter:
             for k, layer in enumerate(known.layers):
                 layers[(*target, k)] = layer if layout.detail is None else layer[inside]
             inputs.append(layers[None])
-        return self._run(*inputs).numpy()[0][target]
+        with one_at_a_time:
+            painted = self._run(*inputs).numpy()
+        return painted[0][target]
 
 
 def style_tensors_spec() -> dict[str, tf.TensorSpec]:

@@ -5,7 +5,12 @@ standard error before its logging begins. They are dropped here; what TensorFlow
 """
 
 import os
+import threading
 from contextlib import contextmanager, suppress
+
+one_at_a_time = threading.Lock()
+"""Held while a network runs on a whole brain: each uses all cores, and two would hold their activations side by side
+(a gibibyte each) for no gain of time."""
 
 
 @contextmanager

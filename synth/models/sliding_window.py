@@ -9,7 +9,7 @@ from synth.brats import MODALITIES
 from synth.case import Case, zscored
 from synth.layout.layout import bounding_box
 from synth.models.configs import DIVISOR, LABELS
-from synth.models.runtime import tf
+from synth.models.runtime import one_at_a_time, tf
 
 STRETCH = 1.25  # sides of a brain up to so many windows long are seen in one piece: two windows would nearly coincide
 
@@ -85,7 +85,9 @@ class Segmenter:
             seen = padded[part]
             weight[part] += blend
             if seen.any():
-                total[part] += run(seen[None]).numpy()[0] * blend
+                with one_at_a_time:
+                    found = run(seen[None]).numpy()
+                total[part] += found[0] * blend
             else:  # nothing of the brain
                 total[part][..., 0:1] += blend
         inner = tuple(slice(b, b + n) for b, n in zip(before, size, strict=True))
