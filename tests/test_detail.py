@@ -237,6 +237,9 @@ def test_detail_is_kept_beside_a_layout_and_read_again(tmp_path):
     (source,) = folder_sources(tmp_path)
     assert source.load().detail is None  # not read before it is asked for
     assert np.array_equal(np.stack(source.detail().layers), np.stack(layout.detail.layers))
+    plain = source.detail(tones=False)
+    assert np.array_equal(plain.mixed, layout.detail.mixed)
+    assert not np.any(plain.tones)
     save_layout(replace(layout, detail=None), tmp_path)
     assert source.detail() is None
     assert len(list(folder.iterdir())) == 2

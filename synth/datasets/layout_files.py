@@ -25,7 +25,7 @@ from synth.disk.manifest import records_of
 from synth.errors import FileError, LayoutError, SynthError
 from synth.exporters.nifti import write_nifti
 from synth.layout.detail import MAPS as DETAIL
-from synth.layout.detail import Detail
+from synth.layout.detail import MIXED, Detail
 from synth.layout.layout import Layout
 from synth.lineage import ancestors
 from synth.style.style import Style
@@ -50,9 +50,9 @@ class FolderSource:
         """Read the layout."""
         return load_layout(self.path)
 
-    def detail(self) -> Detail | None:
+    def detail(self, tones: bool = True) -> Detail | None:
         """Read its detail; None where there is none."""
-        return load_detail(self.path)
+        return load_detail(self.path, tones)
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -126,19 +126,24 @@ def load_layout(folder: str | os.PathLike) -> Layout:
     return Layout(maps["tissue"], maps["tumour"], tissue.affine, folder.name)
 
 
-def load_detail(folder: str | os.PathLike) -> Detail | None:
+def load_detail(folder: str | os.PathLike, tones: bool = True) -> Detail | None:
     """Read the detail that `save_layout` wrote beside a layout; None where there is none.
+
+    Args:
+        folder: of the layout.
+        tones: read them too; otherwise they are 0.
 
     Raises:
         LayoutError: a file of it is missing, damaged, not lawful, or lies elsewhere than the layout.
     """
     folder = Path(folder)
-    paths = [map_path(folder, name) for name in DETAIL]
+    maps = DETAIL if tones else MIXED
+    paths = [map_path(folder, name) for name in maps]
     if not any(path.exists() for path in paths):
         return None
     tissue = _read_map(map_path(folder, "tissue"), folder.name)
     layers = []
-    for path, (name, most) in zip(paths, DETAIL.items(), strict=True):
+    for path, (name, most) in zip(paths, maps.items(), strict=True):
         volume = _read_map(path, folder.name)
         if volume.array.shape != tissue.array.shape or not same_place(tissue, volume):
             raise LayoutError(

@@ -314,9 +314,9 @@ class LayoutMember(Member):
         """The layout (`layout_files.load_layout`)."""
         return load_layout(self.path)
 
-    def detail(self) -> Detail | None:
+    def detail(self, tones: bool = True) -> Detail | None:
         """Its detail (`layout_files.load_detail`)."""
-        return load_detail(self.path)
+        return load_detail(self.path, tones)
 
     @property
     def styled(self) -> bool:

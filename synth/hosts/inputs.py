@@ -41,7 +41,7 @@ class Input:
         measured: gives the style of the scan that it comes from; None where that is not known.
         complete: whether the tissue is the brain's own and not a stand-in.
         record: gives what a manifest of synth's says of the case; None where it stands in none.
-        layers: gives the detail of the layout; None where there is none to be had.
+        layers: gives the detail of the layout, with tones or without; None where there is none to be had.
     """
 
     member: Member
@@ -49,7 +49,7 @@ class Input:
     measured: Callable[[], Style | None] | None = field(default=None, repr=False, compare=False)
     complete: bool = False
     record: Callable[[], dict | None] = field(default=lambda: None, repr=False, compare=False)
-    layers: Callable[[], Detail | None] | None = field(default=None, repr=False, compare=False)
+    layers: Callable[[bool], Detail | None] | None = field(default=None, repr=False, compare=False)
 
     @property
     def id(self) -> str:
@@ -85,9 +85,9 @@ class Input:
         """The measured style of the scan that a layout comes from, where it is known."""
         return self.measured() if self.measured else None
 
-    def detail(self) -> Detail | None:
-        """The detail of a layout, where it has any."""
-        return self.layers() if self.layers else None
+    def detail(self, tones: bool = True) -> Detail | None:
+        """The detail of a layout, where it has any, at least with tones where they are asked for."""
+        return self.layers(tones) if self.layers else None
 
     def backdrop(self) -> np.ndarray | None:
         """(X, Y, Z) flair (or another modality) of a case, to show a tumour on; None where there is no scan."""
@@ -156,7 +156,7 @@ def extracted(case: Input, *, detail: bool = False) -> Input:
             read()
         return styles[0]
 
-    layers = (lambda: read().detail) if detail else None
+    layers = (lambda tones: read().detail) if detail else None
     return Input(case.member, read, style, complete=True, record=case.record, layers=layers)
 
 

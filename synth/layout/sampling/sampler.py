@@ -79,7 +79,7 @@ class LayoutSampler:
         self.deck = None if self._healthy else Deck(len(hosts), self.seed)
         # what is loaded is kept for a while: a redraw keeps its pair, and donors come again among few hosts
         self._load = lru_cache(_CACHED_LAYOUTS)(lambda source_id: in_rows(self._find(source_id).load()))
-        self._layers = lru_cache(_CACHED_DETAILS)(lambda source_id: layers_of(self._find(source_id)))
+        self._layers = lru_cache(_CACHED_DETAILS)(lambda source_id, tones: layers_of(self._find(source_id), tones))
         self._facts = lru_cache(1024)(lambda source_id: measure(self._load(source_id)))
 
     def draw(
@@ -152,7 +152,8 @@ class LayoutSampler:
         if not trail.known:
             return layout
         names = (recipe.host, recipe.donor) if trail.mixed else (recipe.host,)
-        layout = trail.followed(layout, *(replace(self._load(name), detail=self._layers(name)) for name in names))
+        found = (replace(self._load(name), detail=self._layers(name, not trail.moves)) for name in names)
+        layout = trail.followed(layout, *found)
         if layout.detail is None or any(tone.any() for tone in layout.detail.tones):
             return layout
         rng = sample_rng(recipe.seed, recipe.index, Branch.TONES)

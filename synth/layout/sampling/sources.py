@@ -23,8 +23,8 @@ class LayoutSource(Protocol):
     def load(self) -> Layout:
         """The layout; loading twice gives the same one.
 
-        A source that has detail gives it by a method `detail` of its own: it is not read for layouts that are not
-        kept, which are most.
+        A source that has detail gives it by a method `detail(tones)` of its own: it is not read for layouts that are
+        not kept, which are most, nor its tones for a tumour that does not stay as it was.
         """
 
 
@@ -43,8 +43,8 @@ class MemorySource:
         """The layout."""
         return self.layout
 
-    def detail(self) -> Detail | None:
-        """Its detail."""
+    def detail(self, tones: bool = True) -> Detail | None:
+        """Its detail, at least with tones where they are asked for."""
         return self.layout.detail
 
 
@@ -78,9 +78,9 @@ def in_rows(layout: Layout) -> Layout:
     return Layout(_in_rows(layout.tissue, box), _in_rows(layout.tumour, box), layout.affine, layout.id)
 
 
-def layers_of(source: LayoutSource) -> Detail | None:
-    """The detail of a source, in C order; None where it has none."""
-    detail = source.detail() if hasattr(source, "detail") else None
+def layers_of(source: LayoutSource, tones: bool = True) -> Detail | None:
+    """The detail of a source, in C order, with tones where they are asked for; None where it has none."""
+    detail = source.detail(tones) if hasattr(source, "detail") else None
     if detail is None or all(layer.flags.c_contiguous for layer in detail.layers):
         return detail
     box = box_of(reduce(np.bitwise_or, detail.layers).T)  # one for all
