@@ -416,14 +416,19 @@ def test_only_what_atrophy_relabelled_trades_and_faces_are_moved_once():
 def test_a_sample_whose_brain_is_partly_a_donors_has_detail_of_both_and_asks_for_no_other(monkeypatch):
     sources = [MemorySource(detailed_head(seed)) for seed in range(3)]
     asked = []
-    monkeypatch.setattr(MemorySource, "detail", lambda self: asked.append(self.id) or self.layout.detail)
+    monkeypatch.setattr(
+        MemorySource, "detail", lambda self, tones: asked.append((self.id, tones)) or self.layout.detail
+    )
     layout, recipe = LayoutSampler(sources, "mosaic", seed=1).draw(0, detail=True)
     assert layout.detail is not None
-    assert sorted(asked) == sorted([recipe.host, recipe.donor])
+    assert sorted(asked) == sorted([(recipe.host, False), (recipe.donor, False)])
     asked.clear()
     layout, recipe = LayoutSampler(sources, "swap,mirror", seed=1).draw(0, detail=True)
     assert recipe.donor is not None
-    assert asked == [recipe.host]
+    assert asked == [(recipe.host, False)]
+    asked.clear()
+    layout, recipe = LayoutSampler(sources, "drop_enhancement", seed=1).draw(0, detail=True)
+    assert asked == [(recipe.host, True)]  # nothing moved: its tumour may be as it was
 
 
 def test_cases_edited_from_their_scans_have_no_detail_that_nobody_asked_for(monkeypatch, tmp_path):

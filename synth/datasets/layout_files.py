@@ -11,7 +11,6 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from functools import reduce
 from pathlib import Path
 
 import nibabel as nib
@@ -152,7 +151,10 @@ def load_detail(folder: str | os.PathLike, tones: bool = True) -> Detail | None:
             )
         layers.append(_whole_numbers(volume.array, path, most, f"whole numbers 0 to {most} ({name})"))
     outside = tissue.array == 0
-    if (reduce(np.bitwise_or, layers) * outside).any():
+    union = layers[0].copy()
+    for layer in layers[1:]:
+        union |= layer
+    if (union * outside).any():
         beside = [path.name for path, layer in zip(paths, layers, strict=True) if layer[outside].any()]
         raise LayoutError(
             f"{folder}: {beside[0]} has values outside the brain of {map_path(folder, 'tissue').name}; the two are of "

@@ -14,7 +14,6 @@ from synth.errors import LayoutError
 EIGHTHS = 8  # of a voxel: what shares are counted in
 VESSEL_LEVELS = 4
 VESSEL_STEP = 0.2  # in normalised units of t1ce: how much brighter a level is than the one below
-SHARES_FROM = ("t1", "t2", "flair")  # the modalities that shares of tissue are told by (`style.shares`)
 _SOFT = 0.8  # voxels: deviation of the blur by which tissues pass into each other where only their labels are known
 VOID_LEVELS = 4
 MIXED = {"csf": EIGHTHS, "wm": EIGHTHS, "vessels": VESSEL_LEVELS, "void": VOID_LEVELS}  # name -> largest value
@@ -52,11 +51,12 @@ class Detail:
 
     def __post_init__(self) -> None:
         """Check shapes, types and values once; raise `LayoutError` if the layers are not lawful."""
-        for name in TONES:
-            if getattr(self, name) is None:
-                object.__setattr__(self, name, np.zeros(self.csf.shape, np.uint8))
+        none = np.zeros(self.csf.shape, np.uint8)
         for name, most in MAPS.items():
             array = getattr(self, name)
+            if array is None:
+                object.__setattr__(self, name, none)
+                continue
             if array.dtype != np.uint8 or array.ndim != 3 or array.shape != self.csf.shape:
                 raise LayoutError(
                     f"detail: {name} must be a 3D uint8 array of one shape with the others, found {array.dtype} of "

@@ -24,6 +24,7 @@ SHIPPED = Path(__file__).parent / "weights" / "tone_prior.npz"
 KINDS = tuple(Tumour)[1:]
 SCALES_MM = (1.2, 2.5, 5.0, 10.0)  # deviations of the blurs
 DEPTHS_MM = (0.5, 1.5, 2.5, 4.0, 7.0, 12.0)  # below a class's surface, where its tones are told
+_MOST, _SCORES = 5.0, 4001  # normal scores that are told apart: from -5 to 5
 _REACH = 3.0  # deviations at which a blur is cut
 _EVERY = {1.2: 1, 2.5: 2, 5.0: 4, 10.0: 8}  # at how many voxels blurs of these deviations are made, of 1 mm
 
@@ -85,21 +86,26 @@ class TonePrior:
             here = labels == kind
             if not here.any():
                 continue
-            where = box_of(here)
+            where, at = box_of(here), np.flatnonzero(here)
             deep = distance_transform_edt(np.pad(here[where], 1), zooms)[1:-1, 1:-1, 1:-1][here[where]]
-            scores = np.sqrt(self.weights[k]) @ noise[:, :, here].reshape(len(SCALES_MM), -1)
+            scores = np.sqrt(self.weights[k]) @ noise.take(at, -1).reshape(len(SCALES_MM), -1)
             scores = np.linalg.cholesky(self.together[k]) @ scores.reshape(len(MODALITIES), -1)
             for m, tone in enumerate(tones):
                 mean = np.interp(deep, DEPTHS_MM, self.depth[k, m])
                 left = np.sqrt(max(1 - mean.var(), 0.05))  # so that all together are as varied as the statistic says
-                probability = ndtr(scores[m] * left + mean)
-                value = np.interp(probability, np.linspace(0, 1, self.quantiles.shape[-1]), self.quantiles[k, m])
-                value *= self.spread[k, m] * np.exp(self.varies[k, m] * varied[k, m])
-                tone[box][here] = np.clip(np.rint(EVEN + value / TONE_STEP), 1, TONE_LEVELS)
+                mean += scores[m] * left
+                tone[box][here] = _looked_up(mean, self._tones_of(k, m, varied[k, m]))
         return tones
 
+    def _tones_of(self, k: int, m: int, varied: float) -> np.ndarray:
+        """(`_SCORES`,) uint8: the tone of each normal score in a tumour that varies by so much."""
+        probability = ndtr(np.linspace(-_MOST, _MOST, _SCORES))
+        value = np.interp(probability, np.linspace(0, 1, self.quantiles.shape[-1]), self.quantiles[k, m])
+        value *= self.spread[k, m] * np.exp(self.varies[k, m] * varied)
+        return np.clip(np.rint(EVEN + value / TONE_STEP), 1, TONE_LEVELS).astype(np.uint8)
+
     def _fields(self, shape, zooms, rng: np.random.Generator) -> np.ndarray:
-        """(scales, modalities, x, y, z) float32 fields of unit variance, the same for all classes."""
+        """(scales, modalities, voxels) float32 fields of unit variance, the same for all classes."""
         out = np.empty((len(SCALES_MM), len(MODALITIES), *shape), np.float32)
         for scale, parts in zip(SCALES_MM, out, strict=True):
             every = _EVERY[scale]
@@ -111,7 +117,14 @@ class TonePrior:
                 field = field[tuple(slice(more, n - more) for n, more in zip(size, margin, strict=True))]
                 field /= np.float32(_deviation(tuple(sigma), every))
                 part[...] = _finer(field, every, shape)
-        return out
+        return out.reshape(*out.shape[:2], -1)
+
+
+def _looked_up(scores: np.ndarray, tones: np.ndarray) -> np.ndarray:
+    """What `_tones_of` says of the nearest of its scores; they are overwritten."""
+    scores += _MOST
+    scores *= (_SCORES - 1) / (2 * _MOST)
+    return tones.take(np.rint(scores, out=scores).astype(np.intp), mode="clip")
 
 
 @cache
@@ -129,6 +142,8 @@ def _deviation(sigma: tuple[float, ...], every: int) -> float:
 
 def _finer(values: np.ndarray, every: int, shape) -> np.ndarray:
     """What is given at places `every` voxels apart at each voxel of `shape`, linearly between them."""
+    if every == 1:
+        return values[tuple(map(slice, shape))]
     for axis, size in enumerate(shape):
         place = np.arange(size) / np.float32(every)
         low = place.astype(np.intp)

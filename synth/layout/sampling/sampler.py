@@ -21,6 +21,7 @@ from synth.layout.sampling.attempt import Attempt, draw_edit
 from synth.layout.sampling.deck import Deck
 from synth.layout.sampling.recipe import LayoutRecipe
 from synth.layout.sampling.sources import LayoutSource, finder, in_rows, layers_of
+from synth.layout.space import box_of
 from synth.lineage import descended
 from synth.randomness import Branch, sample_rng
 
@@ -79,7 +80,9 @@ class LayoutSampler:
         self.deck = None if self._healthy else Deck(len(hosts), self.seed)
         # what is loaded is kept for a while: a redraw keeps its pair, and donors come again among few hosts
         self._load = lru_cache(_CACHED_LAYOUTS)(lambda source_id: in_rows(self._find(source_id).load()))
-        self._layers = lru_cache(_CACHED_DETAILS)(lambda source_id, tones: layers_of(self._find(source_id), tones))
+        self._layers = lru_cache(_CACHED_DETAILS)(
+            lambda source_id, tones: layers_of(self._find(source_id), box_of(self._load(source_id).tissue), tones)
+        )
         self._facts = lru_cache(1024)(lambda source_id: measure(self._load(source_id)))
 
     def draw(

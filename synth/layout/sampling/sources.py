@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import reduce
 from typing import Protocol
 
 import numpy as np
@@ -75,23 +74,30 @@ def in_rows(layout: Layout) -> Layout:
     if layout.tissue.flags.c_contiguous and layout.tumour.flags.c_contiguous:
         return replace(layout, detail=None)
     box = box_of(layout.tissue.T)  # read along its own rows; a tumour lies in the brain
+    box = box and box[::-1]
     return Layout(_in_rows(layout.tissue, box), _in_rows(layout.tumour, box), layout.affine, layout.id)
 
 
-def layers_of(source: LayoutSource, tones: bool = True) -> Detail | None:
-    """The detail of a source, in C order, with tones where they are asked for; None where it has none."""
+def layers_of(source: LayoutSource, box: Box | None, tones: bool = True) -> Detail | None:
+    """The detail of a source, in C order, with tones where they are asked for; None where it has none.
+
+    Args:
+        source: of which.
+        box: of its brain.
+        tones: whether they are asked for.
+    """
     detail = source.detail(tones) if hasattr(source, "detail") else None
     if detail is None or all(layer.flags.c_contiguous for layer in detail.layers):
         return detail
-    box = box_of(reduce(np.bitwise_or, detail.layers).T)  # one for all
-    return Detail(*(_in_rows(layer, box) for layer in detail.layers))
+    layers = detail.layers if tones else detail.mixed
+    return Detail(*(_in_rows(layer, box) for layer in layers))
 
 
 def _in_rows(labels: np.ndarray, box: Box | None) -> np.ndarray:
-    """`labels` in C order; all but 0 lies in `box` of the transposed map."""
+    """`labels` in C order; all but 0 lies in `box`."""
     if labels.flags.c_contiguous:
         return labels
     out = np.zeros(labels.shape, labels.dtype)
     if box is not None:
-        out[box[::-1]] = labels[box[::-1]]
+        out[box] = labels[box]
     return out
