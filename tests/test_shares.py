@@ -3,14 +3,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from phantoms import MEANS, phantom_layout
-from scipy.ndimage import binary_erosion
+from scipy.ndimage import binary_erosion, gaussian_filter
 
 from synth.brats import AFFINE, MODALITIES, Tissue
 from synth.case import Case
 from synth.layout.detail import EIGHTHS, EVEN, TONE_STEP, VOID_LEVELS
 from synth.layout.layout import Layout
-from synth.style.shares import MIXTURES, averaged, measure_detail
-from synth.style.style import measure_style
+from synth.style import denoising
+from synth.style.denoising import denoised, noise_of
+from synth.style.shares import MIXTURES, measure_detail
+from synth.style.style import local_std, measure_style
 
 SHAPE = (60, 72, 54)
 T1CE = MODALITIES.index("t1ce")
@@ -138,15 +140,54 @@ def test_underneath_a_tumour_the_other_side_says_what_there_is():
     assert own[gap].mean() > 0.7 * EIGHTHS
 
 
-def test_averaging_keeps_edges_and_takes_noise_out():
+def test_denoising_keeps_edges_and_takes_noise_out():
     rng = np.random.default_rng(0)
     step = np.where(np.arange(30) < 15, 0.0, 1.0).astype(np.float32)[:, None, None] * np.ones((30, 20, 20), np.float32)
-    noisy = [step + 0.05 * rng.standard_normal(step.shape).astype(np.float32) for _ in range(3)]
-    brain = np.ones(step.shape, bool)
-    still = averaged(noisy, brain, np.full(3, 0.05))
-    for before, after in zip(noisy, still, strict=True):
-        assert np.std(after[:14] - step[:14]) < 0.3 * np.std(before[:14] - step[:14])
-        assert np.abs(after[14:16].mean((1, 2)) - step[14:16, 0, 0]).max() < 0.05
+    noisy = np.stack([step + 0.05 * rng.standard_normal(step.shape).astype(np.float32) for _ in range(4)], -1)
+    brain, noise = np.ones(step.shape, bool), np.full(4, 0.05)
+    still = denoised(noisy, brain, noise)
+    for before, after in zip(np.moveaxis(noisy, -1, 0), still, strict=True):
+        assert np.std(after[:14] - step[:14]) < 0.2 * np.std(before[:14] - step[:14])
+        assert np.abs(after[14:16].mean((1, 2)) - step[14:16, 0, 0]).max() < 0.03
     brain[:, :, 10:] = False
-    apart = [np.where(brain, image, 9.0).astype(np.float32) for image in noisy]
-    assert np.allclose(averaged(apart, brain, np.full(3, 0.05))[0][:, :, 9], still[0][:, :, 9], atol=0.1)
+    apart = np.where(brain[..., None], noisy, 9.0).astype(np.float32)
+    assert np.allclose(denoised(apart, brain, noise)[0][:, :, 9], still[0][:, :, 9], atol=0.1)
+
+
+def test_denoising_keeps_a_sheet_of_one_voxel():
+    rng = np.random.default_rng(0)
+    sheet = np.zeros((30, 30, 30), np.float32)
+    sheet[15] = 0.3
+    noisy = np.stack([sheet + 0.05 * rng.standard_normal(sheet.shape).astype(np.float32) for _ in range(4)], -1)
+    still = denoised(noisy, np.ones(sheet.shape, bool), np.full(4, 0.05))
+    assert still[:, 15].mean() > 0.28
+    assert np.abs(still[:, [14, 16]].mean()) < 0.02
+    assert still[:, 15].std() < 0.02
+
+
+def test_parts_that_stay_in_the_cache_change_nothing(monkeypatch):
+    rng = np.random.default_rng(0)
+    images, brain = rng.random((17, 9, 8, 4), np.float32), rng.random((17, 9, 8)) < 0.8
+    whole = denoised(images, brain, np.full(4, 0.1))
+    monkeypatch.setattr(denoising, "_VOXELS", 1)
+    assert np.allclose(denoised(images, brain, np.full(4, 0.1)), whole, atol=1e-5)  # added in another order
+
+
+@pytest.mark.parametrize("grain", [0.3, 0.7, 1.1])
+def test_noise_is_told_from_its_texture_and_grain(grain):
+    noise = gaussian_filter(np.random.default_rng(0).standard_normal((48, 48, 48)), grain)[4:-4, 4:-4, 4:-4]
+    texture = (np.percentile(local_std(noise), 20),) * 4
+    case, layout, _ = mixed_case()
+    style = replace(measure_style(case, layout), texture=texture, sharpness=((grain,) * 3,) * 4)
+    assert noise_of(style) == pytest.approx(np.std(noise), rel=0.15)
+
+
+def test_a_mixture_is_told_by_t1ce_too_but_not_by_the_contrast_agent():
+    case, layout, shares = mixed_case()
+    style = measure_style(case, layout)
+    plain = case.images.copy()
+    plain[..., T1CE] = np.where(layout.brain, np.maximum(plain[..., T1CE] + 800, 1), 0)
+    lit = Case(case.id, plain, case.labels, case.affine)
+    for scan in (case, lit):
+        off = np.abs(measure_detail(scan, layout, style)[0].shares(layout.tissue).astype(int) - shares)[layout.brain]
+        assert off.mean() < 0.35

@@ -29,7 +29,7 @@ from synth.lineage import ancestors
 from synth.style.shares import measure_detail
 from synth.style.style import Style, measure_style
 
-VERSION = "4"  # raise it when tissue, style or detail are measured differently: kept layouts are made anew
+VERSION = "5"  # raise it when tissue, style or detail are measured differently: kept layouts are made anew
 
 
 @dataclass(frozen=True)

@@ -51,11 +51,10 @@ class Detail:
 
     def __post_init__(self) -> None:
         """Check shapes, types and values once; raise `LayoutError` if the layers are not lawful."""
-        none = np.zeros(self.csf.shape, np.uint8)
         for name, most in MAPS.items():
             array = getattr(self, name)
             if array is None:
-                object.__setattr__(self, name, none)
+                object.__setattr__(self, name, np.zeros(self.csf.shape, np.uint8))
                 continue
             if array.dtype != np.uint8 or array.ndim != 3 or array.shape != self.csf.shape:
                 raise LayoutError(

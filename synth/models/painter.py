@@ -11,7 +11,6 @@ from synth.layout.detail import (
     EIGHTHS,
     EVEN,
     MIXED,
-    SHARES_FROM,
     TONE_STEP,
     VESSEL_LEVELS,
     VESSEL_STEP,
@@ -37,8 +36,8 @@ def style_tensors(style: Style, texture_gain=1.0, *, mixed: bool = False, pure: 
     Args:
         style: the style.
         texture_gain: a factor on the texture, one number or one per modality.
-        mixed: for mixtures: these are as soft as the sharpest of the modalities they are told by, so `blur` is only
-            what a modality is softer than that, such as along thick slices.
+        mixed: for mixtures: these are as soft as the sharpest of the modalities, so `blur` is only what a modality is
+            softer than that, such as along thick slices.
         pure: the tissues' means are those of pure tissue, where the style knows them.
     """
     window, mean = np.asarray(style.window), np.array(style.mean, np.float32)
@@ -55,9 +54,8 @@ def style_tensors(style: Style, texture_gain=1.0, *, mixed: bool = False, pure: 
 
 
 def _softer(sigma: np.ndarray) -> np.ndarray:
-    """(4, 3) widths that bring the sharpest of `SHARES_FROM` to each modality's, axis by axis."""
-    sharpest = sigma[[MODALITIES.index(name) for name in SHARES_FROM]].min(0)
-    return np.sqrt(np.maximum(sigma**2 - sharpest**2, 0))
+    """(4, 3) widths that bring the sharpest modality to each modality's, axis by axis."""
+    return np.sqrt(np.maximum(sigma**2 - sigma.min(0) ** 2, 0))
 
 
 def _kernel(sigma: np.ndarray) -> np.ndarray:

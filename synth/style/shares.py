@@ -1,11 +1,10 @@
 """What a scan shows beyond one class a voxel: shares of CSF, grey and white matter, vessels, tones of its tumour.
 
 A voxel of healthy brain is as bright as its mixture of the three tissues (Santago & Gage 1993, doi:10.1109/42.241881),
-in t1, t2 and flair alike; the nearest of the 45 mixtures in eighths is taken. Noise would make mixtures of its own, so
-it is taken out before, by averaging each voxel with those of its neighbours that look alike in all three (a bilateral
-filter, Tomasi & Manduchi 1998, doi:10.1109/ICCV.1998.710815): edges stay, flat tissue becomes flat. What no mixture
-explains but one with a dark part does is partly void. What t1ce has beyond its mixture are vessels and dura, filled by
-the contrast agent. In a tumour each modality has a tone: how bright a voxel is within its class, noise averaged out.
+in all modalities alike; the nearest of the 45 mixtures in eighths is taken. Noise would make mixtures of its own, so it
+is taken out before (`denoising`). What no mixture explains but one with a dark part does is partly void. What t1ce has
+beyond its mixture are vessels and dura, filled by the contrast agent, so t1ce has a say in the mixture only where it is
+near one. In a tumour each modality has a tone: how bright a voxel is within its class, noise taken out.
 """
 
 from dataclasses import replace
@@ -19,7 +18,6 @@ from synth.layout.detail import (
     EIGHTHS,
     EVEN,
     MIXED,
-    SHARES_FROM,
     TONE_LEVELS,
     TONE_STEP,
     VESSEL_LEVELS,
@@ -31,17 +29,15 @@ from synth.layout.detail import (
 from synth.layout.layout import Layout
 from synth.layout.space import box_of, mirrored, widened
 from synth.shading import shading_field
+from synth.style.denoising import denoised, noise_of
 from synth.style.style import RIM, Style
 
-CHANNELS = tuple(MODALITIES.index(name) for name in SHARES_FROM)
 _T1CE = MODALITIES.index("t1ce")
-_ALIKE = 3.5  # deviations of noise within which neighbours are averaged
-_ROUNDS = 3  # of averaging, each with what the one before gave
-_LEAST_NOISE = 0.004  # of an image without any
-_ODD = 6.0  # squared deviations within a class, over the three modalities: what no mixture explains may be partly void
-_LEVEL = 0.77  # texture (a 20th percentile) over the noise's deviation
+_PLAIN = [m for m in range(len(MODALITIES)) if m != _T1CE]  # in which nothing but tissue is bright
+_ODD = 6.0  # squared deviations within a class, over those three: what no mixture explains may be partly void
+_MOST = 6.0  # squared deviations that t1ce counts at most: the contrast agent adds any number
 _VESSEL_FROM = 0.2  # above the mixture in t1ce, in normalised units
-_AT_ONCE = 200_000  # voxels
+_AT_ONCE = 50_000  # voxels
 _REACH = 4  # voxels that softened tissue has a say in
 MIXTURES = np.array([(a, EIGHTHS - a - b, b) for a in range(EIGHTHS + 1) for b in range(EIGHTHS + 1 - a)], np.uint8)
 """(45, 3) eighths of CSF, GM and WM."""
@@ -65,9 +61,8 @@ def measure_detail(case: Case, layout: Layout, style: Style) -> tuple[Detail, St
     healthy = brain & (layout.tumour[box] == 0) & (case.images[box] > 0).all(-1)  # a scan may end within the brain
     images = _even(case.images[box], style, layout.shape, box)
     mixture = np.full(tissue.shape, -1, np.int16)
-    noise = np.maximum(np.asarray(style.texture) / _LEVEL, _LEAST_NOISE)
-    still = averaged([images[..., k] for k in CHANNELS], brain, noise[list(CHANNELS)])
-    mixture[healthy], void = _nearest([part[healthy] for part in still], style)
+    still = denoised(images, brain, noise_of(style))
+    mixture[healthy], void = _nearest(still[:, healthy].T, style)
     shares = MIXTURES[mixture[healthy]].astype(np.float32) / EIGHTHS
     # the rim is half outside the brain and half removed by the skull stripping: not the colour of fluid
     sure = ((shares[:, 0] == 0) | binary_erosion(brain, iterations=RIM)[healthy]) & (void == 0)
@@ -84,54 +79,12 @@ def measure_detail(case: Case, layout: Layout, style: Style) -> tuple[Detail, St
     gap[box] &= ~healthy
     mixed = _completed(Detail(*layers), layout.tissue, gap).mixed
     tones = [np.zeros(layout.shape, np.uint8) for _ in MODALITIES]
-    for tone, part in zip(tones, _tones(images, layout.tumour[box], brain, noise, style), strict=True):
-        tone[box] = part
-    return Detail(*mixed, *tones), replace(style, pure=pure)
-
-
-def _tones(images: np.ndarray, tumour: np.ndarray, brain: np.ndarray, noise: np.ndarray, style: Style) -> np.ndarray:
-    """(4, x, y, z) uint8, the tones of a tumour."""
-    tones = np.zeros((len(MODALITIES), *tumour.shape), np.uint8)
-    inner = box_of(tumour)
-    if inner is None:
-        return tones
-    inner = widened(inner, _ROUNDS, (1, 1, 1), tumour.shape)
-    still = averaged([images[(*inner, m)] for m in range(len(MODALITIES))], brain[inner], noise)
-    inside = tumour[inner] > 0
-    rows = tumour[inner][inside].astype(np.intp) + len(TISSUES) - 1
+    inside = layout.tumour[box] > 0
+    rows = layout.tumour[box][inside].astype(np.intp) + len(TISSUES) - 1
     for tone, image, mean in zip(tones, still, np.transpose(style.mean), strict=True):
         steps = (image[inside] - mean[rows]) / TONE_STEP
-        tone[inner][inside] = np.clip(np.rint(EVEN + steps), 1, TONE_LEVELS)
-    return tones
-
-
-def averaged(images: list[np.ndarray], brain: np.ndarray, noise: np.ndarray) -> list[np.ndarray]:
-    """Images without most of their noise: each voxel is the mean of itself and those of the 26 around that look alike.
-
-    Args:
-        images: (x, y, z) float32 each.
-        brain: (x, y, z) bool; nothing outside has a say.
-        noise: deviation of each image's.
-    """
-    values = [np.where(brain, image / np.float32(level), 0) for image, level in zip(images, noise, strict=True)]
-    shifts = [shift for shift in np.ndindex(3, 3, 3) if shift > (1, 1, 1)]
-    for _ in range(_ROUNDS):
-        sums, weights = [part.copy() for part in values], np.ones(brain.shape, np.float32)
-        for shift in shifts:
-            here, there = zip(*(_overlap(s - 1, n) for s, n in zip(shift, brain.shape, strict=True)), strict=True)
-            apart = np.zeros([s.stop - s.start for s in here], np.float32)
-            for part in values:
-                step = part[here] - part[there]
-                apart += step * step
-            alike = np.exp(apart * np.float32(-0.5 / _ALIKE**2))
-            alike *= brain[here] & brain[there]
-            weights[here] += alike
-            weights[there] += alike
-            for total, part in zip(sums, values, strict=True):
-                total[here] += alike * part[there]
-                total[there] += alike * part[here]
-        values = [total / weights for total in sums]
-    return [part * np.float32(level) for part, level in zip(values, noise, strict=True)]
+        tone[box][inside] = np.clip(np.rint(EVEN + steps), 1, TONE_LEVELS)
+    return Detail(*mixed, *tones), replace(style, pure=pure)
 
 
 def _even(images: np.ndarray, style: Style, shape, box) -> np.ndarray:
@@ -143,27 +96,21 @@ def _even(images: np.ndarray, style: Style, shape, box) -> np.ndarray:
     return out
 
 
-def _overlap(step: int, size: int) -> tuple[slice, slice]:
-    return slice(max(step, 0), size + min(step, 0)), slice(max(-step, 0), size - max(step, 0))
-
-
 def _dark(style: Style) -> np.ndarray:
     """(4,) what no signal is in normalised units."""
     low, high = np.asarray(style.window, np.float32).T
     return -low / (high - low)
 
 
-def _nearest(values: list[np.ndarray], style: Style) -> tuple[np.ndarray, np.ndarray]:
-    """(n,) index of the mixture that comes nearest, each image counted by how much its tissues vary; (n,) void."""
-    columns = list(CHANNELS)
-    spread = np.maximum(np.asarray(style.spread)[: len(TISSUES), columns].mean(0), 0.03)
-    mean = np.asarray(style.mean)[: len(TISSUES), columns]
-    mixed = ((MIXTURES / EIGHTHS) @ (mean / spread)).astype(np.float32)
-    points = np.stack([part / np.float32(s) for part, s in zip(values, spread, strict=True)], 1)
+def _nearest(points: np.ndarray, style: Style) -> tuple[np.ndarray, np.ndarray]:
+    """(n,) index of the mixture nearest to (n, 4) voxels, images counted by how much their tissues vary; (n,) void."""
+    spread = np.maximum(np.asarray(style.spread, np.float32)[: len(TISSUES)].mean(0), 0.03)
+    mixed = ((MIXTURES / EIGHTHS) @ (np.asarray(style.mean)[: len(TISSUES)] / spread)).astype(np.float32)
+    points = points / spread
     out, apart = _nearest_of(points, mixed)
     void = np.zeros(len(points), np.uint8)
     odd = np.flatnonzero(apart > _ODD)
-    dark = (_dark(style)[columns] / spread).astype(np.float32)
+    dark = (_dark(style) / spread).astype(np.float32)
     parts = np.arange(1, VOID_LEVELS + 1) / np.float32(VOID_LEVELS)
     darker = np.concatenate([mixed + part * (dark - mixed) for part in parts])
     index, left = _nearest_of(points[odd], darker)
@@ -174,15 +121,20 @@ def _nearest(values: list[np.ndarray], style: Style) -> tuple[np.ndarray, np.nda
 
 
 def _nearest_of(points: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """(n,) index of the nearest of the (k, 3) places to each of (n, 3) points, and its squared distance."""
+    """(n,) index of the nearest of (k, 4) places to each of (n, 4) points, and its squared distance but for t1ce."""
     out, apart = np.empty(len(points), np.int16), np.empty(len(points), np.float32)
-    size = (places * places).sum(1)
+    plain, contrast = np.ascontiguousarray(places[:, _PLAIN]), places[:, _T1CE]
+    size = (plain * plain).sum(1)
     for start in range(0, len(points), _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
-        distance = points[part] @ (-2 * places.T)
+        distance = points[part][:, _PLAIN] @ (-2 * plain.T)
         distance += size
+        beside = points[part, _T1CE, None] - contrast
+        beside *= beside
+        distance += np.minimum(beside, _MOST, out=beside)
         out[part] = nearest = distance.argmin(1)
-        apart[part] = distance[np.arange(len(nearest)), nearest] + (points[part] ** 2).sum(1)
+        here = np.arange(len(nearest)), nearest
+        apart[part] = distance[here] - beside[here] + (points[part][:, _PLAIN] ** 2).sum(1)
     return out, apart
 
 

@@ -87,7 +87,7 @@ def prepare_cases(
     out = []
     members = open_set(data, scans=True).members
     for member in tqdm(members, desc="layouts and styles", unit="case", disable=quiet or None):
-        folder, signature = Path(cache) / member.id, member.signature(f"{VERSION}{'+detail-4' * detail}")
+        folder, signature = Path(cache) / member.id, member.signature(f"{VERSION}{'+detail-5' * detail}")
         make, scan = partial(_prepare, member, folder, signature, detail), partial(_fingerprint, member)
         out.append(once(folder, signature, load_case, make, scan))
     return out
