@@ -226,8 +226,6 @@ def test_a_sample_is_drawn_and_replayed_with_the_detail_of_its_sources():
     assert np.array_equal(plain.tissue, layout.tissue)
     assert np.array_equal(layers(sampler.replay(recipe, detail=True).detail), layers(layout.detail))
     assert sampler.replay(recipe).detail is None
-    without = [MemorySource(replace(source.layout, detail=None)) for source in sources]
-    assert LayoutSampler(without, "mirror", seed=2).draw(1, detail=True)[0].detail is None
 
 
 def test_detail_is_kept_beside_a_layout_and_read_again(tmp_path):

@@ -12,12 +12,13 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt, gaussian_filter
+from scipy.ndimage import distance_transform_edt
 from scipy.special import ndtr
 
 from synth.brats import MODALITIES, Tumour
 from synth.errors import LayoutError
 from synth.layout.detail import EVEN, TONE_LEVELS, TONE_STEP
+from synth.layout.priors.fields import smooth_noise
 from synth.layout.space import box_of, spacing, widened
 
 SHIPPED = Path(__file__).parent / "weights" / "tone_prior.npz"
@@ -25,8 +26,6 @@ KINDS = tuple(Tumour)[1:]
 SCALES_MM = (1.2, 2.5, 5.0, 10.0)  # deviations of the blurs
 DEPTHS_MM = (0.5, 1.5, 2.5, 4.0, 7.0, 12.0)  # below a class's surface, where its tones are told
 _MOST, _SCORES = 5.0, 4001  # normal scores that are told apart: from -5 to 5
-_REACH = 3.0  # deviations at which a blur is cut
-_EVERY = {1.2: 1, 2.5: 2, 5.0: 4, 10.0: 8}  # at how many voxels blurs of these deviations are made, of 1 mm
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,8 @@ class TonePrior:
         box = widened(inside, 2.0, zooms, tumour.shape)
         labels = tumour[box]
         varied = rng.standard_normal((len(KINDS), len(MODALITIES)))
-        noise = self._fields(labels.shape, zooms, rng)
+        noise = np.stack([smooth_noise(labels.shape, zooms, scale, rng, len(MODALITIES)) for scale in SCALES_MM])
+        noise = noise.reshape(len(SCALES_MM), len(MODALITIES), -1)  # the same for all classes
         for k, kind in enumerate(KINDS):
             here = labels == kind
             if not here.any():
@@ -104,55 +104,12 @@ class TonePrior:
         value *= self.spread[k, m] * np.exp(self.varies[k, m] * varied)
         return np.clip(np.rint(EVEN + value / TONE_STEP), 1, TONE_LEVELS).astype(np.uint8)
 
-    def _fields(self, shape, zooms, rng: np.random.Generator) -> np.ndarray:
-        """(scales, modalities, voxels) float32 fields of unit variance, the same for all classes."""
-        out = np.empty((len(SCALES_MM), len(MODALITIES), *shape), np.float32)
-        for scale, parts in zip(SCALES_MM, out, strict=True):
-            every = _EVERY[scale]
-            sigma = [scale / (zoom * every) for zoom in zooms]
-            margin = [int(np.ceil(_REACH * s)) for s in sigma]
-            size = [-(-n // every) + 1 + 2 * more for n, more in zip(shape, margin, strict=True)]
-            for part in parts:
-                field = gaussian_filter(rng.standard_normal(size, np.float32), sigma, truncate=_REACH)
-                field = field[tuple(slice(more, n - more) for n, more in zip(size, margin, strict=True))]
-                field /= np.float32(_deviation(tuple(sigma), every))
-                part[...] = _finer(field, every, shape)
-        return out.reshape(*out.shape[:2], -1)
-
 
 def _looked_up(scores: np.ndarray, tones: np.ndarray) -> np.ndarray:
     """What `_tones_of` says of the nearest of its scores; they are overwritten."""
     scores += _MOST
     scores *= (_SCORES - 1) / (2 * _MOST)
     return tones.take(np.rint(scores, out=scores).astype(np.intp), mode="clip")
-
-
-@cache
-def _deviation(sigma: tuple[float, ...], every: int) -> float:
-    """What white noise of unit variance keeps under a blur, and linearly between places `every` voxels apart."""
-    power = 1.0
-    for width in sigma:
-        reach = int(_REACH * width + 0.5)
-        taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / width) ** 2)
-        taps /= taps.sum()
-        between = [np.convolve(taps, [1 - k / every, k / every]) for k in range(every)]
-        power *= np.mean([(part**2).sum() for part in between])
-    return float(np.sqrt(power))
-
-
-def _finer(values: np.ndarray, every: int, shape) -> np.ndarray:
-    """What is given at places `every` voxels apart at each voxel of `shape`, linearly between them."""
-    if every == 1:
-        return values[tuple(map(slice, shape))]
-    for axis, size in enumerate(shape):
-        place = np.arange(size) / np.float32(every)
-        low = place.astype(np.intp)
-        share = (place - low).astype(np.float32).reshape([-1 if k == axis else 1 for k in range(3)])
-        near, far = values.take(low, axis), values.take(low + 1, axis)
-        far -= near
-        far *= share
-        values = near + far
-    return values
 
 
 @cache

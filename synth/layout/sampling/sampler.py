@@ -16,6 +16,7 @@ from synth.layout.law import MAX_BRAIN_SHARE, measure, violations
 from synth.layout.layout import Layout
 from synth.layout.plans.plan import Wish
 from synth.layout.plans.plan_file import AnyPlan, plan_of
+from synth.layout.priors.detail import shipped_detail_prior
 from synth.layout.priors.tones import shipped_tone_prior
 from synth.layout.sampling.attempt import Attempt, draw_edit
 from synth.layout.sampling.deck import Deck
@@ -100,7 +101,8 @@ class LayoutSampler:
             index: of the sample.
             host: the id of its host; None: a drawn one.
             attempt: 0, or which further draw for its place.
-            detail: give the layout the detail of its host and donor, where they have any: nearly twice the time.
+            detail: give the layout the detail of its host and donor, drawn where they have none: twice the time or
+                more.
 
         Raises:
             LayoutError: no attempt was lawful and as planned; the message counts the reasons.
@@ -151,17 +153,23 @@ class LayoutSampler:
         return self._detailed(trail, layout, recipe) if detail else layout
 
     def _detailed(self, trail: Trail, layout: Layout, recipe: LayoutRecipe) -> Layout:
-        """A finished layout with the detail of its sources; a tumour that is not its host's has tones of its own."""
-        if not trail.known:
-            return layout
+        """A finished layout with the detail of its sources, or drawn where they have none.
+
+        A tumour that is not its host's has tones of its own.
+        """
         names = (recipe.host, recipe.donor) if trail.mixed else (recipe.host,)
-        found = (replace(self._load(name), detail=self._layers(name, not trail.moves)) for name in names)
-        layout = trail.followed(layout, *found)
-        if layout.detail is None or any(tone.any() for tone in layout.detail.tones):
-            return layout
-        rng = sample_rng(recipe.seed, recipe.index, Branch.TONES)
-        tones = shipped_tone_prior().draw(layout.tumour, layout.affine, rng)
-        return replace(layout, detail=Detail(*layout.detail.mixed, *tones))
+        if trail.known:
+            found = (replace(self._load(name), detail=self._layers(name, not trail.moves)) for name in names)
+            layout = trail.followed(layout, *found)
+        detail = layout.detail
+        if detail is None:
+            rng = sample_rng(recipe.seed, recipe.index, Branch.DETAIL)
+            detail = shipped_detail_prior().draw(layout.tissue, layout.affine, rng)
+        if not any(tone.any() for tone in detail.tones):
+            rng = sample_rng(recipe.seed, recipe.index, Branch.TONES)
+            tones = shipped_tone_prior().draw(layout.tumour, layout.affine, rng)
+            detail = Detail(*detail.mixed, *tones)
+        return replace(layout, detail=detail)
 
     def judge(self, layout: Layout, recipe: LayoutRecipe) -> list[str]:
         """What the law says of the layout of a recipe; empty means lawful. What was cut off is not known here."""

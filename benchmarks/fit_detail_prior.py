@@ -1,0 +1,111 @@
+"""Fit the detail prior on the detail of real scans' layouts and store its statistics.
+
+Usage: python benchmarks/fit_detail_prior.py LAYOUTS [--out synth/layout/priors/weights/detail_prior.npz]
+
+LAYOUTS is what `synth layouts extract --detail` made of training scans (never of those that drawn detail is judged on).
+"""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt
+from scipy.optimize import nnls
+from scipy.special import ndtri
+
+from synth.datasets.layout_files import folder_sources
+from synth.layout.detail import EIGHTHS, MIXED
+from synth.layout.priors.detail import LINED_PLACES, MIXED_PLACES, SCALES_MM, SHIPPED, DetailPrior, places_of
+from synth.layout.space import box_of, spacing, widened
+
+LEAST = 400  # voxels of a kind of place: of fewer, places alike but for the last of what tells them count too
+AWAY_MM = 4.0  # from the tumour, under and around which shares are not the scan's
+LAGS = (1, 2, 3, 4, 6, 8, 12)  # mm
+SIZES = [np.prod(MIXED_PLACES)] * 2 + [np.prod(LINED_PLACES)] * 2
+
+
+def main():
+    """Fit, print what was found, store."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("layouts", type=Path)
+    parser.add_argument("--out", type=Path, default=SHIPPED)
+    arguments = parser.parse_args()
+    cases = [case_of(source) for source in folder_sources(arguments.layouts)]
+    tables, weights, leaning = [], [], []
+    for k, (name, most) in enumerate(MIXED.items()):
+        count = sum(histogram(places[k][known], values[k][known], SIZES[k], most) for places, values, known in cases)
+        tables.append(table(count, MIXED_PLACES if k < 2 else LINED_PLACES))
+        middle = ndtri(np.clip((tables[k] + np.pad(tables[k], ((0, 0), (1, 0)))[:, :-1]) / 2, 1e-3, 1 - 1e-3))
+        last = ndtri(np.clip((1 + tables[k][:, -1:]) / 2, 1e-3, 1 - 1e-3))
+        middle = np.concatenate([middle, last], 1)  # the normal score of each value, in its kind of place
+        scores = [middle[places[k], values[k]] for places, values, _ in cases]
+        means = [part[known].mean() for part, (_, _, known) in zip(scores, cases, strict=True)]
+        spread = np.sqrt(np.mean([part[known].var() for part, (_, _, known) in zip(scores, cases, strict=True)]))
+        leaning.append(np.std(means) / np.hypot(spread, np.std(means)))
+        over = np.mean([correlogram(p, known) for p, (_, _, known) in zip(scores, cases, strict=True)], 0)
+        model = np.exp(-(np.array(LAGS)[:, None] ** 2) / (4 * np.array(SCALES_MM) ** 2))
+        weights.append(nnls(model, over)[0])  # what is left of 1 is noise of single voxels, which is not drawn
+        found = np.round(weights[-1], 2).tolist()
+        print(f"{name}: {explained(count):.2f} explained by places, leaning {leaning[-1]:.2f}, weights {found}")
+        print("  correlation over mm", dict(zip(LAGS, np.round(over, 2).tolist(), strict=True)))
+    DetailPrior(np.stack(tables[:2]), np.stack(tables[2:]), np.stack(weights), np.array(leaning)).save(arguments.out)
+    print(f"{len(cases)} layouts; {arguments.out}: {arguments.out.stat().st_size / 1000:.1f} kB")
+
+
+def case_of(source):
+    """Places and values of each layer on a brain's box, and where they are the scan's."""
+    layout, detail = source.load(), source.detail(tones=False)
+    zooms = spacing(layout.affine)
+    box = widened(box_of(layout.tissue), 2.0, zooms, layout.shape)
+    mixed, lined = places_of(layout.tissue, zooms, box)
+    csf, white, vessels, void = (layer[box].astype(int) for layer in detail.mixed)
+    white = np.where(csf < EIGHTHS, np.rint(EIGHTHS * white / np.maximum(EIGHTHS - csf, 1)), EIGHTHS).astype(int)
+    known = layout.tissue[box] > 0
+    if layout.tumour.any():
+        known &= distance_transform_edt(layout.tumour[box] == 0, zooms) > AWAY_MM
+    small = [part.astype(np.uint8) for part in (csf, white, vessels, void)]
+    return [part.astype(np.int16) for part in (mixed, mixed, lined, lined)], small, known
+
+
+def histogram(places, values, size, most):
+    """(places, values) how often each value is at each kind of place."""
+    code = places.astype(np.int32) * (most + 1) + values
+    return np.bincount(code.ravel(), minlength=size * (most + 1)).reshape(size, most + 1)
+
+
+def table(count, kinds):
+    """(places, values - 1) probabilities of at most each value."""
+    count = count.reshape(*kinds, -1)
+    out = count.astype(float)
+    for axis in range(len(kinds)):
+        pooled = count.sum(tuple(range(axis + 1)), keepdims=True)
+        thin = out.sum(-1, keepdims=True) < LEAST
+        out = np.where(thin, pooled, out)
+    out = out.cumsum(-1).reshape(-1, count.shape[-1])
+    return out[:, :-1] / np.maximum(out[:, -1:], 1)
+
+
+def explained(count):
+    """Share of the values' variance that kinds of places explain."""
+    values, rows = np.arange(count.shape[1]), count.sum(1)
+    means, whole = count @ values / np.maximum(rows, 1), count.sum(0) / count.sum()
+    return rows @ (means - whole @ values) ** 2 / rows.sum() / (whole @ (values - whole @ values) ** 2)
+
+
+def correlogram(scores, known):
+    """(lags,) correlation of normal scores over distance along the axes."""
+    left = np.where(known, scores - scores[known].mean(), 0).astype(np.float32)
+    out = []
+    for lag in LAGS:
+        products, pairs = 0.0, 0
+        for axis in range(3):
+            ahead = (slice(None),) * axis
+            low, high = (*ahead, slice(None, -lag)), (*ahead, slice(lag, None))
+            products += float((left[low] * left[high]).sum(dtype=float))
+            pairs += int(np.count_nonzero(known[low] & known[high]))
+        out.append(products / pairs)
+    return np.array(out) / float((left[known] ** 2).mean())
+
+
+if __name__ == "__main__":
+    main()

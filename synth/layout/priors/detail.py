@@ -1,0 +1,169 @@
+"""The detail prior: what scans show beyond one tissue a voxel, as a statistic of places, and detail drawn from it.
+
+A voxel's place is told by the tissue map alone: how its surroundings are mixed, how far it lies from white matter (the
+fluid of a sulcus is what lies farther from white matter than the cortex is thick) and how deep below the brain's
+surface. For each kind of place the prior knows how often which share of CSF, of white matter, of vessels and of void
+occurs in real brains; random fields as smooth as what real maps have beyond that choose among them, so that sheets and
+banks move together. Vessels are where two random fields both vanish: lines. Brains differ: each has a leaning of its
+own in every layer. Fitted on training scans by `benchmarks/fit_detail_prior.py`; no place in any brain can be read
+back from it.
+"""
+
+from dataclasses import dataclass, fields
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt, gaussian_filter, uniform_filter
+from scipy.special import ndtr, ndtri
+
+from synth.brats import Tissue
+from synth.errors import LayoutError
+from synth.layout.detail import EIGHTHS, MIXED, Detail, softened
+from synth.layout.priors.fields import smooth_noise
+from synth.layout.space import Box, box_of, midline, near, spacing, widened
+
+SHIPPED = Path(__file__).parent / "weights" / "detail_prior.npz"
+SCALES_MM = (1.0, 2.5, 6.0)  # deviations of the fields' blurs
+VESSEL_MM = 2.5
+_FAR_MM = (3.0, 4.5)  # from white matter
+_DEPTHS_MM = (1.01, 2.1, 6.0, 25.0)  # below the brain's surface
+_NEIGHBOURS = (1, 4, 9, 18)  # of 27 voxels that are fluid
+_MIDDLE_MM = 2.5  # from the midline: falx and sagittal sinus
+MIXED_PLACES = (len(_FAR_MM) + 1, len(_DEPTHS_MM) + 1, (EIGHTHS + 1) * (EIGHTHS + 2) // 2)
+LINED_PLACES = (2, len(_DEPTHS_MM) + 1, len(_NEIGHBOURS) + 1, 3)
+_MOST, _SCORES = 4.0, 513  # normal scores that are told apart: from -4 to 4
+_PARTS, _FARTHEST = 64, 24  # how finely, and up to which, the squared distance from a line is told
+_SMOOTH_MM = 0.7  # of white matter's surface: single noisy voxels are none
+
+
+@dataclass(frozen=True)
+class DetailPrior:
+    """The fitted statistics; arrays as `benchmarks/fit_detail_prior.py` stores them.
+
+    Attributes:
+        shares: (2, places, 8) for each of `MIXED_PLACES` the probability of at most 0 to 7 eighths of CSF; and of what
+            CSF leaves of a voxel, at most 0 to 7 eighths of white matter.
+        lined: (2, places, 4) for each of `LINED_PLACES` the probability of at most 0 to 3 levels of vessels, of void.
+        weights: (4, s) for each layer the parts of its variance that are smooth at `SCALES_MM`; vessels' are not used.
+        leaning: (4,) deviation between brains of each layer's mean normal score.
+    """
+
+    shares: np.ndarray
+    lined: np.ndarray
+    weights: np.ndarray
+    leaning: np.ndarray
+
+    def save(self, path: str | Path) -> None:
+        """Write it as `load` reads it."""
+        np.savez_compressed(path, **{f.name: np.asarray(getattr(self, f.name), np.float16) for f in fields(self)})
+
+    @classmethod
+    def load(cls, path: str | Path) -> "DetailPrior":
+        """Read a prior written by `save`.
+
+        Raises:
+            LayoutError: the file is missing or no such prior.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as stored:
+                return cls(*(stored[f.name].astype(np.float64) for f in fields(cls)))
+        except (OSError, KeyError, ValueError) as error:
+            raise LayoutError(f"{path}: cannot be read as a detail prior ({error}); install synth again.") from error
+
+    def draw(self, tissue: np.ndarray, affine: np.ndarray, rng: np.random.Generator) -> Detail:
+        """The detail of a brain of which only tissues are known, without tones.
+
+        Args:
+            tissue: (X, Y, Z) uint8 `Tissue`, complete underneath a tumour.
+            affine: (4, 4) of the grid.
+            rng: what it is drawn from; the same state gives the same detail.
+        """
+        layers = [np.zeros(tissue.shape, np.uint8) for _ in MIXED]
+        inside, zooms = box_of(tissue), spacing(affine)
+        if inside is None:
+            return Detail(*layers)
+        box = widened(inside, 2.0, zooms, tissue.shape)
+        mixed, lined = places_of(tissue, zooms, box)
+        found = []
+        for k, (name, table) in enumerate(zip(MIXED, (*self.shares, *self.lined), strict=True)):
+            place = mixed if k < len(self.shares) else lined
+            scores = _lines(place.shape, zooms, rng) if name == "vessels" else self._sheets(k, place.shape, zooms, rng)
+            own = np.sqrt(1 - self.leaning[k] ** 2) * _VALUES + self.leaning[k] * np.clip(rng.standard_normal(), -2, 2)
+            level = (ndtr(own)[:, None] > table[:, None]).sum(-1).astype(np.uint8)  # (places, scores)
+            found.append(level.ravel().take(place * _SCORES + scores))
+        csf, white, vessels, void = found
+        white = np.rint((EIGHTHS - csf) * (white / np.float32(EIGHTHS))).astype(np.uint8)
+        brain = tissue[box] > 0
+        for layer, part in zip(layers, (csf, white, vessels, void), strict=True):
+            layer[box] = part * brain
+        return Detail(*layers)
+
+    def _sheets(self, k: int, shape, zooms, rng: np.random.Generator) -> np.ndarray:
+        """(x, y, z) which of `_VALUES` a smooth field of normal scores has at each voxel."""
+        total = np.zeros(shape, np.float32)
+        for scale, weight in zip(SCALES_MM, self.weights[k], strict=True):
+            total += np.float32(np.sqrt(weight)) * smooth_noise(shape, zooms, scale, rng)[0]
+        total += np.float32(_MOST)
+        total *= np.float32((_SCORES - 1) / (2 * _MOST))
+        return np.clip(np.rint(total, out=total), 0, _SCORES - 1, out=total).astype(np.int32)
+
+
+def _lines(shape, zooms, rng: np.random.Generator) -> np.ndarray:
+    """The same of a field that is highest along lines: where two others vanish."""
+    first, second = smooth_noise(shape, zooms, VESSEL_MM, rng, 2)
+    away = first * first  # with the other's an exponential variable: how rarely a place lies nearer
+    away += second * second
+    away *= np.float32(_PARTS)
+    nearest = ndtri(np.exp(-0.5 * (np.arange(_FARTHEST * _PARTS) + 0.5) / _PARTS))
+    scores = np.rint((np.clip(nearest, -_MOST, _MOST) + _MOST) * ((_SCORES - 1) / (2 * _MOST))).astype(np.int32)
+    return scores.take(away.astype(np.int32), mode="clip")
+
+
+def places_of(tissue: np.ndarray, zooms, box: Box) -> tuple[np.ndarray, np.ndarray]:
+    """What kind of place each voxel of a box is: (x, y, z) int32 among `MIXED_PLACES`, and among `LINED_PLACES`.
+
+    Args:
+        tissue: (X, Y, Z) uint8 `Tissue`.
+        zooms: mm of a voxel.
+        box: around the brain, and two voxels more where the grid goes on.
+    """
+    labels = tissue[box]
+    around = softened(labels)
+    mixture = _MIXTURE[around.csf, around.wm]
+    white = gaussian_filter((labels == Tissue.WM).astype(np.float32), [_SMOOTH_MM / zoom for zoom in zooms]) > 0.5
+    far = np.digitize(near(white, max(_FAR_MM) + 1, zooms), _FAR_MM)
+    deep = np.digitize(_depth(labels > 0, zooms), _DEPTHS_MM)
+    fluid = uniform_filter((labels == Tissue.CSF).astype(np.float32), 3, mode="constant")
+    fluid = np.digitize(fluid, (np.array(_NEIGHBOURS) - 0.5) / 27)
+    left = np.arange(box[0].start, box[0].stop) - midline(tissue.shape)
+    middle = (np.abs(left) * zooms[0] <= _MIDDLE_MM).astype(np.int32)[:, None, None]
+    own = np.maximum(labels, 1).astype(np.int32) - 1
+    mixed = np.ravel_multi_index((far, deep, mixture), MIXED_PLACES).astype(np.int32)
+    middle = np.broadcast_to(middle, own.shape)
+    return mixed, np.ravel_multi_index((middle, deep, fluid, own), LINED_PLACES).astype(np.int32)
+
+
+def _depth(brain: np.ndarray, zooms) -> np.ndarray:
+    """Mm from outside the brain: exact near the surface, told on every third voxel where it is deep."""
+    coarse = distance_transform_edt(np.pad(brain[::3, ::3, ::3], 1), [3 * z for z in zooms])[1:-1, 1:-1, 1:-1]
+    rough = coarse.repeat(3, 0).repeat(3, 1).repeat(3, 2)[tuple(map(slice, brain.shape))]
+    exact = near(~np.pad(brain, 1), _DEPTHS_MM[-2] + 1, zooms)[1:-1, 1:-1, 1:-1]
+    return np.where(np.isfinite(exact), exact, np.maximum(rough, _DEPTHS_MM[-2] + 1))
+
+
+def _mixtures() -> np.ndarray:
+    """(9, 9) number of each mixture by its eighths of CSF and of white matter."""
+    out, known = np.zeros((EIGHTHS + 1, EIGHTHS + 1), np.int32), np.add.outer(*[np.arange(EIGHTHS + 1)] * 2) <= EIGHTHS
+    out[known] = np.arange(known.sum())
+    return out
+
+
+_MIXTURE = _mixtures()
+_VALUES = np.linspace(-_MOST, _MOST, _SCORES)
+
+
+@cache
+def shipped_detail_prior() -> DetailPrior:
+    """The prior that comes with the package."""
+    return DetailPrior.load(SHIPPED)

@@ -1,0 +1,168 @@
+"""The detail prior and what is drawn from it."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from phantoms import head_layout, phantom_layout, whole_detail
+
+from synth.brats import Tissue
+from synth.errors import LayoutError
+from synth.layout.detail import EIGHTHS, MIXED
+from synth.layout.priors.detail import (
+    LINED_PLACES,
+    MIXED_PLACES,
+    SCALES_MM,
+    DetailPrior,
+    places_of,
+    shipped_detail_prior,
+)
+from synth.layout.sampling.sampler import LayoutSampler
+from synth.layout.sampling.sources import MemorySource
+
+CSF, WM, VESSELS, VOID = range(4)
+
+
+def prior_of(shares=None, lined=None, weights=(0.0, 1.0, 0.0), leaning=0.0):
+    """A prior that gives all voxels, whatever their place, these probabilities of at most each value."""
+    sizes = int(np.prod(MIXED_PLACES)), int(np.prod(LINED_PLACES))
+    shares = np.ones((2, EIGHTHS)) if shares is None else np.asarray(shares, float)
+    lined = np.ones((2, 4)) if lined is None else np.asarray(lined, float)
+    tables = (np.repeat(part[:, None], size, 1) for part, size in zip((shares, lined), sizes, strict=True))
+    return DetailPrior(*tables, np.tile(weights, (4, 1)), np.full(4, leaning))
+
+
+def evenly(most):
+    """As many voxels of each value."""
+    return np.arange(1, most + 1) / (most + 1)
+
+
+def drawn(prior, layout, seed=0):
+    return prior.draw(layout.tissue, layout.affine, np.random.default_rng(seed))
+
+
+def test_the_same_seed_gives_the_same_detail_and_nothing_lies_outside_the_brain():
+    layout = head_layout()
+    first, again, other = (np.stack(drawn(shipped_detail_prior(), layout, seed).mixed) for seed in (1, 1, 2))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+    assert not first[:, ~layout.brain].any()
+    assert (first[CSF] + first[WM] <= EIGHTHS).all()
+    for layer, most in zip(first, MIXED.values(), strict=True):
+        assert layer.max() <= most
+    assert first[VESSELS].any()
+    assert not np.any(
+        shipped_detail_prior().draw(np.zeros((5, 6, 7), np.uint8), np.eye(4), np.random.default_rng(0)).csf
+    )
+
+
+def test_values_are_as_frequent_as_the_prior_says():
+    shares, lined = np.stack([evenly(8), np.ones(8)]), np.stack([[0.9, 0.95, 1, 1], [0.7, 0.8, 0.9, 1]])
+    layout = phantom_layout(tumour=False)
+    detail = drawn(prior_of(shares, lined, weights=(1.0, 0.0, 0.0)), layout)
+    found = np.bincount(detail.csf[layout.brain], minlength=9) / layout.brain.sum()
+    assert np.allclose(found, 1 / 9, atol=0.02)
+    assert not detail.wm.any()
+    assert (detail.vessels[layout.brain] > 0).mean() == pytest.approx(0.1, abs=0.04)
+    assert (detail.void[layout.brain] > 0).mean() == pytest.approx(0.3, abs=0.04)
+
+
+def test_white_matter_is_a_share_of_what_fluid_leaves():
+    shares = np.stack([np.array([0, 0, 0, 0, 1, 1, 1, 1]), np.zeros(8)])  # always four eighths of CSF, the rest white
+    layout = phantom_layout(tumour=False)
+    detail = drawn(prior_of(shares), layout)
+    assert (detail.csf[layout.brain] == 4).all()
+    assert (detail.wm[layout.brain] == 4).all()
+
+
+@pytest.mark.parametrize(("scale", "zooms"), [(0, (1, 1, 1)), (1, (1, 1, 1)), (1, (1, 1, 2))])
+def test_detail_is_smooth_over_the_millimetres_that_the_prior_says(scale, zooms):
+    shares = np.stack([evenly(8), np.ones(8)])
+    brain = np.full((50, 46, 44), Tissue.GM, np.uint8)
+    prior = prior_of(shares, weights=np.eye(len(SCALES_MM))[scale])
+    field = prior.draw(brain, np.diag([*zooms, 1.0]), np.random.default_rng(0)).csf.astype(float)
+    for axis, zoom in enumerate(zooms):
+        ahead = (slice(None),) * axis
+        pairs = [field[(*ahead, part)].ravel() for part in (slice(None, -2), slice(2, None))]
+        expected = np.exp(-((2 * zoom) ** 2) / (4 * SCALES_MM[scale] ** 2))
+        assert np.corrcoef(*pairs)[0, 1] == pytest.approx(expected, abs=0.1)
+
+
+def test_vessels_are_lines():
+    brain = np.full((60, 60, 60), Tissue.GM, np.uint8)
+    lit = prior_of(lined=np.stack([np.full(4, 0.97), np.ones(4)])).draw(brain, np.eye(4), np.random.default_rng(0))
+    on = lit.vessels > 0
+    beside = sum(np.roll(on, step, axis) for axis in range(3) for step in (-1, 1))[on]
+    assert on.mean() == pytest.approx(0.03, abs=0.015)
+    assert beside.mean() < 5  # of six neighbours: not a blob
+    assert np.mean(beside > 0) > 0.8  # nor specks, of which a sixth would have one
+
+
+def test_brains_lean_their_own_way():
+    shares = np.stack([evenly(8), np.ones(8)])
+    layout = phantom_layout(tumour=False)
+
+    def means(leaning):
+        prior = prior_of(shares, weights=(1.0, 0.0, 0.0), leaning=leaning)
+        return np.std([drawn(prior, layout, seed).csf[layout.brain].mean() for seed in range(12)])
+
+    assert means(0.6) > 8 * means(0.0)
+
+
+def test_places_tell_the_surface_deep_white_matter_and_the_middle_apart():
+    tissue = np.zeros((81, 80, 80), np.uint8)
+    tissue[5:76, 5:75, 5:75] = Tissue.GM
+    tissue[12:69, 12:68, 12:68] = Tissue.WM
+    tissue[40, 40, 5:12] = Tissue.CSF
+    mixed, lined = places_of(tissue, (1, 1, 1), tuple(map(slice, (0, 0, 0), tissue.shape)))
+    far, deep, _ = np.unravel_index(mixed, MIXED_PLACES)
+    assert deep[5, 40, 40] == 0
+    assert deep[6, 40, 40] == 1
+    assert deep[40, 40, 40] == 4
+    assert far[11, 40, 40] == 0
+    assert far[6, 40, 40] == 2
+    middle, _, fluid, own = np.unravel_index(lined, LINED_PLACES)
+    assert middle[40].all()
+    assert not middle[44].any()
+    assert fluid[40, 40, 8] > fluid[30, 40, 8] == 0
+    assert own[40, 40, 8] == 0
+    assert own[40, 40, 40] == 2
+
+
+def test_a_prior_is_kept_and_read_again_and_another_file_refused(tmp_path):
+    prior, layout = shipped_detail_prior(), head_layout()
+    prior.save(tmp_path / "prior.npz")
+    again = DetailPrior.load(tmp_path / "prior.npz")
+    assert np.array_equal(drawn(again, layout).csf, drawn(prior, layout).csf)
+    np.savez(tmp_path / "other.npz", a=1)
+    with pytest.raises(LayoutError, match="cannot be read as a detail prior"):
+        DetailPrior.load(tmp_path / "other.npz")
+
+
+def test_what_ships_is_lawful():
+    prior = shipped_detail_prior()
+    assert prior.shares.shape == (2, np.prod(MIXED_PLACES), EIGHTHS)
+    assert prior.lined.shape == (2, np.prod(LINED_PLACES), 4)
+    for tables in (prior.shares, prior.lined):
+        assert (np.diff(tables, axis=-1) >= 0).all()
+        assert tables.min() >= 0
+        assert tables.max() <= 1
+    assert (prior.weights.sum(1) <= 1.05).all()
+    assert (prior.leaning < 0.7).all()
+
+
+def test_samples_of_layouts_without_detail_get_drawn_ones_and_keep_what_a_scan_says():
+    hosts = [head_layout(shape=(60, 72, 54), zooms=(2.7, 2.4, 3.0), seed=seed, case_id=f"H{seed}") for seed in range(2)]
+    sampler = LayoutSampler([MemorySource(host) for host in hosts], "mirror", seed=3)
+    plain, _ = sampler.draw(0)
+    layout, recipe = sampler.draw(0, detail=True)
+    assert plain.detail is None
+    assert layout.detail.csf.any()
+    assert (np.stack(layout.detail.tones)[:, layout.tumour > 0] > 0).all()
+    again = sampler.replay(recipe, detail=True)
+    assert np.array_equal(np.stack(again.detail.layers), np.stack(layout.detail.layers))
+    other, _ = sampler.draw(2, detail=True)
+    assert not np.array_equal(other.detail.csf, layout.detail.csf)
+    told = [MemorySource(replace(host, detail=whole_detail(host.tissue))) for host in hosts]
+    kept, _ = LayoutSampler(told, "none", seed=3).draw(0, detail=True)
+    assert set(np.unique(kept.detail.csf)) == {0, EIGHTHS}
