@@ -36,8 +36,8 @@ def style_tensors(style: Style, texture_gain=1.0, *, mixed: bool = False, pure: 
     Args:
         style: the style.
         texture_gain: a factor on the texture, one number or one per modality.
-        mixed: for mixtures: these are as soft as the sharpest of the modalities, so `blur` is only what a modality is
-            softer than that, such as along thick slices.
+        mixed: for mixtures: these are as soft as the sharpest of t1, t2 and flair, so `blur` is only what a modality
+            is softer than that, such as along thick slices.
         pure: the tissues' means are those of pure tissue, where the style knows them.
     """
     window, mean = np.asarray(style.window), np.array(style.mean, np.float32)
@@ -54,8 +54,9 @@ def style_tensors(style: Style, texture_gain=1.0, *, mixed: bool = False, pure: 
 
 
 def _softer(sigma: np.ndarray) -> np.ndarray:
-    """(4, 3) widths that bring the sharpest modality to each modality's, axis by axis."""
-    return np.sqrt(np.maximum(sigma**2 - sigma.min(0) ** 2, 0))
+    """(4, 3) widths that bring the sharpest modality but t1ce, which tells fewest mixtures, to each one's; by axis."""
+    sharpest = sigma[[m for m, name in enumerate(MODALITIES) if name != "t1ce"]].min(0)
+    return np.sqrt(np.maximum(sigma**2 - sharpest**2, 0))
 
 
 def _kernel(sigma: np.ndarray) -> np.ndarray:
