@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 _TIMEPOINT = re.compile(r"^(brats1[789]_.+)_\d{1,2}$|^(BraTS-[A-Z]+-\d+)-\d{3}$", re.IGNORECASE)
 _ATLAS = "atlas-"
+REAL = "real"  # marks the records of real scans, in the manifest of a set that holds such beside painted cases
 
 
 def patient_of(case_id: str) -> str:

@@ -14,6 +14,7 @@ from synth.cli import main
 from synth.datasets.layout_files import save_layout
 from synth.disk.claim import (
     DRY_RUN,
+    EXPORT,
     EXTRACT,
     GENERATE,
     KINDS,
@@ -42,6 +43,7 @@ MARKS = {  # as they have been on disk since the first version of each command
     GENERATE: PAINTED,
     LAYOUTS: {"synth": "0.1", "format": "layouts", "naming": "brats2020", "seed": 1, "n": 2},
     SEGMENT: {"made_by": "synth segment 0.1", "format": "segmentations", "cases": 2},
+    EXPORT: {"made_by": "synth export 0.1", "format": "export", "to": "nnunet", "cases": 2},
     RECONSTRUCT: {"model": "tiny", "seed": 0, "seconds": 1.0, "comparisons": []},
     REPORT: {"schema": "synth.report", "version": 1, "sections": []},
     UTILITY: {

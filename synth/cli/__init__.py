@@ -11,6 +11,7 @@ from synth.errors import SynthError
 COMMANDS = {
     "check": ("synth.cli.check", "Say what a dataset folder holds and everything that is wrong with it."),
     "generate": ("synth.cli.generate", "Generate synthetic cases: four modalities and exact labels each."),
+    "export": ("synth.cli.export", "Write sets for nnU-Net, MONAI, BIDS and others, with splits that do not leak."),
     "layouts": ("synth.cli.layouts", "Make, edit, show and measure the label layouts that the generator paints."),
     "reconstruct": ("synth.cli.reconstruct", "Paint each case's own layout in its own style, beside the real scan."),
     "replay": ("synth.cli.replay", "Make single samples of a run again, to the byte, from its manifest."),

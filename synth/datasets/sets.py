@@ -24,7 +24,7 @@ from synth.disk.manifest import MANIFEST, records_of
 from synth.errors import DataError, SynthError, printable
 from synth.exporters import Finder, finders, open_exporter
 from synth.exporters.hdf5_cases import is_hdf5, open_cases
-from synth.lineage import ancestors, patient_of
+from synth.lineage import REAL, ancestors, patient_of
 
 BRATS, HDF5, LAYOUTS = "brats", "hdf5", "layouts"  # how a set is stored; further formats go by their exporter's name
 
@@ -85,9 +85,32 @@ class CaseSet:
     def record(self, member: Member) -> dict | None:
         """What the manifest of the set that a case belongs to says of it; None for a case that no set of ours claims.
 
+        None too for a real scan, which `synth export` puts beside painted cases.
+
         Raises:
             DataError: the manifest is damaged, or does not know the case, whose lineage is then unknown.
         """
+        record = self._entry(member)
+        return None if record is None or record.get(REAL) else record
+
+    def claimed(self, member: Member) -> bool:
+        """Whether a manifest of synth stands above a case, so that the names of its files say what its labels mean."""
+        return self._manifest(member) is not None
+
+    def is_painted(self, member: Member) -> bool:
+        """Whether the manifest of a set of ours claims a case as painted, or should."""
+        records = self._manifest(member)
+        return records is not None and not records.get(member.id, {}).get(REAL)
+
+    def patients(self, member: Member) -> frozenset[str]:
+        """Whose anatomy is in a case: its own patient's, or those that a painted one descends from (maybe nobody)."""
+        record = self._entry(member)
+        if record is None or record.get(REAL):
+            return frozenset((record or {}).get("patients") or {patient_of(member.id)})
+        return ancestors(record)
+
+    def _entry(self, member: Member) -> dict | None:
+        """The manifest's record of a case, painted or real; None where no manifest claims it."""
         records = self._manifest(member)
         if records is None:
             return None
@@ -97,15 +120,6 @@ class CaseSet:
                 "finish the run with --resume or take the case out."
             )
         return records[member.id]
-
-    def is_painted(self, member: Member) -> bool:
-        """Whether the manifest of a set of ours claims a case, or should."""
-        return self._manifest(member) is not None
-
-    def patients(self, member: Member) -> frozenset[str]:
-        """Whose anatomy is in a case: its own patient's, or those that a painted one descends from (maybe nobody)."""
-        record = self.record(member)
-        return frozenset({patient_of(member.id)}) if record is None else ancestors(record)
 
     def refuse_painted(self, why: str) -> None:
         """Refuse a set of which synth painted any case, where only real ones will do.
@@ -281,7 +295,7 @@ def _brats(path: Path, strict: bool, reading: Reading) -> CaseSet:
     if reading.labels != AUTO:  # said of other people's files: what synth wrote is in the convention of its names
         plain = CaseSet(path, BRATS, tuple(members))
         members = [
-            replace(member, reading=replace(reading, labels=AUTO)) if plain.is_painted(member) else member
+            replace(member, reading=replace(reading, labels=AUTO)) if plain.claimed(member) else member
             for member in members
         ]
     return CaseSet(path, BRATS, tuple(members), findings, reading)

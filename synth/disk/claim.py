@@ -91,6 +91,14 @@ SEGMENT = Owner(
     resume=True,
     force="replace it",
 )
+EXPORT = Owner(
+    "synth export",
+    "an exported set",
+    RUN,
+    lambda run: run.get("format") == "export",
+    resume=True,
+    force="replace it",
+)
 EXTRACT = Owner("synth layouts extract", "layouts", force="make them anew", goes_on=True, joins=Joins.ALWAYS)
 REPLAY = Owner("synth replay", "samples", force="replace these samples in it", joins=Joins.FORCED)
 RECONSTRUCT = Owner(
@@ -113,7 +121,7 @@ REPORT = Owner(
 UTILITY = Owner("synth utility", "an experiment", SETTINGS, lambda known: "files of --train" in known, goes_on=True)
 TRAIN = Owner("synth train", "a run", SETTINGS, lambda known: isinstance(known.get("train"), dict), goes_on=True)
 
-OWNERS = (GENERATE, LAYOUTS, SEGMENT, EXTRACT, REPLAY, RECONSTRUCT, REPORT, UTILITY, TRAIN)
+OWNERS = (GENERATE, LAYOUTS, SEGMENT, EXPORT, EXTRACT, REPLAY, RECONSTRUCT, REPORT, UTILITY, TRAIN)
 
 
 @dataclass(frozen=True)
@@ -338,10 +346,12 @@ def _remove(folder: Path, names: Callable[[Path], Iterable[str]], beside: Iterab
     """Delete a run, locked by now; the settings last: a removal that is interrupted can be repeated."""
     root = folder.resolve()
     for name in names(folder):
-        path = (folder / name).resolve()
-        if path.is_relative_to(root) and path.is_file():
+        path = (folder / name).parent.resolve() / Path(name).name  # of a link the link, never what it points to
+        if path.is_relative_to(root) and (path.is_file() or path.is_symlink()):
             path.unlink()
-            if path.parent != root and not any(path.parent.iterdir()):
-                path.parent.rmdir()
+            for place in path.parents:
+                if place == root or any(place.iterdir()):
+                    break
+                place.rmdir()
     for name in (*beside, MANIFEST, RUN):
         (folder / name).unlink(missing_ok=True)

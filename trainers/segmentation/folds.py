@@ -4,9 +4,8 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
-import numpy as np
-
-from synth.datasets.fingerprint import Fingerprint, same_scan, twins
+from synth.datasets.fingerprint import Fingerprint, same_scan
+from synth.datasets.relatives import deal
 from synth.errors import DataError
 from synth.hosts.anatomies import AtlasAnatomies
 from synth.hosts.sources import Sources
@@ -44,18 +43,10 @@ def split(cases: Sequence[Annotated], folds: int, seed: int) -> list[Fold]:
     Raises:
         DataError: there are fewer patients than folds.
     """
-    groups: dict[frozenset[str], list[Annotated]] = {}
-    # who shares a patient or a scan, be it by way of a third
-    kin = twins({i: (*case.fingerprint, *map("patient {}".format, case.patients)) for i, case in enumerate(cases)})
-    family = {i: frozenset().union(*(cases[k].patients for k in members)) for members in kin for i in members}
-    for i, case in enumerate(cases):
-        groups.setdefault(family.get(i, case.patients), []).append(case)
-    if folds < 2 or len(groups) < folds:
-        raise DataError(f"{folds} folds need at least 2 folds and as many patients; found {len(groups)} patients.")
-    names = sorted(groups, key=sorted)
-    dealt: list[list[Annotated]] = [[] for _ in range(folds)]
-    for k in np.random.default_rng(seed).permutation(len(names)):
-        min(dealt, key=len).extend(groups[names[k]])
+    dealt = [
+        [cases[i] for i in part]
+        for part in deal([case.patients for case in cases], [case.fingerprint for case in cases], folds, seed)
+    ]
     return [
         Fold(number, tuple(case for other in dealt if other is not held_out for case in other), tuple(held_out))
         for number, held_out in enumerate(dealt)

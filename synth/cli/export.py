@@ -1,0 +1,53 @@
+"""`synth export`: sets in the layouts that training programs read."""
+
+import click
+
+from synth.cli.options import opened, reading_options, warn
+
+LAYOUTS = ("brats2020", "brats2023")
+
+
+@click.command(name="export")
+@click.argument("sets", metavar="[SET]...", type=click.Path(), nargs=-1)
+@click.argument("out", type=click.Path())
+@click.option("--to", type=click.Choice(LAYOUTS), required=True, help="The layout of OUT.")
+@click.option("--real", type=click.Path(), multiple=True, help="A folder of real cases, along with the sets.")
+@click.option("--link", type=click.Choice(["soft", "hard"]), help="Links to the files in place of copies.")
+@click.option("--prefix", help="Number the painted cases anew, after this.")
+@click.option("--first", type=click.IntRange(min=0), help="Number the painted cases anew, from this.")
+@click.option("--resume", is_flag=True, help="Go on with an interrupted export: same settings, same tree.")
+@click.option("--force", is_flag=True, help="Replace what an earlier export wrote.")
+@click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
+@reading_options
+def command(sets, out, to, real, prefix, first, resume, force, quiet, reading, **options):
+    """Write the cases of each SET (NIfTI or HDF5, with its manifest) to OUT as other programs read them.
+
+    Real cases go along with --real. Painted cases that descend from patients are their anatomy: share an export only
+    where the scans may be shared.
+
+    \b
+    Example:
+      synth export seed1 seed2 merged --to brats2020 --prefix Synth_ --link hard
+    """  # noqa: D301 (click needs the real backspace)
+    from synth.cli.progress import bar
+    from synth.runs.export.run import export
+    from synth.runs.export.target import Options
+
+    if not sets and not real:
+        raise click.UsageError("expected a SET before OUT, or --real with real cases.")
+    done = export(
+        [opened(path, reading) for path in sets],
+        out,
+        to=to,
+        real=[opened(path, reading) for path in real],
+        options=Options(**{key: value for key, value in options.items() if value is not None}),
+        prefix=prefix,
+        first=first,
+        reading=reading,
+        resume=resume,
+        force=force,
+        progress=bar("exporting", "case", quiet),
+    )
+    for note in done.notes:
+        warn(note)
+    click.echo(done.sentence())

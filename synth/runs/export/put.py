@@ -1,0 +1,131 @@
+"""How files come to their place in an export: copied, linked or written, each whole or not at all."""
+
+import errno
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from synth.disk.files import atomic_write, make_folder, partial_name, sha256_file, sync_folder
+from synth.errors import DataError, OutputError, printable
+from synth.exporters.nifti import write_nifti
+from synth.runs.export.content import Content, Values
+
+SOFT, HARD = "soft", "hard"
+LINKS = (SOFT, HARD)
+_BLOCK = 1 << 20  # bytes at a time
+
+
+class Put:
+    """Puts files below a folder; each method returns the SHA-256 of the file's bytes.
+
+    Args:
+        out: the folder of the export.
+        link: "soft" or "hard": files that can be taken as they are, are linked; None: they are copied.
+    """
+
+    def __init__(self, out: Path, link: str | None = None):
+        self.out, self.link = out, link
+        self._made: set[Path] = set()
+
+    def image(self, name: str, content: Content, modality: str) -> str:
+        """One modality of a case as `.nii.gz`."""
+        source = content.path(modality)
+        return self.array(name, *content.image(modality)) if source is None else self.file(name, source, content)
+
+    def labels(self, name: str, content: Content, values: Values) -> str:
+        """The labels of a case as `.nii.gz`, with the given values of `Tumour`; the case must have some.
+
+        The file is taken as it is where it has these values; of a real case it is read for that all the same.
+        """
+        source = content.path("seg")
+        taken = source is not None and content.has_values(values)
+        if source is not None and taken and (not content.item.real or content.labels is not None):
+            return self.file(name, source, content)
+        if (known := content.labels) is None:
+            raise DataError(f"case {printable(content.item.id)}: has no labels; add them or take the case out.")
+        classes, affine = known
+        return self.array(name, np.asarray(values, np.uint8)[classes], affine)
+
+    def array(self, name: str, array: np.ndarray, affine: np.ndarray) -> str:
+        """A volume, written."""
+        return write_nifti(self._place(name), array, affine)
+
+    def file(self, name: str, source: Path, content: Content) -> str:
+        """A file of a case as it is: a link to it, or a copy.
+
+        Raises:
+            DataError: its bytes are not those that the manifest of its set vouches for.
+            OutputError: it cannot be linked there, or the disk is full.
+        """
+        path, expected = self._place(name), _recorded(source, content.item.record)
+        if self.link is None:
+            return _copy(source, path, expected)
+        digest = sha256_file(source)
+        _vouch(source, digest, expected)
+        _link(source, path, hard=self.link == HARD)
+        return digest
+
+    def text(self, name: str, text: str) -> str:
+        """A text file, UTF-8."""
+        with atomic_write(self._place(name)) as handle:
+            handle.write(text.encode())
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def json(self, name: str, content: Mapping[str, Any]) -> str:
+        """A JSON file, keys in their order: nnU-Net's regions depend on it."""
+        return self.text(name, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+    def _place(self, name: str) -> Path:
+        path = self.out / name
+        if path.parent not in self._made:
+            make_folder(path.parent)
+            self._made.add(path.parent)
+        return path
+
+
+def _copy(source: Path, path: Path, expected: str | None) -> str:
+    digest = hashlib.sha256()
+    with open(source, "rb") as own, atomic_write(path) as handle:
+        while block := own.read(_BLOCK):
+            digest.update(block)
+            handle.write(block)
+        _vouch(source, digest.hexdigest(), expected)
+    return digest.hexdigest()
+
+
+def _vouch(source: Path, digest: str, expected: str | None) -> None:
+    if expected not in (None, digest):
+        raise DataError(
+            f"{printable(source)}: the checksum differs from the manifest's, the file was changed or damaged; "
+            "make the sample again with `synth replay`."
+        )
+
+
+def _link(source: Path, path: Path, *, hard: bool) -> None:
+    """Put a link to a file in place, in one step."""
+    partial, source = partial_name(path), source.resolve()
+    partial.unlink(missing_ok=True)
+    try:
+        os.link(source, partial) if hard else os.symlink(source, partial)
+        os.replace(partial, path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        across = hard and error.errno in (errno.EXDEV, errno.EPERM, errno.EMLINK)
+        advice = "give --link soft, or leave --link out for copies" if across else "leave --link out for copies"
+        raise OutputError(
+            f"{printable(path)}: cannot be linked to {printable(source)} ({error.strerror}); {advice}."
+        ) from error
+    partial.unlink(missing_ok=True)  # where both were links to one file already, the system renames nothing
+    sync_folder(path.parent)
+
+
+def _recorded(source: Path, record: Mapping[str, Any]) -> str | None:
+    """The checksum that a case's record has of a file; None where it has none."""
+    files = record.get("files")
+    known = files.items() if isinstance(files, dict) else ()
+    return next((digest for name, digest in known if source.as_posix().endswith(f"/{name}")), None)
