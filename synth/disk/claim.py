@@ -143,6 +143,8 @@ class Claim:
         names: Callable[[Path], Iterable[str]],
         beside: Iterable[str] = (),
         parts: Mapping[str, Iterable[str]] = MappingProxyType({}),
+        *,
+        links: bool = False,
     ) -> None:
         """Delete the run that is to be replaced, if there is one; whatever else is in its folder stays.
 
@@ -150,6 +152,7 @@ class Claim:
             names: tells the files to delete, relative to the folder given to it; folders that they leave empty go too.
             beside: further names, deleted with the manifest.
             parts: folders in it that may hold runs of their own, of the same command, each with its `beside`.
+            links: the command makes links: those among the names go too, never what they point to.
 
         Raises:
             OutputError: a run is still writing there; nothing is deleted.
@@ -172,7 +175,7 @@ class Claim:
             for place in places:
                 if not any(place.iterdir()):
                     place.rmdir()
-            _remove(self.out, names, beside)
+            _remove(self.out, names, beside, links)
 
 
 def claim(
@@ -342,11 +345,15 @@ def _locked(folder: Path, stack: ExitStack) -> None:
     stack.callback(FolderLock(folder).release)
 
 
-def _remove(folder: Path, names: Callable[[Path], Iterable[str]], beside: Iterable[str]) -> None:
-    """Delete a run, locked by now; the settings last: a removal that is interrupted can be repeated."""
+def _remove(folder: Path, names: Callable[[Path], Iterable[str]], beside: Iterable[str], links: bool = False) -> None:
+    """Delete a run, locked by now; the settings last: a removal that is interrupted can be repeated.
+
+    With `links` those of its names that are links go, never what they point to; without, links are not its own.
+    """
     root = folder.resolve()
     for name in names(folder):
-        path = (folder / name).parent.resolve() / Path(name).name  # of a link the link, never what it points to
+        path = folder / name
+        path = path.parent.resolve() / path.name if links and path.is_symlink() else path.resolve()
         if path.is_relative_to(root) and (path.is_file() or path.is_symlink()):
             path.unlink()
             for place in path.parents:

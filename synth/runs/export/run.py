@@ -22,10 +22,11 @@ from synth.errors import DataError, OutputError, SynthError, printable
 from synth.runs.export.brats import Brats2020, Brats2023
 from synth.runs.export.content import Content
 from synth.runs.export.items import Item, collect, numbered_ids
+from synth.runs.export.nnunet import NnUNet
 from synth.runs.export.target import Options, Target
 
 FORMAT = "export"  # what `run.json` says where a set of cases has its file format
-TARGETS: dict[str, type[Target]] = {cls.name: cls for cls in (Brats2020, Brats2023)}
+TARGETS: dict[str, type[Target]] = {cls.name: cls for cls in (NnUNet, Brats2020, Brats2023)}
 AnySet = str | Path | CaseSet
 _PREFIXES = {"brats2023": ("Synth-GLI-", "-000")}  # of the others "Synth_" and nothing behind the number
 
@@ -102,7 +103,7 @@ def export(
     items = collect(ours, theirs, _numbering(to, prefix, first), target.key)
     _refuse_unlabelled(target, items)
     settings = _settings(target, options, ours, theirs, items, reading)
-    claimed.clear(partial(_names_of_run, items, target))
+    claimed.clear(partial(_names_of_run, items, target), links=True)
     with Manifest(out, settings) as manifest:
         written = _write(target, items, manifest, progress)
         notes = target.finish(items, manifest.entries())
