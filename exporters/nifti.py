@@ -161,7 +161,7 @@ def nifti_header(shape: tuple[int, ...], dtype: np.dtype, affine: np.ndarray) ->
     header["regular"] = b"r"
     header["vox_offset"] = header.single_vox_offset
     header["magic"] = header.single_magic
-    header["pixdim"][4:] = 0  # as in BraTS; nibabel says 1 for axes that do not exist
+    header["pixdim"][len(shape) + 1 :] = 0  # as in BraTS; nibabel says 1 for axes that do not exist
     header["scl_slope"], header["scl_inter"] = 1, 0
     header.set_xyzt_units("mm")
     header.set_sform(affine, code="scanner")
