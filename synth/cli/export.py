@@ -4,7 +4,7 @@ import click
 
 from synth.cli.options import opened, reading_options, warn
 
-LAYOUTS = ("nnunet", "msd", "brats2020", "brats2023")
+LAYOUTS = ("nnunet", "msd", "bids", "hf", "brats2020", "brats2023")
 
 
 @click.command(name="export")

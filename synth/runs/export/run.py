@@ -19,15 +19,17 @@ from synth.disk.claim import EXPORT, claim
 from synth.disk.files import changed_files, remove_partials
 from synth.disk.manifest import Manifest, json_text, read_run, recorded_files
 from synth.errors import DataError, OutputError, SynthError, printable
+from synth.runs.export.bids import Bids
 from synth.runs.export.brats import Brats2020, Brats2023
 from synth.runs.export.content import Content
+from synth.runs.export.huggingface import HuggingFace
 from synth.runs.export.items import Item, collect, numbered_ids
 from synth.runs.export.msd import Msd
 from synth.runs.export.nnunet import NnUNet
 from synth.runs.export.target import Options, Target
 
 FORMAT = "export"  # what `run.json` says where a set of cases has its file format
-TARGETS: dict[str, type[Target]] = {cls.name: cls for cls in (NnUNet, Msd, Brats2020, Brats2023)}
+TARGETS: dict[str, type[Target]] = {cls.name: cls for cls in (NnUNet, Msd, Bids, HuggingFace, Brats2020, Brats2023)}
 AnySet = str | Path | CaseSet
 _PREFIXES = {"brats2023": ("Synth-GLI-", "-000")}  # of the others "Synth_" and nothing behind the number
 
