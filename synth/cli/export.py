@@ -4,7 +4,7 @@ import click
 
 from synth.cli.options import opened, reading_options, warn
 
-LAYOUTS = ("nnunet", "msd", "bids", "hf", "brats2020", "brats2023")
+LAYOUTS = ("nnunet", "msd", "bids", "tfrecord", "hf", "brats2020", "brats2023")
 
 
 @click.command(name="export")
@@ -17,6 +17,7 @@ LAYOUTS = ("nnunet", "msd", "bids", "hf", "brats2020", "brats2023")
 @click.option("--regions", is_flag=True, help="nnU-Net: whole tumour, core and enhancing tumour in place of labels.")
 @click.option("--folds", type=click.IntRange(min=2), help="nnU-Net: of splits_final.json. [default: 5]")
 @click.option("--seed", type=click.IntRange(min=0), help="nnU-Net: of the split. [default: 0]")
+@click.option("--per-shard", type=click.IntRange(min=1), help="TFRecord: cases a file. [default: 8]")
 @click.option("--prefix", help="Number the painted cases anew, after this.")
 @click.option("--first", type=click.IntRange(min=0), help="Number the painted cases anew, from this.")
 @click.option("--resume", is_flag=True, help="Go on with an interrupted export: same settings, same tree.")

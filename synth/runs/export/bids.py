@@ -5,7 +5,7 @@ rules/files/deriv/imaging.yaml, rules/sidecars/derivatives/common_derivatives.ya
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from synth import __version__
@@ -53,7 +53,7 @@ class Bids(Target):
             out += [stem + ending for stem in stems for ending in (".nii.gz", ".json")] + [stems[-1] + ".tsv"]
         return out
 
-    def write(self, batch: Sequence[Content]) -> list[dict[str, str]]:
+    def write(self, batch: Iterable[Content]) -> list[dict[str, str]]:
         """Each case with its sidecars."""
         return [self._write(content) for content in batch]
 

@@ -1,6 +1,6 @@
 """BraTS: a folder a case, five files in it, the names and label values of a year."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from synth.brats import MODALITIES, NAMINGS, Naming
 from synth.runs.export.content import Content
@@ -15,7 +15,7 @@ class _Brats(Target):
         """`ID/ID_t1.nii.gz` and so on."""
         return [self._name(item, part) for item in items for part in PARTS]
 
-    def write(self, batch: Sequence[Content]) -> list[dict[str, str]]:
+    def write(self, batch: Iterable[Content]) -> list[dict[str, str]]:
         """Each case in its folder; without a segmentation where there is none."""
         return [self._write(content) for content in batch]
 

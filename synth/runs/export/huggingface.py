@@ -4,7 +4,7 @@ Columns called `X_file_name` become columns `X` with the volumes, by the builder
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from synth import __version__
@@ -62,7 +62,7 @@ class HuggingFace(Target):
         """The volumes."""
         return [self._name(item, part) for item in items for part in PARTS]
 
-    def write(self, batch: Sequence[Content]) -> list[dict[str, str]]:
+    def write(self, batch: Iterable[Content]) -> list[dict[str, str]]:
         """Each case in its folder."""
         return [self._write(content) for content in batch]
 

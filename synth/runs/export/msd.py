@@ -5,7 +5,7 @@ folder's name at its one underscore and wants `imagesTs` too; MONAI knows the te
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -33,7 +33,7 @@ class Msd(Target):
         """Image and label map."""
         return [f"{folder}/{item.id}.nii.gz" for item in items for folder in ("imagesTr", "labelsTr")]
 
-    def write(self, batch: Sequence[Content]) -> list[dict[str, str]]:
+    def write(self, batch: Iterable[Content]) -> list[dict[str, str]]:
         """Images are always written: their channels come from files of their own."""
         return [self._write(content) for content in batch]
 

@@ -6,7 +6,7 @@ to training and validation alike.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from synth.brats import MODALITIES
@@ -38,7 +38,7 @@ class NnUNet(Target):
         parts = (*MODALITIES, "seg")
         return [self._name(item, part) for item in items for part in parts]
 
-    def write(self, batch: Sequence[Content]) -> list[dict[str, str]]:
+    def write(self, batch: Iterable[Content]) -> list[dict[str, str]]:
         """What cannot be pointed to in its place is written, linked or copied."""
         return [self._write(content) for content in batch]
 

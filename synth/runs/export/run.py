@@ -6,7 +6,7 @@ killed goes on with `resume` and leaves the same tree as an undisturbed one. The
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
@@ -27,9 +27,12 @@ from synth.runs.export.items import Item, collect, numbered_ids
 from synth.runs.export.msd import Msd
 from synth.runs.export.nnunet import NnUNet
 from synth.runs.export.target import Options, Target
+from synth.runs.export.tfrecord import TfRecord
 
 FORMAT = "export"  # what `run.json` says where a set of cases has its file format
-TARGETS: dict[str, type[Target]] = {cls.name: cls for cls in (NnUNet, Msd, Bids, HuggingFace, Brats2020, Brats2023)}
+TARGETS: dict[str, type[Target]] = {
+    cls.name: cls for cls in (NnUNet, Msd, Bids, TfRecord, HuggingFace, Brats2020, Brats2023)
+}
 AnySet = str | Path | CaseSet
 _PREFIXES = {"brats2023": ("Synth-GLI-", "-000")}  # of the others "Synth_" and nothing behind the number
 
@@ -176,15 +179,21 @@ def _write(target: Target, items: Sequence[Item], manifest: Manifest, progress: 
     for folder in {(out / name).parent for batch in todo for name in target.names(batch)}:
         remove_partials(folder)
     for batch in progress(todo):
-        contents = [Content(item) for item in batch]
-        for content in contents:
-            content.check()
-        written = target.write(contents)
-        for content, files in zip(contents, written, strict=True):
-            item = content.item
-            prints = {"fingerprint": content.print} if item.real and target.prints else {}
-            manifest.append({**item.to_record(), **prints, "files": files})
+        prints: dict[int, Any] = {}
+        written = target.write(_contents(target, batch, prints))
+        for item, files in zip(batch, written, strict=True):
+            manifest.append({**item.to_record(), **prints.get(item.index, {}), "files": files})
     return sum(map(len, todo))
+
+
+def _contents(target: Target, batch: Sequence[Item], prints: dict[int, Any]) -> Iterator[Content]:
+    """The cases of a batch, one in memory at a time; fingerprints of real ones are taken after their turn."""
+    for item in batch:
+        content = Content(item)
+        content.check()
+        yield content
+        if item.real and target.prints:
+            prints[item.index] = {"fingerprint": content.print}
 
 
 def _names_of_run(items: Sequence[Item], target: Target, out: Path) -> set[str]:

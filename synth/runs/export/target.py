@@ -1,6 +1,6 @@
 """What a layout of other programs is to the run that exports to it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -67,8 +67,8 @@ class Target:
         """The files that a writer of a batch may have left, relative to the folder."""
         raise NotImplementedError
 
-    def write(self, batch: Sequence[Content]) -> list[dict[str, str]]:
-        """Write a batch; return the checksums of each case's files by name."""
+    def write(self, batch: Iterable[Content]) -> list[dict[str, str]]:
+        """Write a batch, which comes case by case; return the checksums of each case's files by name."""
         raise NotImplementedError
 
     def finish(self, items: Sequence[Item], records: Sequence[Mapping[str, Any]]) -> list[str]:
