@@ -109,6 +109,9 @@ def test_every_row_of_the_metadata_names_files_that_are_there(place):
         for k, modality in enumerate(MODALITIES):
             assert np.array_equal(nib.load(place / "out" / row[f"{modality}_file_name"]).dataobj, case.images[..., k])
         assert np.array_equal(nib.load(place / "out" / row["seg_file_name"]).dataobj, case.labels)
+    back = open_set(place / "out")  # names and label values are those of BraTS 2023
+    assert all(np.array_equal(case.labels, cases[case.id].labels) for case in back)
+    assert sorted(m.id for m in back.members if back.is_painted(m)) == ["Synth_00000", "Synth_00001"]
     volumes = [name for name in tree(place / "out") if name.endswith(".nii.gz")]
     assert sorted(volumes) == sorted(v for row in rows for key, v in row.items() if key.endswith("_file_name"))
 

@@ -50,13 +50,13 @@ FOREIGN = {  # variant: (files, what the sentence has to say)
         ["p1/VSD.Brain.XX.O.MR_T1.684/VSD.Brain.XX.O.MR_T1.684.mha", "p1/VSD.Brain_3more.XX.O.OT.2/VSD.OT.2.mha"],
         "2 files (such as p1/VSD.Brain.XX.O.MR_T1.684/.*) are MetaImage files, .* 2012 to 2016; .*--labels brats2015",
     ),
-    "MSD Task01": (
+    "MSD Task01, its dataset.json damaged": (
         ["dataset.json", "imagesTr/BRATS_001.nii.gz", "labelsTr/BRATS_001.nii.gz", "imagesTs/BRATS_485.nii.gz"],
-        "2 files .*imagesTr/BRATS_001.nii.gz.*Decathlon .*; a later version .* until then split .*--labels msd",
+        "2 files .*imagesTr/BRATS_001.nii.gz.*Decathlon .*; give the task's folder, .* split .*--labels msd",
     ),
-    "nnU-Net raw": (
+    "nnU-Net raw, its dataset.json damaged": (
         ["dataset.json", *names("imagesTr/B_001_000{}.nii.gz", range(4)), "labelsTr/B_001.nii.gz"],
-        "4 files .*nnU-Net's raw format; a later version reads them; until then copy .*--labels nnunet",
+        "4 files .*nnU-Net's raw format; give the dataset's folder, whose dataset.json .* copy .*--labels nnunet",
     ),
     "nnU-Net raw, imagesTs alone": (names("B_001_000{}.nii.gz", range(4)), "4 files .*nnU-Net's raw format"),
     "labelsTr alone": (["labelsTr/B_001.nii.gz"], "label maps without scans.*--labels msd or --labels nnunet"),

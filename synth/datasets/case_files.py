@@ -116,6 +116,11 @@ def parse_name(name: str) -> tuple[str, str, Naming] | None:
     return None
 
 
+def modality_called(name: str) -> str | None:
+    """The modality that people call so, such as "T1Gd" or "FLAIR"; None for other names."""
+    return _AS_MODALITY.get(name.strip().lower())
+
+
 def nearly_named(files: CaseFiles) -> tuple[dict[str, list[str]], list[str]]:
     """What lies beside the files of a case and may be of it under another name.
 

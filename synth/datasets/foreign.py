@@ -50,15 +50,15 @@ FAMILIES = (
     Family(
         "channels in nnU-Net's raw format",
         rf"/[^/]+_\d{{4}}{_NIFTI}",
-        "a later version reads them; until then copy or link each channel as ID_t1, ID_t1ce, ID_t2 and ID_flair (which "
-        "is which stands in dataset.json) and the map in labelsTr as ID_seg, and read that with --labels nnunet",
+        "give the dataset's folder, whose dataset.json says which channel is which, or copy or link each channel as "
+        "ID_t1, ID_t1ce, ID_t2 and ID_flair and the map in labelsTr as ID_seg, and read that with --labels nnunet",
         parts=(_LABELS_ALONE,),
     ),
     Family(
         "4-D volumes in the layout of the Medical Segmentation Decathlon (Task01_BrainTumour)",
         rf"/images(Tr|Ts)/[^/]+{_NIFTI}",
-        "a later version reads them; until then split each into ID_flair, ID_t1, ID_t1ce and ID_t2 (its channels in "
-        "this order), copy the map in labelsTr as ID_seg, and read that with --labels msd",
+        "give the task's folder, whose dataset.json describes them, or split each into ID_flair, ID_t1, ID_t1ce and "
+        "ID_t2 (its channels in this order), copy the map in labelsTr as ID_seg, and read that with --labels msd",
         parts=(_LABELS_ALONE,),
     ),
     Family(

@@ -135,10 +135,11 @@ class FilesMember(Member):
         """By file."""
         out = {}
         for path in self.files.paths.values():
+            name = str(path.relative_to(self.root) if path.is_relative_to(self.root) else path)
             try:
-                out[str(path.relative_to(self.root))] = sha256_file(path)
+                out[name] = sha256_file(path)
             except OSError as error:  # reading it gives the sentence
-                out[str(path.relative_to(self.root))] = f"unreadable: {error.strerror}"
+                out[name] = f"unreadable: {error.strerror}"
         return out
 
     def checksum(self) -> str:

@@ -1,9 +1,9 @@
 """The one door to every set of cases: what a folder or file is, and its cases, one at a time.
 
-`open_set` goes by names alone and opens nothing but HDF5 indices; a case is read when it is asked for. It knows
-folders of BraTS cases of any year (what `synth generate` writes is one), bare segmentations, folders of layouts, sets
-that synth wrote as HDF5 (also one that was interrupted and has only its staging), and every format of `synth.exporters`
-that can find its own cases again.
+`open_set` goes by names alone and opens nothing but HDF5 indices and a `dataset.json`; a case is read when it is asked
+for. It knows folders of BraTS cases of any year (what `synth generate` writes is one), sets in nnU-Net's raw format and
+in the Decathlon's, bare segmentations, folders of layouts, sets that synth wrote as HDF5 (also one that was interrupted
+and has only its staging), and every format of `synth.exporters` that can find its own cases again.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,6 +15,7 @@ from pathlib import Path
 from synth.brats import NAMINGS, Naming
 from synth.case import Case, CaseFiles
 from synth.datasets.case_files import ForeignDataError, refuse_any, scan_folder
+from synth.datasets.described import described
 from synth.datasets.findings import Findings, listing
 from synth.datasets.foreign import family_of
 from synth.datasets.layout_files import list_layouts, map_path
@@ -178,9 +179,10 @@ def open_set(
     """Find out what a folder or file holds; nothing is read yet.
 
     Args:
-        path: a folder of BraTS cases or a single case's; a segmentation, or a folder of those; a folder of layouts or
-            a single layout's; an HDF5 set of synth, its folder or one of its files; a set in any other format of
-            `synth.exporters` that finds its cases again. An open set is given back.
+        path: a folder of BraTS cases or a single case's; a set in nnU-Net's or the Decathlon's format; a segmentation,
+            or a folder of those; a folder of layouts or a single layout's; an HDF5 set of synth, its folder or one of
+            its files; a set in any other format of `synth.exporters` that finds its cases again. An open set is given
+            back.
         scans: only scans will do: layouts are passed over.
         strict: refuse a set in which something is wrong as a whole (an id in two places); False: its `findings` say so.
         reading: what its user states about the files; None: nothing, or what an open set was opened with.
@@ -205,7 +207,7 @@ def open_set(
         raise DataError(f"{printable(path)}: expected the folder of a dataset, found nothing; check the path.")
     if path.is_file():
         return _file(path, scans, reading)
-    for look in (_hdf5, *(_formatted(name, find) for name, find in finders())):
+    for look in (_hdf5, _described, *(_formatted(name, find) for name, find in finders())):
         if (cases := look(path, reading)) is not None:
             return cases
     layouts = _layouts(path, reading)
@@ -258,6 +260,12 @@ def _hdf5_set(path: Path, reading: Reading) -> CaseSet:
     records = cache(partial(records_of, path if path.is_dir() else path.parent))
     members = tuple(Hdf5Member(name, path, cases, records, reading) for name in cases.ids)
     return CaseSet(path, HDF5, members, reading=reading)
+
+
+def _described(path: Path, reading: Reading) -> CaseSet | None:
+    """A set in nnU-Net's raw format or the Decathlon's."""
+    known = described(path, reading, cache(partial(records_of, path)))
+    return None if known is None else CaseSet(path, known[0], known[1], reading=reading)
 
 
 def _layouts(path: Path, reading: Reading) -> CaseSet | None:

@@ -8,12 +8,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from synth import __version__
-from synth.brats import MODALITIES
-from synth.runs.export.content import Content, Values
+from synth.brats import MODALITIES, NAMINGS
+from synth.runs.export.content import Content
 from synth.runs.export.items import Item
 from synth.runs.export.target import PARTS, Target
 
-VALUES: Values = (0, 1, 2, 3)
+NAMING = NAMINGS["brats2023"]  # its names say what the labels mean, to synth too
 _CARD = """---
 pretty_name: {name}
 license: other
@@ -53,7 +53,7 @@ they were made from (`manifest.jsonl` names them): share this where those scans 
 
 
 class HuggingFace(Target):
-    """`data/ID/ID_t1.nii.gz` and so on, labels 1 NCR, 2 ED, 3 ET."""
+    """`data/ID/ID-t1n.nii.gz` and so on, as BraTS has it from 2023, labels 1 NCR, 2 ED, 3 ET."""
 
     name = "hf"
     tables = ("metadata.jsonl", "README.md")
@@ -79,7 +79,7 @@ class HuggingFace(Target):
         names = {part: self._name(content.item, part) for part in PARTS}
         files = {names[m]: self.put.image(names[m], content, m) for m in MODALITIES}
         if content.labelled:
-            files[names["seg"]] = self.put.labels(names["seg"], content, VALUES)
+            files[names["seg"]] = self.put.labels(names["seg"], content, NAMING.label_values)
         return files
 
     def _row(self, item: Item, files: Mapping[str, str]) -> dict[str, Any]:
@@ -94,4 +94,4 @@ class HuggingFace(Target):
 
     @staticmethod
     def _name(item: Item, part: str) -> str:
-        return f"data/{item.id}/{item.id}_{part}.nii.gz"
+        return f"data/{item.id}/{NAMING.stem(item.id, part)}.nii.gz"
