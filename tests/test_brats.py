@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from synth.brats import AFFINE, CLASSES, GRID, LABEL_TABLES, MODALITIES, NAMINGS, REGIONS, Tissue, Tumour
+from synth.brats import AFFINE, CLASSES, GRID, LABEL_TABLES, MODALITIES, NAMINGS, REGIONS, Tissue, Tumour, recoded
 
 
 @pytest.mark.parametrize(
@@ -88,3 +88,15 @@ def test_affine_is_that_of_brats_and_cannot_be_changed():
     assert len(GRID) == 3
     with pytest.raises(ValueError, match="read-only"):
         AFFINE[0, 0] = 2
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_recoding_is_indexing_in_the_order_of_the_values(order):
+    values = np.asarray(np.random.default_rng(0).integers(0, 4, (5, 6, 7)), np.int16, order=order)
+    for given in (values, values.astype(np.uint8), values[::2, 1:]):
+        out = recoded(given, (0, 2, 1, 7))
+        assert np.array_equal(out, np.array([0, 2, 1, 7])[given])
+        assert (out.dtype, out.flags.writeable) == (np.uint8, True)
+    assert recoded(values, (0, 2, 1, 7)).flags.f_contiguous == (order == "F")
+    with pytest.raises(IndexError):
+        recoded(values, (0, 1))

@@ -12,7 +12,8 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -20,6 +21,7 @@ from synth.errors import OutputError
 
 PARTIAL = ".partial"
 _LEFT = re.compile(r"\.\d+\.partial$")
+_TOGETHER = 8  # files flushed at a time: they wait for the same turn of the disk
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
@@ -58,6 +60,42 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+@contextlib.contextmanager
+def atomic_files() -> Iterator[Callable[[Path], Path]]:
+    """Yield a function that gives the temporary name of a file to be; all become what they are to be at the end.
+
+    Each is whole or not at all, as with `atomic_path`. They are flushed to the disk together, which takes the time of
+    one. A name at which the caller puts a link is renamed alone: what it points to is not ours.
+
+    Raises:
+        OutputError: the disk is full or a file cannot be created there.
+    """
+    partials: dict[Path, Path] = {}
+
+    def name(path: Path) -> Path:
+        partial = partial_name(path)
+        partials[partial] = path
+        return partial
+
+    try:
+        yield name
+        with ThreadPoolExecutor(_TOGETHER) as pool:
+            ours = [partial for partial in partials if not partial.is_symlink() and os.stat(partial).st_nlink == 1]
+            list(pool.map(lambda partial: _sync(partial, os.O_RDWR), ours))
+            for partial, path in partials.items():
+                os.replace(partial, path)
+                partial.unlink(missing_ok=True)  # of two links to one file the system renames neither
+            list(pool.map(sync_folder, {path.parent for path in partials.values()}))
+    except BaseException as error:
+        for partial in partials:
+            partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and partials:
+            partial = Path(os.fsdecode(error.filename or next(reversed(partials))))
+            with _explained(partials.get(partial, partial), partial):
+                raise
+        raise
 
 
 @contextlib.contextmanager

@@ -93,13 +93,13 @@ class Content:
         return tuple(digest for part in parts for digest in fingerprint(part))
 
     def check(self) -> None:
-        """Refuse a case whose files are not on one grid, by their headers alone.
+        """Refuse a real case whose files are not on one grid, by their headers; painted ones have checksums.
 
         Raises:
             DataError: a header cannot be read, or one differs from the t1's.
         """
         member = self.item.member
-        if not isinstance(member, FilesMember) or self._case_needed:
+        if not self.item.real or not isinstance(member, FilesMember) or self._case_needed:
             return
         first = None
         for part in (*MODALITIES, "seg"):

@@ -4,15 +4,18 @@ import errno
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from synth.disk.files import atomic_write, make_folder, partial_name, sha256_file, sync_folder
+from synth.brats import recoded
+from synth.disk.files import atomic_files, atomic_path, make_folder, sha256_file
 from synth.errors import DataError, OutputError, printable
-from synth.exporters.nifti import write_nifti
+from synth.exporters.deflate import gzip_bytes
+from synth.exporters.nifti import nifti_bytes
 from synth.runs.export.content import Content, Values
 
 SOFT, HARD = "soft", "hard"
@@ -31,6 +34,7 @@ class Put:
     def __init__(self, out: Path, link: str | None = None):
         self.out, self.link = out, link
         self._made: set[Path] = set()
+        self._name: Callable[[Path], Path] | None = None
 
     def image(self, name: str, content: Content, modality: str) -> str:
         """One modality of a case as `.nii.gz`."""
@@ -49,11 +53,12 @@ class Put:
         if (known := content.labels) is None:
             raise DataError(f"case {printable(content.item.id)}: has no labels; add them or take the case out.")
         classes, affine = known
-        return self.array(name, np.asarray(values, np.uint8)[classes], affine)
+        return self.array(name, recoded(classes, values), affine)
 
     def array(self, name: str, array: np.ndarray, affine: np.ndarray) -> str:
         """A volume, written."""
-        return write_nifti(self._place(name), array, affine)
+        data = gzip_bytes(nifti_bytes(array, affine))
+        return self._bytes(name, data)
 
     def file(self, name: str, source: Path, content: Content) -> str:
         """A file of a case as it is: a link to it, or a copy.
@@ -62,39 +67,58 @@ class Put:
             DataError: its bytes are not those that the manifest of its set vouches for.
             OutputError: it cannot be linked there, or the disk is full.
         """
-        path, expected = self._place(name), _recorded(source, content.item.record)
-        if self.link is None:
-            return _copy(source, path, expected)
-        digest = sha256_file(source)
-        _vouch(source, digest, expected)
-        _link(source, path, hard=self.link == HARD)
+        expected = _recorded(source, content.item.record)
+        with self._partial(name) as partial:
+            if self.link is None:
+                return _copy(source, partial, expected)
+            digest = sha256_file(source)
+            _vouch(source, digest, expected)
+            _link(source, partial, self.out / name, hard=self.link == HARD)
         return digest
 
     def text(self, name: str, text: str) -> str:
         """A text file, UTF-8."""
-        with atomic_write(self._place(name)) as handle:
-            handle.write(text.encode())
-        return hashlib.sha256(text.encode()).hexdigest()
+        return self._bytes(name, text.encode())
 
     def json(self, name: str, content: Mapping[str, Any]) -> str:
         """A JSON file, keys in their order: nnU-Net's regions depend on it."""
         return self.text(name, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
-    def _place(self, name: str) -> Path:
+    @contextmanager
+    def together(self) -> Iterator[None]:
+        """What is put in this block appears when the block ends, in the time that one file takes to reach the disk."""
+        with atomic_files() as self._name:
+            try:
+                yield
+            finally:
+                self._name = None
+
+    def _bytes(self, name: str, data: bytes) -> str:
+        with self._partial(name) as partial:
+            partial.write_bytes(data)
+        return hashlib.sha256(data).hexdigest()
+
+    @contextmanager
+    def _partial(self, name: str) -> Iterator[Path]:
+        """The temporary name of a file."""
         path = self.out / name
         if path.parent not in self._made:
             make_folder(path.parent)
             self._made.add(path.parent)
-        return path
+        if self._name is None:
+            with atomic_path(path) as partial:
+                yield partial
+        else:
+            yield self._name(path)
 
 
 def _copy(source: Path, path: Path, expected: str | None) -> str:
     digest = hashlib.sha256()
-    with open(source, "rb") as own, atomic_write(path) as handle:
+    with open(source, "rb") as own, open(path, "wb") as handle:
         while block := own.read(_BLOCK):
             digest.update(block)
             handle.write(block)
-        _vouch(source, digest.hexdigest(), expected)
+    _vouch(source, digest.hexdigest(), expected)
     return digest.hexdigest()
 
 
@@ -106,22 +130,18 @@ def _vouch(source: Path, digest: str, expected: str | None) -> None:
         )
 
 
-def _link(source: Path, path: Path, *, hard: bool) -> None:
-    """Put a link to a file in place, in one step."""
-    partial, source = partial_name(path), source.resolve()
+def _link(source: Path, partial: Path, path: Path, *, hard: bool) -> None:
+    """Make a link to a file."""
+    source = source.resolve()
     partial.unlink(missing_ok=True)
     try:
         os.link(source, partial) if hard else os.symlink(source, partial)
-        os.replace(partial, path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         across = hard and error.errno in (errno.EXDEV, errno.EPERM, errno.EMLINK)
         advice = "give --link soft, or leave --link out for copies" if across else "leave --link out for copies"
         raise OutputError(
             f"{printable(path)}: cannot be linked to {printable(source)} ({error.strerror}); {advice}."
         ) from error
-    partial.unlink(missing_ok=True)  # where both were links to one file already, the system renames nothing
-    sync_folder(path.parent)
 
 
 def _recorded(source: Path, record: Mapping[str, Any]) -> str | None:

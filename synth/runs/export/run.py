@@ -180,7 +180,8 @@ def _write(target: Target, items: Sequence[Item], manifest: Manifest, progress: 
         remove_partials(folder)
     for batch in progress(todo):
         prints: dict[int, Any] = {}
-        written = target.write(_contents(target, batch, prints))
+        with target.put.together():
+            written = target.write(_contents(target, batch, prints))
         for item, files in zip(batch, written, strict=True):
             manifest.append({**item.to_record(), **prints.get(item.index, {}), "files": files})
     return sum(map(len, todo))
