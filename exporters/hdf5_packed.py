@@ -23,7 +23,7 @@ from synth.case import Case
 from synth.disk.manifest import json_text
 from synth.errors import DataError
 from synth.exporters.deflate import deflate, inflate
-from synth.exporters.nifti import to_int16
+from synth.exporters.nifti import PROVENANCE, to_int16
 
 BLOCK = 32
 COMPRESSIONS = ("gzip", "none")
@@ -84,6 +84,7 @@ class PackedCase:
         """Write the case as a group of `parent`, always in the same order, without time stamps."""
         group = h5py.Group(_new_group(parent, self.id))
         naming = NAMINGS[self.naming]
+        group.attrs["provenance"] = PROVENANCE
         group.attrs["affine"] = self.affine
         group.attrs["spacing"] = np.sqrt((self.affine[:3, :3] ** 2).sum(0))
         group.attrs["naming"] = naming.name

@@ -1,11 +1,13 @@
 """NIfTI as BraTS has it: one folder per case, five `.nii.gz` in it, int16 intensities and uint8 labels.
 
 The header is that of the BraTS intensity files, for intensities and labels alike: sform code 1 (scanner), qform
-code 2 (aligned), both saying the same, units mm. Bytes depend on the voxels, the affine and `deflate.COMPRESSOR`
-only: no time stamp, no file name, no thread count.
+code 2 (aligned), both saying the same, units mm. Its `descrip` says that a case is synthetic, so that a file that was
+copied out of its set still does. Bytes depend on the voxels, the affine, synth's version and `deflate.COMPRESSOR` only:
+no time stamp, no file name, no thread count.
 """
 
 import os
+import re
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor, wait
 from hashlib import sha256
@@ -14,6 +16,7 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
+from synth import __version__
 from synth.brats import MODALITIES, NAMINGS, Naming
 from synth.case import Case
 from synth.disk.files import atomic_folder, atomic_write, case_path, changed_files
@@ -21,12 +24,14 @@ from synth.errors import OutputError
 from synth.exporters.deflate import gzip_bytes
 
 INT16_MAX = 32767
+PROVENANCE = f"synth {__version__} synthetic"  # what a painted file says of itself
+_SYNTHETIC = re.compile(rb"synth \S+ synthetic")
 
 
 class NiftiExporter:
     """Write cases as `<out>/<id>/<id>_{t1,t1ce,t2,flair,seg}.nii.gz` (or the names of 2023).
 
-    A case's folder appears when all its files are complete.
+    A case's folder appears when all its files are complete. Their headers say that they are synthetic.
 
     Args:
         out: folder that receives one folder per case.
@@ -135,10 +140,16 @@ def to_int16(image: np.ndarray) -> np.ndarray:
     return np.clip(rounded, 0, INT16_MAX, out=rounded).astype(np.int16)
 
 
-def nifti_bytes(array: np.ndarray, affine: np.ndarray, dtype=None) -> bytearray:
-    """An uncompressed NIfTI-1 file: header, four empty bytes, voxels in Fortran order."""
+def is_synthetic(header: nib.Nifti1Header) -> bool:
+    """Whether a header says that synth painted the file."""
+    return "descrip" in header and _SYNTHETIC.match(bytes(header["descrip"].item())) is not None
+
+
+def nifti_bytes(array: np.ndarray, affine: np.ndarray, dtype=None, note: str = "") -> bytearray:
+    """An uncompressed NIfTI-1 file: header (`note` is its `descrip`), four empty bytes, voxels in Fortran order."""
     dtype = np.dtype(dtype or array.dtype)
     header = nifti_header(array.shape, dtype, affine)
+    header["descrip"] = note.encode()
     start = int(header["vox_offset"])
     data = bytearray(start + array.size * dtype.itemsize)  # zeros: only the box around the brain needs copying
     data[: header.sizeof_hdr] = header.binaryblock
@@ -173,7 +184,7 @@ def nifti_header(shape: tuple[int, ...], dtype: np.dtype, affine: np.ndarray) ->
 
 def _encode_to(path: Path, volume, affine: np.ndarray) -> str:
     """Fetch, encode and write one volume inside a folder that is not visible yet; return its SHA-256."""
-    data = gzip_bytes(nifti_bytes(volume(), affine))
+    data = gzip_bytes(nifti_bytes(volume(), affine, note=PROVENANCE))
     path.write_bytes(data)
     return sha256(data).hexdigest()
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 
 import nibabel as nib
@@ -189,6 +190,21 @@ def test_files_of_one_case_on_two_grids_and_unknown_labels_are_refused(place):
     done = invoke(place, "export out2 --to brats2020 --real real -q")
     assert done.exit_code == 1
     assert "found 3 (8640 voxels)" in done.output
+
+
+def test_a_painted_file_says_so_wherever_it_was_copied_to(place):
+    for source in ("a", "b"):
+        ran(place, f"export {source} out-{source} --to brats2023 -q")
+        for path in (place / f"out-{source}").rglob("*.nii.gz"):
+            assert re.fullmatch(rb"synth \S+ synthetic", nib.load(path).header["descrip"].item())
+    ran(place, "export out-r --to brats2023 --real real -q")
+    assert not any(nib.load(path).header["descrip"].item() for path in (place / "out-r").rglob("*.nii.gz"))
+    shutil.copytree(place / "a/Synth_00001", place / "real/Synth_00001")  # without the manifest it looks like a scan
+    done = invoke(place, "export out --to brats2020 --real real -q")
+    assert done.exit_code == 1
+    assert (
+        "Synth_00001_t1.nii.gz: expected a patient's scan, found one that synth painted, by its header" in done.output
+    )
 
 
 def test_other_files_and_an_option_of_another_layout_are_refused(place):

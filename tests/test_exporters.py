@@ -489,6 +489,7 @@ def test_hdf5_explains_itself_to_plain_h5py(tmp_path, naming):
         assert file.attrs["synth_version"]
         group = file[case.id]
         assert tuple(group.attrs["label_values"]) == naming.label_values
+        assert re.fullmatch(r"synth \S+ synthetic", group.attrs["provenance"])
         assert group.attrs["naming"] == naming.name
         assert list(group.attrs["modalities"]) == list(MODALITIES)
         assert "x" * 100_000 in group.attrs["recipe"]

@@ -21,7 +21,7 @@ from synth.disk.files import case_path, make_folder
 from synth.disk.manifest import MANIFEST, RUN, read_entries, read_run
 from synth.errors import DataError, ModelError, OutputError, SynthError
 from synth.exporters import open_exporter
-from synth.exporters.nifti import nifti_bytes
+from synth.exporters.nifti import PROVENANCE, nifti_bytes
 from synth.hosts.inputs import Input, extracted, find_inputs
 from synth.hosts.sources import Sources, data_sources, embedded_sources
 from synth.layout.sampling.recipe import LayoutRecipe
@@ -216,7 +216,7 @@ def _layouts(run: dict, sources: Sources, folder: Path, out: Path) -> Callable[[
         name = f"{record['id']}/{naming.stem(record['id'], 'seg')}.nii.gz"
         if name not in record["files"]:
             return {}
-        labels = nifti_bytes(naming.to_disk(layout.tumour), layout.affine)
+        labels = nifti_bytes(naming.to_disk(layout.tumour), layout.affine, note=PROVENANCE)
         return {name: recorded_or_own(record["files"][name], folder / name, labels)}
 
     return make

@@ -16,7 +16,7 @@ from synth.datasets.members import FilesMember
 from synth.datasets.reading import AUTO
 from synth.datasets.volume import read_volume
 from synth.errors import DataError, printable
-from synth.exporters.nifti import to_int16
+from synth.exporters.nifti import is_synthetic, to_int16
 from synth.runs.export.items import Item
 
 Values = tuple[int, int, int, int]  # on the disk, of Tumour.NONE, NCR, ED, ET
@@ -93,10 +93,12 @@ class Content:
         return tuple(digest for part in parts for digest in fingerprint(part))
 
     def check(self) -> None:
-        """Refuse a real case whose files are not on one grid, by their headers; painted ones have checksums.
+        """Refuse a real case that is none, or whose files are not on one grid, by their headers.
+
+        Painted cases have checksums.
 
         Raises:
-            DataError: a header cannot be read, or one differs from the t1's.
+            DataError: a header cannot be read, says that synth painted the file, or differs from the t1's.
         """
         member = self.item.member
         if not self.item.real or not isinstance(member, FilesMember) or self._case_needed:
@@ -111,6 +113,11 @@ class Content:
                 grid = image.shape, np.asarray(image.affine)
             except Exception as error:
                 raise DataError(f"{printable(path)}: cannot be read ({error}); copy or download it again.") from error
+            if isinstance(image.header, nib.Nifti1Header) and is_synthetic(image.header):
+                raise DataError(
+                    f"{printable(path)}: expected a patient's scan, found one that synth painted, by its header; take "
+                    "it out, or give the set that it comes from, with its manifest."
+                )
             first = first or grid
             if grid[0] != first[0] or len(grid[0]) != 3 or not np.allclose(grid[1], first[1], atol=_NEAR):
                 raise DataError(

@@ -72,7 +72,7 @@ class Msd(Target):
         volumes = [content.image(modality) for modality in CHANNELS]
         stacked = _stacked([array for array, _ in volumes])
         return {
-            image: self.put.array(image, stacked, volumes[0][1]),
+            image: self.put.array(image, stacked, volumes[0][1], content),
             labels: self.put.labels(labels, content, VALUES),
         }
 

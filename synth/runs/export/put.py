@@ -15,7 +15,7 @@ from synth.brats import recoded
 from synth.disk.files import atomic_files, atomic_path, make_folder, sha256_file
 from synth.errors import DataError, OutputError, printable
 from synth.exporters.deflate import gzip_bytes
-from synth.exporters.nifti import nifti_bytes
+from synth.exporters.nifti import PROVENANCE, nifti_bytes
 from synth.runs.export.content import Content, Values
 
 SOFT, HARD = "soft", "hard"
@@ -39,7 +39,9 @@ class Put:
     def image(self, name: str, content: Content, modality: str) -> str:
         """One modality of a case as `.nii.gz`."""
         source = content.path(modality)
-        return self.array(name, *content.image(modality)) if source is None else self.file(name, source, content)
+        return (
+            self.array(name, *content.image(modality), content) if source is None else self.file(name, source, content)
+        )
 
     def labels(self, name: str, content: Content, values: Values) -> str:
         """The labels of a case as `.nii.gz`, with the given values of `Tumour`; the case must have some.
@@ -53,12 +55,12 @@ class Put:
         if (known := content.labels) is None:
             raise DataError(f"case {printable(content.item.id)}: has no labels; add them or take the case out.")
         classes, affine = known
-        return self.array(name, recoded(classes, values), affine)
+        return self.array(name, recoded(classes, values), affine, content)
 
-    def array(self, name: str, array: np.ndarray, affine: np.ndarray) -> str:
-        """A volume, written."""
-        data = gzip_bytes(nifti_bytes(array, affine))
-        return self._bytes(name, data)
+    def array(self, name: str, array: np.ndarray, affine: np.ndarray, content: Content) -> str:
+        """A volume of a case, written; its header says so where the case is synthetic."""
+        note = "" if content.item.real else PROVENANCE
+        return self._bytes(name, gzip_bytes(nifti_bytes(array, affine, note=note)))
 
     def file(self, name: str, source: Path, content: Content) -> str:
         """A file of a case as it is: a link to it, or a copy.
