@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+from dataclasses import fields
 
 import nibabel as nib
 import numpy as np
@@ -12,10 +13,12 @@ from commands import invoke
 from exported import SMALL, painted_set, real_folder, tree
 
 from synth.brats import NAMINGS
+from synth.cli.export import LAYOUTS, command
 from synth.datasets import members
 from synth.datasets.sets import open_set
 from synth.runs.export import run
 from synth.runs.export.brats import Brats2020
+from synth.runs.export.target import Options
 
 
 @pytest.fixture(autouse=True)
@@ -207,7 +210,14 @@ def test_a_painted_file_says_so_wherever_it_was_copied_to(place):
     )
 
 
-def test_other_files_and_an_option_of_another_layout_are_refused(place):
+def test_the_command_offers_all_layouts_and_their_options():
+    assert set(LAYOUTS) == set(run.TARGETS)
+    known = {field.name for field in fields(Options)}
+    assert all(set(cls.options) <= known for cls in run.TARGETS.values())
+    assert known <= {parameter.name for parameter in command.params}
+
+
+def test_other_peoples_files_are_left_alone(place):
     (place / "out").mkdir()
     (place / "out/mine.txt").write_text("x")
     told(place, "export a out --to brats2020 -q", "mine.txt")
