@@ -65,8 +65,10 @@ def test_commands_take_them(place, out):
     assert [case["id"] for case in report["cases"]] == open_set(place / out).ids
     assert [case.id for case in find_annotated(place / out)] == open_set(place / out).ids
     assert len({member.signature() for member in open_set(place / out).members}) == 4
-    assert invoke(place, f"export again --to brats2023 --real {out} -q").exit_code == 0
-    for case, before in zip(open_set(place / "again"), open_set(place / out), strict=True):
+    assert invoke(place, f"export theirs --to {out} --real real -q").exit_code == 0
+    (place / "theirs/manifest.jsonl").unlink()
+    assert invoke(place, "export again --to brats2023 --real theirs -q").exit_code == 0
+    for case, before in zip(open_set(place / "again"), open_set(place / "theirs"), strict=True):
         assert np.array_equal(case.labels, before.labels)
 
 
