@@ -56,6 +56,8 @@ __version__ = "0.1.0"
 # before TensorFlow is imported: it takes oneDNN by itself on processors with VNNI alone; elsewhere training would last
 # up to six times as long and painting up to twice (docs/decisions.md); who has set it knows why
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
+# oneDNN keeps a pool of all it ever held, over a gibibyte after the first brain; the system's allocator gives it back
+os.environ.setdefault("TF_ONEDNN_USE_SYSTEM_ALLOCATOR", "1")
 
 _HOMES = {  # public name -> module, or module:name where it has another name there
     "Case": "case",

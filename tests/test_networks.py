@@ -1,8 +1,11 @@
 """One contract for the networks: shapes at any size, seed, configuration; weights that survive the disk."""
 
 import json
+import subprocess
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import h5py
 import keras
@@ -158,6 +161,27 @@ def test_two_networks_never_run_beside_each_other(subject):
         assert all(task.result() is not None for task in tasks)
     assert len(most) >= 5
     assert set(most) == {1}
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="memory is read from /proc")
+def test_memory_of_a_network_is_given_back():
+    told = """
+from pathlib import Path
+from synth.models.runtime import tf
+def held():
+    return int(Path("/proc/self/status").read_text().split("VmRSS:")[1].split()[0]) / 1024
+@tf.function
+def run(x):
+    for _ in range(3):
+        x = tf.nn.conv3d(x, tf.ones((3, 3, 3, 16, 16)) / 432, [1] * 5, "SAME")
+    return tf.reduce_mean(x)
+run(tf.ones((1, 8, 8, 8, 16)))
+before = held()
+run(tf.ones((1, 128, 128, 96, 16)))
+print(held() - before)
+"""
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True)
+    assert float(done.stdout) < 60, done.stderr  # MiB; each map has 96, and the pool kept three
 
 
 @pytest.fixture
