@@ -3,6 +3,7 @@
 import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy: two workers share two cores
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 # before TensorFlow, which takes oneDNN by itself on processors with VNNI alone; steps without it last up to 6 times
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
@@ -28,6 +29,10 @@ LONGEST = (  # files by what they take: begun first, so that both workers end to
     "test_streaming",
     "test_utility",
     "test_cli_train_segmenter",
+    "test_segment_grids",
+    "test_memorisation",
+    "test_tissue",
+    "test_default_model",
     "test_view",
     "test_resample",
 )
