@@ -3,7 +3,6 @@
 import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy: two workers share two cores
-os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
 # before TensorFlow, which takes oneDNN by itself on processors with VNNI alone; steps without it last up to 6 times
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 

@@ -127,7 +127,7 @@ def _between(scans: Sequence[Callable[[], Style]], prior: StylePrior, rng: np.ra
 
 @cache
 def shipped_style_prior() -> StylePrior:
-    """The prior fitted on the 12 training cases by `benchmarks/fit_style_prior.py`: factors, no single scan's table."""
+    """The prior fitted on the 24 training cases by `benchmarks/fit_style_prior.py`: factors, no single scan's table."""
     return StylePrior.from_dict(json.loads(SHIPPED.read_text()))
 
 
