@@ -12,6 +12,7 @@ from synth.brats import MODALITIES, Tissue
 from synth.errors import LayoutError
 
 EIGHTHS = 8  # of a voxel: what shares are counted in
+NATIVE = [m for m, name in enumerate(MODALITIES) if name != "t1ce"]  # in which no contrast agent is bright
 VESSEL_LEVELS = 4
 VESSEL_STEP = 0.2  # in normalised units of t1ce: how much brighter a level is than the one below
 _SOFT = 0.8  # voxels: deviation of the blur by which tissues pass into each other where only their labels are known

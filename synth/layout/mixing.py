@@ -10,7 +10,7 @@ from synth.brats import Tissue
 from synth.layout.cortex import STEPS_PER_MM
 from synth.layout.detail import EIGHTHS
 from synth.layout.layout import Layout
-from synth.layout.space import Box, box_of
+from synth.layout.space import Box, box_of, sums_of_27
 
 _PARTS = 8  # of a voxel: how finely a place is told
 _WHOLE = _PARTS**3  # what the weights of the eight voxels around a place add up to
@@ -171,7 +171,7 @@ def move_faces(parts: np.ndarray, brain: np.ndarray, thicker: np.ndarray, wider:
     fluid = np.pad(csf, 1, constant_values=EIGHTHS)  # outside counts as such, as for labels
     for place in slabs(brain):
         around = tuple(slice(part.start, part.stop + 2) for part in place)
-        beside, inner, outer = _around(gm[around]), _slope(wm[around]), _slope(fluid[around])
+        beside, inner, outer = sums_of_27(gm[around]), _slope(wm[around]), _slope(fluid[around])
         passes = _passes(thicker[place], inner) | _passes(wider[place], outer)
         at = np.flatnonzero(passes & (beside > 0) & brain[place])
         here = [part[place].take(at).astype(np.float32) for part in (*parts[:2], gm[1:-1, 1:-1, 1:-1], thicker, wider)]
@@ -206,16 +206,6 @@ def _passes(steps: np.ndarray, slope: np.ndarray) -> np.ndarray:
 
 _BESIDE = (np.clip(np.arange(27 * EIGHTHS + 1) / (27 * EIGHTHS / 4), 0, 1) / STEPS_PER_MM).astype(np.float32)
 _SLOPES = (np.sqrt(np.arange(3 * EIGHTHS**2 + 1)) / 2).astype(np.float32)
-
-
-def _around(values: np.ndarray) -> np.ndarray:
-    """The sums of 27 values around each but those at the faces of an array."""
-    for axis in range(3):
-        ahead = (slice(None),) * axis
-        total = values[(*ahead, slice(-2))] + values[(*ahead, slice(1, -1))]
-        total += values[(*ahead, slice(2, None))]
-        values = total
-    return values
 
 
 def _slope(values: np.ndarray) -> np.ndarray:

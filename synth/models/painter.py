@@ -11,19 +11,18 @@ from synth.layout.detail import (
     EIGHTHS,
     EVEN,
     MIXED,
+    NATIVE,
     TONE_STEP,
     VESSEL_LEVELS,
     VESSEL_STEP,
     VOID_LEVELS,
 )
 from synth.models.runtime import tf
-from synth.style.style import Style
+from synth.style.style import GRAINS, P20_OF_RMS, Style
 
 CONDITION_CHANNELS = len(CLASSES) + len(MODALITIES)
 _LIT = np.array([VESSEL_STEP * VESSEL_LEVELS * (name == "t1ce") for name in MODALITIES], np.float32)
 _RADIUS = 2  # taps on either side; grains above about 1.2 voxels are cut there
-_MAX_SIGMA = 1.2
-_P20_OF_RMS = 0.77  # 20th percentile of the local standard deviation of Gaussian noise, over its RMS (3x3x3)
 
 
 def style_tensors(style: Style, texture_gain=1.0, *, mixed: bool = False, pure: bool = False) -> dict[str, np.ndarray]:
@@ -55,13 +54,12 @@ def style_tensors(style: Style, texture_gain=1.0, *, mixed: bool = False, pure: 
 
 def _softer(sigma: np.ndarray) -> np.ndarray:
     """(4, 3) widths that bring the sharpest modality but t1ce, which tells fewest mixtures, to each one's; by axis."""
-    sharpest = sigma[[m for m, name in enumerate(MODALITIES) if name != "t1ce"]].min(0)
-    return np.sqrt(np.maximum(sigma**2 - sharpest**2, 0))
+    return np.sqrt(np.maximum(sigma**2 - sigma[NATIVE].min(0) ** 2, 0))
 
 
 def _kernel(sigma: np.ndarray) -> np.ndarray:
     """(4, 3) widths to (4, 3, 3) taps 0, 1, 2 of normalised symmetric kernels."""
-    sigma = np.clip(sigma, 0.1, _MAX_SIGMA)[..., None]  # below that nothing reaches the next voxel
+    sigma = np.clip(sigma, *GRAINS)[..., None]  # below that nothing reaches the next voxel
     taps = np.exp(-0.5 * (np.arange(_RADIUS + 1) / sigma) ** 2)
     return (taps / (taps[..., :1] + 2 * taps[..., 1:].sum(-1, keepdims=True))).astype(np.float32)
 
@@ -167,7 +165,7 @@ def _unit_texture(kernel):
     lag1 = (2 * w0 * w1 + 2 * w1 * w2) / power
     lag2 = (2 * w0 * w2 + w1**2) / power
     together = tf.reduce_prod((3 + 4 * lag1 + 2 * lag2) / 9, -1)
-    return _P20_OF_RMS * tf.sqrt(tf.reduce_prod(power, -1) * (1 - together))
+    return P20_OF_RMS * tf.sqrt(tf.reduce_prod(power, -1) * (1 - together))
 
 
 def box_coordinates(shape, box) -> np.ndarray:

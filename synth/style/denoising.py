@@ -8,24 +8,20 @@ the same over a voxel or two where a scan was interpolated.
 
 import numpy as np
 
-from synth.layout.space import Box
-from synth.style.style import Style
+from synth.layout.space import Box, sums_of_27
+from synth.style.style import GRAINS, P20_OF_RMS, Style
 
 _PASSES = ((1, 3.0, 1.0), (2, 2.0, 0.0))  # voxels to a neighbour; deviations within which all count; noise still there
-REACH = sum(step + 1 for step, _, _ in _PASSES)
-"""Voxels around a place that have a say in it."""
 _LEAST_NOISE = 0.004  # of an image without any
-_P20_OF_RMS = 0.77  # 20th percentile of a local standard deviation (3x3x3) over its root mean square
-_GRAINS = (0.1, 1.2)  # voxels
 _AROUND = 27  # voxels, each with its own, that are compared
 _VOXELS = 250_000  # at once: they stay in the cache
 
 
 def noise_of(style: Style) -> np.ndarray:
     """(4,) standard deviation of each modality's noise, in normalised units: its texture, which grain makes smaller."""
-    lag = np.exp(-0.25 * (np.arange(1, 3) / np.clip(np.asarray(style.sharpness), *_GRAINS)[..., None]) ** 2)
+    lag = np.exp(-0.25 * (np.arange(1, 3) / np.clip(np.asarray(style.sharpness), *GRAINS)[..., None]) ** 2)
     together = ((3 + 4 * lag[..., 0] + 2 * lag[..., 1]) / 9).prod(-1)
-    return np.maximum(np.asarray(style.texture) / (_P20_OF_RMS * np.sqrt(1 - together)), _LEAST_NOISE)
+    return np.maximum(np.asarray(style.texture) / (P20_OF_RMS * np.sqrt(1 - together)), _LEAST_NOISE)
 
 
 def denoised(images: np.ndarray, brain: np.ndarray, noise: np.ndarray) -> np.ndarray:
@@ -95,9 +91,4 @@ def _unlike(values: np.ndarray, ends, rows: slice) -> np.ndarray:
         difference = part[here] - part[there]
         difference *= difference
         inner += difference
-    for axis in range(3):
-        ahead = (slice(None),) * axis
-        total = apart[(*ahead, slice(-2))] + apart[(*ahead, slice(1, -1))]
-        total += apart[(*ahead, slice(2, None))]
-        apart = total
-    return apart
+    return sums_of_27(apart)

@@ -18,6 +18,7 @@ from synth.layout.detail import (
     EIGHTHS,
     EVEN,
     MIXED,
+    NATIVE,
     TONE_LEVELS,
     TONE_STEP,
     VESSEL_LEVELS,
@@ -33,7 +34,6 @@ from synth.style.denoising import denoised, noise_of
 from synth.style.style import RIM, Style
 
 _T1CE = MODALITIES.index("t1ce")
-_PLAIN = [m for m in range(len(MODALITIES)) if m != _T1CE]  # in which nothing but tissue is bright
 _ODD = 6.0  # squared deviations within a class, over those three: what no mixture explains may be partly void
 _MOST = 6.0  # squared deviations that t1ce counts at most: the contrast agent adds any number
 _VESSEL_FROM = 0.2  # above the mixture in t1ce, in normalised units
@@ -123,18 +123,18 @@ def _nearest(points: np.ndarray, style: Style) -> tuple[np.ndarray, np.ndarray]:
 def _nearest_of(points: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """(n,) index of the nearest of (k, 4) places to each of (n, 4) points, and its squared distance but for t1ce."""
     out, apart = np.empty(len(points), np.int16), np.empty(len(points), np.float32)
-    plain, contrast = np.ascontiguousarray(places[:, _PLAIN]), places[:, _T1CE]
+    plain, contrast = np.ascontiguousarray(places[:, NATIVE]), places[:, _T1CE]
     size = (plain * plain).sum(1)
     for start in range(0, len(points), _AT_ONCE):
         part = slice(start, start + _AT_ONCE)
-        distance = points[part][:, _PLAIN] @ (-2 * plain.T)
+        distance = points[part][:, NATIVE] @ (-2 * plain.T)
         distance += size
         beside = points[part, _T1CE, None] - contrast
         beside *= beside
         distance += np.minimum(beside, _MOST, out=beside)
         out[part] = nearest = distance.argmin(1)
         here = np.arange(len(nearest)), nearest
-        apart[part] = distance[here] - beside[here] + (points[part][:, _PLAIN] ** 2).sum(1)
+        apart[part] = distance[here] - beside[here] + (points[part][:, NATIVE] ** 2).sum(1)
     return out, apart
 
 

@@ -15,6 +15,8 @@ from synth.shading import SHADING_TERMS, fit_shading, grid_coordinates, shading_
 from synth.style.scale import own_window
 
 RIM = 5  # voxels
+GRAINS = (0.1, 1.2)  # voxels: of noise, as it is painted; below nothing reaches the next voxel
+P20_OF_RMS = 0.77  # 20th percentile of the local standard deviation of Gaussian noise, over its RMS (3x3x3)
 SHAPES = {  # of a style's tables
     "mean": (len(CLASSES), len(MODALITIES)),
     "spread": (len(CLASSES), len(MODALITIES)),

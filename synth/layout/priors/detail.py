@@ -9,7 +9,7 @@ own in every layer. Fitted on training scans by `benchmarks/fit_detail_prior.py`
 back from it.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -18,9 +18,9 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter, uniform_filte
 from scipy.special import ndtr, ndtri
 
 from synth.brats import Tissue
-from synth.errors import LayoutError
 from synth.layout.detail import EIGHTHS, MIXED, Detail, softened
-from synth.layout.priors.fields import smooth_noise
+from synth.layout.priors.fields import nearest_score, smooth_noise
+from synth.layout.priors.stored import load_arrays, save_arrays
 from synth.layout.space import Box, box_of, midline, near, spacing, widened
 
 SHIPPED = Path(__file__).parent / "weights" / "detail_prior.npz"
@@ -56,7 +56,7 @@ class DetailPrior:
 
     def save(self, path: str | Path) -> None:
         """Write it as `load` reads it."""
-        np.savez_compressed(path, **{f.name: np.asarray(getattr(self, f.name), np.float16) for f in fields(self)})
+        save_arrays(path, self, np.float16)
 
     @classmethod
     def load(cls, path: str | Path) -> "DetailPrior":
@@ -65,11 +65,7 @@ class DetailPrior:
         Raises:
             LayoutError: the file is missing or no such prior.
         """
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                return cls(*(stored[f.name].astype(np.float64) for f in fields(cls)))
-        except (OSError, KeyError, ValueError) as error:
-            raise LayoutError(f"{path}: cannot be read as a detail prior ({error}); install synth again.") from error
+        return cls(**load_arrays(path, cls, "detail prior"))
 
     def draw(self, tissue: np.ndarray, affine: np.ndarray, rng: np.random.Generator) -> Detail:
         """The detail of a brain of which only tissues are known, without tones.
@@ -104,9 +100,7 @@ class DetailPrior:
         total = np.zeros(shape, np.float32)
         for scale, weight in zip(SCALES_MM, self.weights[k], strict=True):
             total += np.float32(np.sqrt(weight)) * smooth_noise(shape, zooms, scale, rng)[0]
-        total += np.float32(_MOST)
-        total *= np.float32((_SCORES - 1) / (2 * _MOST))
-        return np.clip(np.rint(total, out=total), 0, _SCORES - 1, out=total).astype(np.int32)
+        return nearest_score(total, _MOST, _SCORES)
 
 
 def _lines(shape, zooms, rng: np.random.Generator) -> np.ndarray:
@@ -116,8 +110,7 @@ def _lines(shape, zooms, rng: np.random.Generator) -> np.ndarray:
     away += second * second
     away *= np.float32(_PARTS)
     nearest = ndtri(np.exp(-0.5 * (np.arange(_FARTHEST * _PARTS) + 0.5) / _PARTS))
-    scores = np.rint((np.clip(nearest, -_MOST, _MOST) + _MOST) * ((_SCORES - 1) / (2 * _MOST))).astype(np.int32)
-    return scores.take(away.astype(np.int32), mode="clip")
+    return nearest_score(nearest, _MOST, _SCORES).take(away.astype(np.int32), mode="clip")
 
 
 def places_of(tissue: np.ndarray, zooms, box: Box) -> tuple[np.ndarray, np.ndarray]:

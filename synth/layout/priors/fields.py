@@ -32,6 +32,14 @@ def smooth_noise(shape, zooms, scale_mm: float, rng: np.random.Generator, count:
     return out
 
 
+def nearest_score(scores: np.ndarray, most: float, count: int) -> np.ndarray:
+    """Which of `count` numbers, evenly from -`most` to `most`, is nearest to each score; scores are overwritten."""
+    kind = scores.dtype.type
+    scores += kind(most)
+    scores *= kind((count - 1) / (2 * most))
+    return np.clip(np.rint(scores, out=scores), 0, count - 1, out=scores).astype(np.int32)
+
+
 @cache
 def _deviation(sigma: tuple[float, ...], every: int) -> float:
     """What white noise of unit variance keeps under a blur, and linearly between places `every` voxels apart."""

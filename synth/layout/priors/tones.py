@@ -7,7 +7,7 @@ its edge and rims are brightest inside; and they are smooth over millimetres: wh
 weights give the measured correlation over distance. No place in any tumour can be read back from it.
 """
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
@@ -16,9 +16,9 @@ from scipy.ndimage import distance_transform_edt
 from scipy.special import ndtr
 
 from synth.brats import MODALITIES, Tumour
-from synth.errors import LayoutError
 from synth.layout.detail import EVEN, TONE_LEVELS, TONE_STEP
-from synth.layout.priors.fields import smooth_noise
+from synth.layout.priors.fields import nearest_score, smooth_noise
+from synth.layout.priors.stored import load_arrays, save_arrays
 from synth.layout.space import box_of, spacing, widened
 
 SHIPPED = Path(__file__).parent / "weights" / "tone_prior.npz"
@@ -50,7 +50,7 @@ class TonePrior:
 
     def save(self, path: str | Path) -> None:
         """Write it as `load` reads it."""
-        np.savez_compressed(path, **{f.name: np.asarray(getattr(self, f.name), np.float32) for f in fields(self)})
+        save_arrays(path, self, np.float32)
 
     @classmethod
     def load(cls, path: str | Path) -> "TonePrior":
@@ -59,11 +59,7 @@ class TonePrior:
         Raises:
             LayoutError: the file is missing or no such prior.
         """
-        try:
-            with np.load(path, allow_pickle=False) as stored:
-                return cls(*(stored[f.name].astype(np.float64) for f in fields(cls)))
-        except (OSError, KeyError, ValueError) as error:
-            raise LayoutError(f"{path}: cannot be read as a tone prior ({error}); install synth again.") from error
+        return cls(**load_arrays(path, cls, "tone prior"))
 
     def draw(self, tumour: np.ndarray, affine: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
         """Tones of a new tumour: four (X, Y, Z) uint8 as `Detail.tones`, 0 outside it.
@@ -94,7 +90,7 @@ class TonePrior:
                 mean = np.interp(deep, DEPTHS_MM, self.depth[k, m])
                 left = np.sqrt(max(1 - mean.var(), 0.05))  # so that all together are as varied as the statistic says
                 mean += scores[m] * left
-                tone[box][here] = _looked_up(mean, self._tones_of(k, m, varied[k, m]))
+                tone[box][here] = self._tones_of(k, m, varied[k, m]).take(nearest_score(mean, _MOST, _SCORES))
         return tones
 
     def _tones_of(self, k: int, m: int, varied: float) -> np.ndarray:
@@ -103,13 +99,6 @@ class TonePrior:
         value = np.interp(probability, np.linspace(0, 1, self.quantiles.shape[-1]), self.quantiles[k, m])
         value *= self.spread[k, m] * np.exp(self.varies[k, m] * varied)
         return np.clip(np.rint(EVEN + value / TONE_STEP), 1, TONE_LEVELS).astype(np.uint8)
-
-
-def _looked_up(scores: np.ndarray, tones: np.ndarray) -> np.ndarray:
-    """What `_tones_of` says of the nearest of its scores; they are overwritten."""
-    scores += _MOST
-    scores *= (_SCORES - 1) / (2 * _MOST)
-    return tones.take(np.rint(scores, out=scores).astype(np.intp), mode="clip")
 
 
 @cache

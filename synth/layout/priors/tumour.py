@@ -16,7 +16,7 @@ What the principal directions leave out is added as random fields when the shape
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from scipy.special import ndtr
 
 from synth.brats import GRID
 from synth.errors import LayoutError
+from synth.layout.priors.stored import load_arrays, save_arrays
 from synth.layout.space import MIDLINE
 
 SHIPPED = Path(__file__).parent / "weights" / "tumour_prior.npz"
@@ -120,9 +121,7 @@ class TumourPrior:
 
     def save(self, path: str | Path) -> None:
         """Write a compressed `.npz`; shapes in float16, the rest in float32."""
-        arrays = {spec.name: getattr(self, spec.name).astype(np.float32) for spec in fields(self)}
-        arrays |= {name: arrays[name].astype(np.float16) for name in ("mean", "modes")}
-        np.savez_compressed(path, **arrays)
+        save_arrays(path, self, np.float32, mean=np.float16, modes=np.float16)
 
     @classmethod
     def load(cls, path: str | Path) -> "TumourPrior":
@@ -131,11 +130,7 @@ class TumourPrior:
         Raises:
             LayoutError: the file is damaged or another one.
         """
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                arrays = {spec.name: file[spec.name].astype(np.float64) for spec in fields(cls)}
-        except (OSError, ValueError, KeyError) as error:
-            raise LayoutError(f"{path}: cannot be read as a tumour prior ({error}); install synth again.") from error
+        arrays = load_arrays(path, cls, "tumour prior")
         arrays["weights"] /= arrays["weights"].sum()
         return cls(**{**arrays, "modes": arrays["modes"].astype(np.float32)})
 
