@@ -17,8 +17,8 @@ import numpy as np
 from synth.brats import LABEL_TABLES, MODALITIES, NAMINGS, Tumour
 from synth.case import Case, CaseFiles
 from synth.datasets.case_files import modality_called
-from synth.datasets.findings import Findings, listing
-from synth.datasets.labels import label_classes
+from synth.datasets.findings import listing
+from synth.datasets.labels import told_classes
 from synth.datasets.members import ArraysMember, FilesMember, Member
 from synth.datasets.reading import AUTO, Reading
 from synth.datasets.volume import LONGEST, read_volume
@@ -67,11 +67,8 @@ class MsdMember(ArraysMember):
         images, affine = self._images()
         labels, meta = None, {"naming": self.naming.name}
         if self.seg is not None:
-            notes = Findings(self.id, "labels")
             volume = read_volume(self.seg, images.shape[:3])
-            labels = label_classes(self.seg, volume.array, self.naming, notes, self.reading, volume.scaled)
-            if labels is None:
-                raise DataError(str(notes.errors[0]))
+            labels = told_classes(self.id, self.seg, volume, self.naming, self.reading)
             meta["labels"] = self.reading.labels
         return Case(self.id, images, labels, affine, meta)
 

@@ -13,8 +13,23 @@ from synth.brats import LABEL_TABLES, NAMINGS, LabelTable, Naming, Tumour
 from synth.datasets.cohorts import refused_by_id
 from synth.datasets.findings import STRAY_FRACTION, STRAY_VOXELS, Findings, listing
 from synth.datasets.reading import AUTO, PLAIN, Reading
+from synth.datasets.volume import Volume
+from synth.errors import DataError
 
 ROUNDED = 1e-3  # a label this near to a whole number is meant to be one: a header's slope cannot always hit it
+
+
+def told_classes(case_id: str, path: Path, volume: Volume, naming: Naming, reading: Reading = PLAIN) -> np.ndarray:
+    """The label map of a file that has been read, as class indices (X, Y, Z) uint8.
+
+    Raises:
+        DataError: `label_classes` finds something wrong; its first sentence.
+    """
+    notes = Findings(case_id)
+    classes = label_classes(path, volume.array, naming, notes, reading, volume.scaled)
+    if classes is None:
+        raise DataError(str(notes.errors[0]))
+    return classes
 
 
 def label_classes(

@@ -13,8 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from synth.brats import AFFINE, GRID, Tissue
-from synth.datasets.findings import Findings
-from synth.datasets.labels import label_classes
+from synth.datasets.labels import told_classes
 from synth.datasets.layout_files import load_ancestors
 from synth.datasets.members import CASE, LAYOUT, SEGMENTATION, FilesMember, LayoutMember, Member
 from synth.datasets.sets import CaseSet, open_set
@@ -167,12 +166,9 @@ def _read_labels(member: FilesMember) -> Layout:
     path = member.files.paths["seg"]
     volume = read_volume(path, GRID)
     problems = [f"{printable(path)}: {problem}" for problem in geometry_problems(volume)]
-    notes = Findings(member.id)
-    labels, scaled = None, getattr(volume, "scaled", None)
-    if not problems:
-        labels = label_classes(path, volume.array, member.naming, notes, member.reading.of(member.naming), scaled)
-    if labels is None:
-        raise DataError([*problems, *map(str, notes.errors)][0])
+    if problems:
+        raise DataError(problems[0])
+    labels = told_classes(member.id, path, volume, member.naming, member.reading.of(member.naming))
     return on_stand_in(labels, volume.affine, member.id)
 
 

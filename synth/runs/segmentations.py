@@ -9,13 +9,12 @@ import numpy as np
 
 from synth.brats import MODALITIES, NAMINGS
 from synth.case import Case
-from synth.datasets.findings import Findings
-from synth.datasets.labels import label_classes
+from synth.datasets.labels import told_classes
 from synth.datasets.members import FilesMember
 from synth.datasets.resample import Resampling, from_brats_grid, labels_to_grid
 from synth.datasets.volume import read_volume, same_place
 from synth.disk.files import atomic_folder, case_path
-from synth.errors import DataError, OutputError
+from synth.errors import OutputError
 from synth.exporters.deflate import gzip_bytes
 from synth.exporters.nifti import nifti_bytes
 
@@ -53,10 +52,8 @@ def on_own_grid(
     if not scan.labelled:
         return own, None
     path = scan.files.paths["seg"]
-    seg, notes = read_volume(path, None), Findings(scan.id)
-    truth = label_classes(path, seg.array, scan.naming, notes)
-    if truth is None:  # changed since the case was read
-        raise DataError(str(notes[0]))
+    seg = read_volume(path, None)
+    truth = told_classes(scan.id, path, seg, scan.naming)  # it may have changed since the case was read
     if truth.shape == own.shape and same_place(seg, t1):
         return own, (truth, own)
     return own, (truth, from_brats_grid(labels, resampling.seen_from(seg)))

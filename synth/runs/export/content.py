@@ -9,9 +9,8 @@ import numpy as np
 
 from synth.brats import LABEL_TABLES, MODALITIES, Tumour
 from synth.case import Case
-from synth.datasets.findings import Findings
 from synth.datasets.fingerprint import Fingerprint, fingerprint
-from synth.datasets.labels import label_classes
+from synth.datasets.labels import told_classes
 from synth.datasets.members import FilesMember
 from synth.datasets.reading import AUTO
 from synth.datasets.volume import read_volume
@@ -61,12 +60,9 @@ class Content:
             return None
         if not isinstance(member, FilesMember) or self._case_needed or not member.labelled:
             return None if self.case.labels is None else (self.case.labels, self.case.affine)
-        path, notes = member.files.paths["seg"], Findings(member.id)
+        path = member.files.paths["seg"]
         volume = read_volume(path, None)
-        reading = member.reading.of(member.naming)
-        classes = label_classes(path, volume.array, member.naming, notes, reading, volume.scaled)
-        if classes is None:
-            raise DataError(str(notes.errors[0]))
+        classes = told_classes(member.id, path, volume, member.naming, member.reading.of(member.naming))
         return classes, volume.affine
 
     def has_values(self, values: Values) -> bool:
