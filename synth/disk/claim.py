@@ -75,30 +75,16 @@ GENERATE = Owner(
     force="replace it",
     beside=frozenset({"recipes.jsonl"}),  # of --dry-run
 )
-LAYOUTS = Owner(
-    "synth layouts",  # sample and edit: their sets are alike
-    "a set of layouts",
-    RUN,
-    lambda run: run.get("format") == "layouts",
-    resume=True,
-    force="replace it",
-)
-SEGMENT = Owner(
-    "synth segment",
-    "a set of segmentations",
-    RUN,
-    lambda run: run.get("format") == "segmentations",
-    resume=True,
-    force="replace it",
-)
-EXPORT = Owner(
-    "synth export",
-    "an exported set",
-    RUN,
-    lambda run: run.get("format") == "export",
-    resume=True,
-    force="replace it",
-)
+
+
+def _run_of(command: str, what: str, form: str) -> Owner:
+    """A resumable run whose settings have a format of their own."""
+    return Owner(command, what, RUN, lambda run: run.get("format") == form, resume=True, force="replace it")
+
+
+LAYOUTS = _run_of("synth layouts", "a set of layouts", "layouts")  # sample and edit: their sets are alike
+SEGMENT = _run_of("synth segment", "a set of segmentations", "segmentations")
+EXPORT = _run_of("synth export", "an exported set", "export")
 EXTRACT = Owner("synth layouts extract", "layouts", force="make them anew", goes_on=True, joins=Joins.ALWAYS)
 REPLAY = Owner("synth replay", "samples", force="replace these samples in it", joins=Joins.FORCED)
 RECONSTRUCT = Owner(

@@ -8,11 +8,14 @@ from synth.runs.export.items import Item
 from synth.runs.export.target import PARTS, Target
 
 
-class _Brats(Target):
+class CaseFolders(Target):
+    """A folder a case below `place`, with its files named and labelled as a year of BraTS does."""
+
     naming: Naming
+    place = ""
 
     def names(self, items: Sequence[Item]) -> list[str]:
-        """`ID/ID_t1.nii.gz` and so on."""
+        """The volumes: `ID/ID_t1.nii.gz` and so on."""
         return [self._name(item, part) for item in items for part in PARTS]
 
     def write(self, batch: Iterable[Content]) -> list[dict[str, str]]:
@@ -28,17 +31,17 @@ class _Brats(Target):
         return files
 
     def _name(self, item: Item, part: str) -> str:
-        return f"{item.id}/{self.naming.stem(item.id, part)}.nii.gz"
+        return f"{self.place}{item.id}/{self.naming.stem(item.id, part)}.nii.gz"
 
 
-class Brats2020(_Brats):
+class Brats2020(CaseFolders):
     """Names and labels (1, 2, 4) of 2017 to 2021."""
 
     name = "brats2020"
     naming = NAMINGS["brats2020"]
 
 
-class Brats2023(_Brats):
+class Brats2023(CaseFolders):
     """Names and labels (1, 2, 3) of 2023 and later."""
 
     name = "brats2023"

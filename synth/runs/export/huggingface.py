@@ -4,16 +4,15 @@ Columns called `X_file_name` become columns `X` with the volumes, by the builder
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from synth import __version__
-from synth.brats import MODALITIES, NAMINGS
-from synth.runs.export.content import Content
+from synth.brats import NAMINGS
+from synth.runs.export.brats import CaseFolders
 from synth.runs.export.items import Item
-from synth.runs.export.target import PARTS, Target
+from synth.runs.export.target import PARTS
 
-NAMING = NAMINGS["brats2023"]  # its names say what the labels mean, to synth too
 _CARD = """---
 pretty_name: {name}
 license: other
@@ -52,19 +51,13 @@ they were made from (`manifest.jsonl` names them): share this where those scans 
 """
 
 
-class HuggingFace(Target):
+class HuggingFace(CaseFolders):
     """`data/ID/ID-t1n.nii.gz` and so on, as BraTS has it from 2023, labels 1 NCR, 2 ED, 3 ET."""
 
     name = "hf"
+    naming = NAMINGS["brats2023"]  # its names say what the labels mean, to synth too
+    place = "data/"
     tables = ("metadata.jsonl", "README.md")
-
-    def names(self, items: Sequence[Item]) -> list[str]:
-        """The volumes."""
-        return [self._name(item, part) for item in items for part in PARTS]
-
-    def write(self, batch: Iterable[Content]) -> list[dict[str, str]]:
-        """Each case in its folder."""
-        return [self._write(content) for content in batch]
 
     def finish(self, items: Sequence[Item], records: Sequence[Mapping[str, Any]]) -> list[str]:
         """The rows and the card."""
@@ -75,13 +68,6 @@ class HuggingFace(Target):
         self.put.text("README.md", _CARD.format(name=name, painted=painted, real=real, version=__version__))
         return []
 
-    def _write(self, content: Content) -> dict[str, str]:
-        names = {part: self._name(content.item, part) for part in PARTS}
-        files = {names[m]: self.put.image(names[m], content, m) for m in MODALITIES}
-        if content.labelled:
-            files[names["seg"]] = self.put.labels(names["seg"], content, NAMING.label_values)
-        return files
-
     def _row(self, item: Item, files: Mapping[str, str]) -> dict[str, Any]:
         names = {part: self._name(item, part) for part in PARTS}
         return {
@@ -91,7 +77,3 @@ class HuggingFace(Target):
             "seed": None if item.real else item.record.get("seed"),
             "model": item.model.get("hash"),
         }
-
-    @staticmethod
-    def _name(item: Item, part: str) -> str:
-        return f"data/{item.id}/{NAMING.stem(item.id, part)}.nii.gz"

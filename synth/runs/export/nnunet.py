@@ -13,7 +13,7 @@ from synth.brats import MODALITIES
 from synth.runs.export.content import Content, Values
 from synth.runs.export.items import Item
 from synth.runs.export.splits import splits
-from synth.runs.export.target import Target
+from synth.runs.export.target import PARTS, Target
 
 VALUES: Values = (0, 2, 1, 3)  # of nothing, NCR, ED, ET
 CHANNELS = {"t1": "T1", "t1ce": "T1ce", "t2": "T2", "flair": "Flair"}
@@ -35,8 +35,7 @@ class NnUNet(Target):
 
     def names(self, items: Sequence[Item]) -> list[str]:
         """Channels and label maps."""
-        parts = (*MODALITIES, "seg")
-        return [self._name(item, part) for item in items for part in parts]
+        return [self._name(item, part) for item in items for part in PARTS]
 
     def write(self, batch: Iterable[Content]) -> list[dict[str, str]]:
         """What cannot be pointed to in its place is written, linked or copied."""

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from synth.brats import MODALITIES
 from synth.runs.export.content import Content
 from synth.runs.export.items import Item
 from synth.runs.export.put import Put
 
-PARTS = ("t1", "t1ce", "t2", "flair", "seg")
+PARTS = (*MODALITIES, "seg")
 
 
 @dataclass(frozen=True)
