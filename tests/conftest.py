@@ -54,6 +54,16 @@ def real_data() -> Path:
     return Path(folder)
 
 
+@pytest.fixture
+def small_grid(monkeypatch):
+    """Cases of the size that `exported` writes are on BraTS's grid."""
+    from exported import SMALL
+
+    from synth.datasets import members
+
+    monkeypatch.setattr(members, "GRID", SMALL)
+
+
 @pytest.fixture(scope="session")
 def cases(tmp_path_factory):
     """Two phantoms prepared for training, as `prepare_cases` leaves real ones."""

@@ -16,10 +16,7 @@ from synth.datasets.sets import open_set
 from synth.errors import DataError
 from synth.trainers.segmentation.annotated import find_annotated
 
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch):
-    monkeypatch.setattr(members, "GRID", SMALL)
+pytestmark = pytest.mark.usefixtures("small_grid")
 
 
 @pytest.fixture(scope="module")

@@ -14,16 +14,12 @@ from exported import SMALL, painted_set, real_folder, tree
 
 from synth.brats import NAMINGS
 from synth.cli.export import LAYOUTS, command
-from synth.datasets import members
 from synth.datasets.sets import open_set
 from synth.runs.export import run
 from synth.runs.export.brats import Brats2020
 from synth.runs.export.target import Options
 
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch):
-    monkeypatch.setattr(members, "GRID", SMALL)
+pytestmark = pytest.mark.usefixtures("small_grid")
 
 
 @pytest.fixture(scope="module")

@@ -8,9 +8,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 from commands import invoke
-from exported import SMALL, painted_set, real_folder, tree
+from exported import painted_set, real_folder, tree
 
-from synth.datasets import members
 from synth.datasets.sets import open_set
 from synth.disk.settings import read_settings
 
@@ -25,9 +24,7 @@ SEGMENTATION = re.compile(
 TOP = {"dataset_description.json", "participants.tsv", "participants.json", "README.md", ".bidsignore"}
 
 
-@pytest.fixture(autouse=True)
-def small(monkeypatch):
-    monkeypatch.setattr(members, "GRID", SMALL)
+pytestmark = pytest.mark.usefixtures("small_grid")
 
 
 @pytest.fixture

@@ -8,15 +8,11 @@ import numpy as np
 import pytest
 import SimpleITK
 from commands import invoke
-from exported import SMALL, painted_set, real_folder
+from exported import painted_set, real_folder
 
-from synth.datasets import members
 from synth.datasets.sets import open_set
 
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch):
-    monkeypatch.setattr(members, "GRID", SMALL)
+pytestmark = pytest.mark.usefixtures("small_grid")
 
 
 @pytest.fixture

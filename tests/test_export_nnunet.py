@@ -10,9 +10,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 from commands import invoke
-from exported import SMALL, painted_set, real_folder, tree
+from exported import painted_set, real_folder, tree
 
-from synth.datasets import members
 from synth.datasets.sets import open_set
 from synth.lineage import patient_of
 from synth.runs.export import splits as law
@@ -22,9 +21,7 @@ from synth.trainers.segmentation.folds import refuse_relatives
 PATIENTS = [f"BraTS2021_{k:05d}" for k in range(7)]
 
 
-@pytest.fixture(autouse=True)
-def small(monkeypatch):
-    monkeypatch.setattr(members, "GRID", SMALL)
+pytestmark = pytest.mark.usefixtures("small_grid")
 
 
 @pytest.fixture(scope="module")

@@ -8,16 +8,12 @@ import pytest
 from commands import invoke
 from exported import SMALL, painted_set, real_folder, tree
 
-from synth.datasets import members
 from synth.datasets.sets import open_set
 from synth.errors import DataError
 from synth.exporters.tfrecord import open_tfrecords
 from synth.runs.export.tfrecord import TfRecord
 
-
-@pytest.fixture(autouse=True)
-def small(monkeypatch):
-    monkeypatch.setattr(members, "GRID", SMALL)
+pytestmark = pytest.mark.usefixtures("small_grid")
 
 
 @pytest.fixture
