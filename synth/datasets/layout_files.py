@@ -151,7 +151,7 @@ def load_detail(folder: str | os.PathLike, tones: bool = True) -> Detail | None:
             )
         layers.append(_whole_numbers(volume.array, path, most, f"whole numbers 0 to {most} ({name})"))
     outside = tissue.array == 0
-    union = layers[0].copy()
+    union = layers[0].copy("K")
     for layer in layers[1:]:
         union |= layer
     if (union * outside).any():
