@@ -15,7 +15,6 @@ from scipy.optimize import minimize
 
 from synth.brats import AFFINE, GRID, Tissue
 from synth.datasets.layout_files import list_layouts, load_layout
-from synth.hosts.anatomies import gather_tissue
 from synth.layout.atlas import BIAS_STEP, SoftAtlas, soft_atlas
 from synth.layout.priors.anatomy import CENTRE, LATTICE, SHIPPED, AnatomyPrior, mirrored_field
 from synth.layout.space import spacing, ventricles
@@ -148,7 +147,7 @@ def full(labels: np.ndarray, atlas: SoftAtlas) -> np.ndarray:
 
 def fit_all(layouts, atlas: SoftAtlas, *, bend: bool) -> list[Warp]:
     """A warp for each case, from a template of the atlas: affine, and a field where `bend`."""
-    template = full(atlas.labels(*START), atlas)
+    template = full(labels_of(atlas, *START), atlas)
     wide, fine = (with_slopes(channels(template, sigma)) for sigma in (4.0, 2.0))
     warps = []
     for layout in layouts:
@@ -200,7 +199,7 @@ def fit_bias(layouts, warps, atlas: SoftAtlas, sigma: float = 5.0) -> np.ndarray
     real = [np.maximum(part, 0.02).reshape(size) for part in mean_shares(layouts, warps, atlas, sigma)]
     bias = np.zeros((2, *size))
     for _ in range(5):
-        ours = channels(full(atlas.biased(bias).labels(*START), atlas), sigma)[:3]
+        ours = channels(full(labels_of(atlas.biased(bias), *START), atlas), sigma)[:3]
         ours = [np.maximum(part[np.ix_(*lines)], 0.02) for part in ours]
         wanted = (
             np.log(real[0] / (real[1] + real[2])) - np.log(ours[0] / (ours[1] + ours[2])),
@@ -211,12 +210,21 @@ def fit_bias(layouts, warps, atlas: SoftAtlas, sigma: float = 5.0) -> np.ndarray
     return np.clip(bias, -1.5, 1.5)  # twice at most: the atlas stays an atlas
 
 
+def labels_of(atlas: SoftAtlas, csf: float, white: float, rim: float) -> np.ndarray:
+    """Tissue map on the atlas's box, nowhere folded: log weights of CSF and of white matter, mm of rim."""
+    out = np.where(atlas.white > -white, np.uint8(Tissue.WM), np.uint8(Tissue.GM))
+    out[atlas.csf > -csf] = Tissue.CSF
+    out[atlas.outside > 0] = Tissue.CSF
+    out[atlas.outside > rim] = Tissue.OUTSIDE
+    return out
+
+
 def fit_weights(layout, warp: Warp, atlas: SoftAtlas) -> tuple[float, float]:
     """Log weights of CSF and WM with which the bent atlas has this case's shares of tissue."""
     wanted = shares(layout.tissue)
     csf, white = START[0], START[1]
     for _ in range(8):
-        found = shares(gather_tissue(atlas, atlas.labels(csf, white, START[2]), warp))
+        found = shares(warp.gather(full(labels_of(atlas, csf, white, START[2]), atlas), (0, 0, 0), WHOLE))
         csf += 2.5 * np.log(wanted[0] / found[0])
         white += 1.5 * np.log(wanted[2] * found[1] / (wanted[1] * found[2]))
     return float(csf), float(white)

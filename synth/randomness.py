@@ -41,7 +41,8 @@ class AnatomyBranch(IntEnum):
 
     DEFORMATION = 0  # the rest of the prior's deformation, and the finest one
     WEIGHTS = 1  # where sulci are wide and white matter is plenty
-    FOLDS = 2  # folds that the atlas has not
+    FOLDS = 2  # of the cortex
+    DETAIL = 3  # what is finer than the tissue map
 
 
 def sample_rng(seed: int, index: int, *branch: int, attempt: int = 0) -> np.random.Generator:

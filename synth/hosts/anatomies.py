@@ -7,24 +7,31 @@ folds of the cortex from random fields. The tumour is an edit's business.
 import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 
 import numpy as np
 
-from synth.brats import AFFINE, GRID
+from synth.brats import AFFINE, GRID, Tissue
 from synth.errors import LayoutError
+from synth.hosts.folds import PER_MM, REACH_MM, Pattern, folded
 from synth.layout.atlas import RIM_MM, SoftAtlas, soft_atlas
+from synth.layout.detail import Detail
 from synth.layout.diffeomorphism import FINE, doubled
 from synth.layout.layout import Layout
+from synth.layout.mixing import weighted
 from synth.layout.priors.anatomy import LATTICE, Draw, affine_map, refined, shipped_prior
-from synth.layout.space import MIDLINE
+from synth.layout.priors.detail import shipped_detail_prior
+from synth.layout.space import MIDLINE, Box
 from synth.layout.warp import MIN_JACOBIAN, SplineField, Warp, checked
 from synth.randomness import AnatomyBranch, anatomy_seed
 
-SMOOTH_MM = 24.0  # controls of the fields that make sulci here wider and there narrower
-FOLD_MM = 8.0  # controls of the fold pattern; gyri are about as wide as one and a half of these
-
-SULCUS, CROWN = 3.5, 1.6  # log weights that open a sulcus, and that bring white matter up into a gyrus
+SMOOTH_MM = 24.0  # controls of the fields that make ventricles here wider and there narrower
+CSF_SHARE, CSF_SPREAD = 0.20, 0.034  # of the brain, in the tissue maps of the 24 training cases: mean and deviation
+WHITE_SHARE, WHITE_SPREAD = 0.326, 0.02
+_MOST_MM = 0.8  # by which faces of tissue are moved to meet such shares
+_PREFIX = "atlas-folded-"  # brains that were called `atlas-` alone had other folds
+_PARTS = 8  # of a voxel: how finely a warped place is told
+_MIDDLE, _BITS = REACH_MM * PER_MM, 20  # a level, made positive, and what its weighted sum takes
 
 
 @dataclass(frozen=True)
@@ -36,11 +43,13 @@ class Anatomy:
         shape: (k,) standard deviations along the prior's directions of deformation.
         rest: share of the prior's unexplained deformation that is added at random; 1 unless that would fold.
         fine_mm: root mean square of the finest deformation, which bends gyri.
-        csf: log weight of CSF against grey and white matter: the larger, the wider sulci and ventricles.
-        white: log weight of white matter against grey.
+        csf: log weight of CSF against grey and white matter where nothing folds: the larger, the wider ventricles.
+        white: log weight of white matter against grey there.
+        csf_share: of the brain, that is CSF.
+        white_share: that is white matter.
         rim_mm: CSF around the atlas's brain.
         uneven: standard deviation, in log weight, of the CSF weight from place to place.
-        folds: strength of the folds that this brain has and the atlas has not.
+        folds: of the cortex: the numbers of a `folds.Pattern`.
         seed: of all fields.
     """
 
@@ -50,25 +59,37 @@ class Anatomy:
     fine_mm: float
     csf: float
     white: float
+    csf_share: float
+    white_share: float
     rim_mm: float
     uneven: float
-    folds: float
+    folds: tuple[float, ...]
     seed: int
 
     def to_dict(self) -> dict:
         """A JSON-able dict."""
         return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
 
-    def tissue(self) -> np.ndarray:
-        """(240, 240, 155) uint8 tissue map on the BraTS grid.
+    def grown(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """(240, 240, 155) uint8 tissue map on the BraTS grid; how far inside fluid, and white matter, its voxels lie.
+
+        The latter are int8, in mm times `folds.PER_MM`, as `DetailPrior.draw` takes them.
 
         Raises:
             LayoutError: the deformation folds.
         """
-        atlas = _atlas()
         warp = checked(self.warp(), "anatomy")
-        csf, white, rim = self._weights(atlas)
-        return gather_tissue(atlas, atlas.labels(csf, white, rim), warp)
+        box, (fluid, white, inside) = warped_levels(_atlas(), self._levels(_atlas()), warp)
+        brain = inside > 0
+        csf = brain & (fluid > _level_of(fluid[brain], self.csf_share))
+        rest = brain & ~csf
+        pale = rest & (white > _level_of(white[rest], self.white_share / (1 - self.csf_share)))
+        out = np.zeros(GRID, np.uint8)
+        out[box] = Tissue.GM * rest + np.uint8(Tissue.CSF) * csf + np.uint8(Tissue.WM - Tissue.GM) * pale
+        levels = np.zeros((2, *GRID), np.int8)
+        for whole, part in zip(levels, (fluid, white), strict=True):
+            whole[box] = part // _PARTS**3
+        return out, *levels
 
     def warp(self) -> Warp:
         """The deformation of the atlas."""
@@ -79,30 +100,59 @@ class Anatomy:
         matrix, offset = affine_map(self.affine)
         return Warp(matrix, offset, (SplineField(FINE.origin, FINE.step, controls),))
 
-    def _weights(self, atlas: SoftAtlas) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Log weights and rim at each voxel of the atlas's box."""
+    def _levels(self, atlas: SoftAtlas) -> list[np.ndarray]:
+        """How far inside fluid, white matter and brain voxels of the atlas's box lie, as `folds.folded` tells it."""
         shape = atlas.csf.shape
-        csf, white, rim = smooth_fields(
-            atlas.half_shape, SMOOTH_MM / 2, anatomy_seed(self.seed, AnatomyBranch.WEIGHTS), 3
+        csf, white, rim = (
+            np.ascontiguousarray(doubled(part, shape), np.float32)
+            for part in smooth_fields(
+                atlas.half_shape, SMOOTH_MM / 2, anatomy_seed(self.seed, AnatomyBranch.WEIGHTS), 3
+            )
         )
         csf = self.csf + self.uneven * csf
         white = self.white + 0.35 * self.uneven * white
+        rng = np.random.default_rng(anatomy_seed(self.seed, AnatomyBranch.FOLDS))
+        fluid, white = folded(atlas, Pattern(*self.folds), csf, white, rng)
         rim = np.clip(self.rim_mm + 0.8 * rim, 0, RIM_MM)
-        csf, white, rim = (np.ascontiguousarray(doubled(part, shape), np.float32) for part in (csf, white, rim))
-        if self.folds:
-            pattern = smooth_fields(shape, FOLD_MM, anatomy_seed(self.seed, AnatomyBranch.FOLDS), 1)[0]
-            height = np.abs(pattern).reshape(-1)[atlas.foot]  # 0 along sulci, above 1 on crowns of gyri
-            csf.reshape(-1)[atlas.band] += self.folds * SULCUS * (np.maximum(1 - height / 0.35, 0) - 0.14)
-            white.reshape(-1)[atlas.band] += self.folds * CROWN * (np.minimum(height, 2) - 0.8)
-        return csf, white, rim
+        inside = np.where(atlas.outside > 0, rim - np.minimum(atlas.outside, REACH_MM + RIM_MM), REACH_MM)
+        return [fluid, white, np.rint(np.clip(inside, -REACH_MM, REACH_MM) * PER_MM).astype(np.int16)]
 
 
-def gather_tissue(atlas: SoftAtlas, labels: np.ndarray, warp: Warp) -> np.ndarray:
-    """(240, 240, 155) uint8: `labels` on the atlas's box, deformed."""
-    box = warp.output_box(atlas.box, GRID)
-    out = np.zeros(GRID, np.uint8)
-    out[box] = warp.gather(labels, [part.start for part in atlas.box], box)
-    return out
+def warped_levels(atlas: SoftAtlas, levels: Sequence[np.ndarray], warp: Warp) -> tuple[Box, list[np.ndarray]]:
+    """Levels on the atlas's box, deformed: the box of the grid that they lie on then, and each there.
+
+    Args:
+        atlas: on whose box they lie.
+        levels: three (x, y, z) int16 of at most `REACH_MM`, by `PER_MM`.
+        warp: the deformation.
+
+    Returns:
+        the box, and three int32 arrays: mm by `PER_MM` times `_PARTS` cubed, linear between voxels.
+    """
+    packed = np.zeros(levels[0].shape, np.uint64)
+    for k, level in enumerate(levels):
+        packed |= (level + _MIDDLE).astype(np.uint64) << np.uint64(k * _BITS)
+    packed, shape = packed.ravel(), levels[0].shape
+    strides, box = (shape[1] * shape[2], shape[2], 1), warp.output_box(atlas.box, GRID)
+    out = [np.empty([part.stop - part.start for part in box], np.int32) for _ in levels]
+    for rows, places in warp.sources(box, [part.start for part in atlas.box]):
+        index, weights = np.int32(0), []
+        for place, size, stride in zip(places, shape, strides, strict=True):
+            place *= _PARTS
+            whole = np.clip(np.rint(place, out=place), 0, (size - 1) * _PARTS - 1, out=place).astype(np.int32)
+            weights.append((whole & (_PARTS - 1)).astype(np.uint64))
+            index = index + (whole >> 3) * np.int32(stride)
+        total = weighted(lambda step, at=index: packed[step:].take(at), strides, weights)
+        for k, part in enumerate(out):
+            part[rows] = (total >> np.uint64(k * _BITS) & np.uint64((1 << _BITS) - 1)).astype(np.int32)
+            part[rows] -= _MIDDLE * _PARTS**3
+    return box, out
+
+
+def _level_of(levels: np.ndarray, share: float) -> int:
+    """The level that this share of them is above, at most `_MOST_MM` from 0."""
+    most, place = round(_MOST_MM * PER_MM * _PARTS**3), round((1 - share) * len(levels))
+    return int(np.clip(np.partition(levels, place)[place], -most, most))
 
 
 def smooth_fields(shape, step: float, seed, count: int) -> list[np.ndarray]:
@@ -131,7 +181,9 @@ def draw_anatomy(rng: np.random.Generator) -> Anatomy:
 
     Deformations that fold or nearly do are made weaker until they do not.
     """
-    drawn: Draw = shipped_prior().draw(rng)
+    prior = shipped_prior()
+    drawn: Draw = prior.draw(rng)
+    lean = (drawn.tissue - prior.tissue_mean) / np.sqrt(np.square(prior.tissue_factors).sum(0))
     anatomy = Anatomy(
         affine=tuple(round(float(v), 3) for v in drawn.affine),
         shape=tuple(round(float(v), 3) for v in drawn.shape),
@@ -139,9 +191,13 @@ def draw_anatomy(rng: np.random.Generator) -> Anatomy:
         fine_mm=round(float(rng.uniform(0.6, 1.0)), 2),
         csf=round(float(drawn.tissue[0]), 3),
         white=round(float(drawn.tissue[1]), 3),
+        csf_share=round(float(CSF_SHARE + CSF_SPREAD * lean[0]), 3),
+        white_share=round(float(WHITE_SHARE + WHITE_SPREAD * lean[1]), 3),
         rim_mm=round(float(rng.uniform(0.5, 2.5)), 2),
         uneven=round(float(rng.uniform(0.2, 0.6)), 2),
-        folds=round(float(rng.uniform(0.5, 1.0)), 2),
+        folds=tuple(
+            round(float(rng.uniform(*limits)), 2) for limits in ((20, 26), (0.85, 1.15), (0.5, 0.65), (2.7, 3.2))
+        ),
         seed=int(rng.integers(2**31)),
     )
     while anatomy.warp().min_jacobian() < MIN_JACOBIAN + 0.05:
@@ -162,13 +218,25 @@ class AtlasSource:
 
     @property
     def id(self) -> str:
-        """`atlas-` and ten digits."""
-        return f"atlas-{self.number:010d}"
+        """`atlas-folded-` and ten digits."""
+        return f"{_PREFIX}{self.number:010d}"
 
     def load(self) -> Layout:
         """The brain, healthy: its tumour map is empty."""
-        tissue = draw_anatomy(np.random.default_rng(np.random.SeedSequence(self.number))).tissue()
+        tissue = _grown(self.number)[0]
         return Layout(tissue, np.zeros_like(tissue), np.array(AFFINE), self.id)
+
+    def detail(self, tones: bool = True) -> Detail:
+        """What is finer than its tissue map; no tones, as it has no tumour."""
+        tissue, *levels = _grown(self.number)
+        rng = np.random.default_rng(anatomy_seed(self.number, AnatomyBranch.DETAIL))
+        return shipped_detail_prior().draw(tissue, np.array(AFFINE), rng, levels)
+
+
+@lru_cache(2)  # 27 MB each: the brain is asked for first, its detail when what became of it is to be written
+def _grown(number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """`Anatomy.grown` of a brain."""
+    return draw_anatomy(np.random.default_rng(np.random.SeedSequence(number))).grown()
 
 
 class AtlasAnatomies(Sequence):
@@ -200,7 +268,12 @@ class AtlasAnatomies(Sequence):
 
     def find(self, source_id: str) -> AtlasSource:
         """The source of that id; raises `LayoutError` for an id that is none of these."""
-        match = re.fullmatch(r"atlas-(\d{10})", source_id)
+        if re.fullmatch(r"atlas-\d{10}", source_id):
+            raise LayoutError(
+                f"the atlas anatomy {source_id!r} was drawn by an earlier synth, whose brains were folded otherwise; "
+                "install that version, or draw the set anew."
+            )
+        match = re.fullmatch(_PREFIX + r"(\d{10})", source_id)
         if not match or int(match[1]) >= self.count:
             raise LayoutError(f"the layout {source_id!r} is not an atlas anatomy; give the data it was made from.")
         return AtlasSource(int(match[1]))

@@ -7,16 +7,15 @@ from pathlib import Path
 import nibabel as nib
 import nilearn
 import numpy as np
-from scipy.ndimage import affine_transform, binary_opening, distance_transform_edt, gaussian_filter, map_coordinates
+from scipy.ndimage import affine_transform, binary_opening, gaussian_filter, map_coordinates
 
 from synth.brats import AFFINE, GRID, TISSUES, Tissue
-from synth.layout.space import MIDLINE, Box, box_of, near, spacing, ventricles, widened
+from synth.layout.space import Box, box_of, near, spacing, ventricles, widened
 
 RIM_MM = 3.5  # CSF is added around the atlas's brain, which is stripped closer than scans are, up to this
 BIAS_STEP = 6  # voxels between the samples of a correction of the atlas
 LINING_MM = 6.0  # around the ventricles no cortex folds
 WALL_SLOPE = 0.7  # log ratio per mm outside the ventricles
-BAND_MM = 22.0  # depth of the deepest folds below the brain's surface
 
 # BraTS voxel -> ICBM152 voxel. Found once by `benchmarks/fit_atlas_affine.py` (affine, correlation of tissue maps
 # smoothed by 1 mm) against the SRI24 tissue map that BraTS is registered to: Dice 0.96 brain, 0.75 GM, 0.79 WM.
@@ -63,16 +62,14 @@ class SoftAtlas:
         csf: log of CSF over the greater of grey and white matter.
         white: log of white over grey matter.
         outside: mm from the brain, up to `RIM_MM`, then infinity.
-        band: flat indices of the voxels where the cortex folds.
-        foot: (n,) for each of these the flat index of the surface above it.
+        inner: mm from the ventricles, up to 8, then infinity.
     """
 
     box: Box
     csf: np.ndarray
     white: np.ndarray
     outside: np.ndarray
-    band: np.ndarray
-    foot: np.ndarray
+    inner: np.ndarray
 
     @property
     def half_shape(self) -> tuple[int, int, int]:
@@ -86,15 +83,7 @@ class SoftAtlas:
         # rounded: thresholds must not hang on the last bit of an interpolation
         add = [np.rint(map_coordinates(part, points, order=1, mode="nearest") * 256) / 256 for part in bias]
         csf, white = (array + part.astype(np.float32) for array, part in zip((self.csf, self.white), add, strict=True))
-        return SoftAtlas(self.box, csf, white, self.outside, self.band, self.foot)
-
-    def labels(self, csf, white, rim) -> np.ndarray:
-        """Tissue map on the box: log weights of CSF and of white matter, mm of rim; numbers or arrays."""
-        out = np.where(self.white > -white, np.uint8(Tissue.WM), np.uint8(Tissue.GM))
-        out[self.csf > -csf] = Tissue.CSF
-        out[self.outside > 0] = Tissue.CSF
-        out[self.outside > rim] = Tissue.OUTSIDE
-        return out
+        return SoftAtlas(self.box, csf, white, self.outside, self.inner)
 
 
 @cache
@@ -114,7 +103,7 @@ def soft_atlas() -> SoftAtlas:
     # near ventricles the ratio falls by distance, not as steeply as the atlas's: a weight moves their walls evenly
     soft = np.maximum(soft, np.rint((0.3 - WALL_SLOPE * fluid) * 256) / 256).astype(np.float32)
     outside = near(brain, RIM_MM, spacing(AFFINE))
-    return SoftAtlas(box, soft, pale, outside, *_folds(brain & (fluid > LINING_MM), brain, soft, pale, box))
+    return SoftAtlas(box, soft, pale, outside, fluid)
 
 
 def _distance_to_ventricles(brain, csf, white, box: Box) -> np.ndarray:
@@ -129,15 +118,3 @@ def _lining(brain, csf, white) -> np.ndarray:
     grey = brain & (csf <= 0) & (white < 0)
     ball = np.sum(np.square(np.indices((5, 5, 5)) - 2), 0) <= 5
     return grey & ~binary_opening(grey, ball)
-
-
-def _folds(where, brain, csf, white, box: Box) -> tuple[np.ndarray, np.ndarray]:
-    """Where the cortex can fold, and the surface voxel above each of its voxels: outside or the falx."""
-    x, y, z = np.ogrid[box]
-    x = np.abs(x - MIDLINE)
-    falx = (x <= 1) & (csf > -1.0)
-    depth, foot = distance_transform_edt(brain & ~falx, return_indices=True)
-    cerebrum = z > np.where(y > 140, 62, 44)
-    deep = (x < 32) & (y > 85) & (y < 165) & (z < 84)  # basal ganglia, thalamus
-    band = np.flatnonzero(where & cerebrum & ~deep & (depth < BAND_MM) & (white < 2.5))
-    return band, np.ravel_multi_index([f.reshape(-1)[band] for f in foot], brain.shape)

@@ -88,7 +88,7 @@ def mixed(source: Source, places: list[np.ndarray], tissue: np.ndarray, relabell
         np.bitwise_and(plain, values, out=plain)
         return values
 
-    total = _weighted(share, source.strides, weights)
+    total = weighted(share, source.strides, weights)
     found = np.zeros((4, len(tissue)), np.uint8)
     for layer, part in zip(found, (total & _FIELD, total >> _BITS & _FIELD), strict=False):
         part += _WHOLE // 2
@@ -109,7 +109,7 @@ def mixed(source: Source, places: list[np.ndarray], tissue: np.ndarray, relabell
     return found
 
 
-def _weighted(value, strides, weights: list[np.ndarray]) -> np.ndarray:
+def weighted(value, strides, weights: list[np.ndarray]) -> np.ndarray:
     """The sum of the eight voxels around places, of which `value` gives one, so many steps on, each by its weight.
 
     Args:
@@ -134,7 +134,7 @@ def _weighted(value, strides, weights: list[np.ndarray]) -> np.ndarray:
 def _divided(source: Source, index: np.ndarray, weights: list[np.ndarray], total: np.ndarray) -> np.ndarray:
     """(4, n): the layers where some of the eight voxels around are vessels or void, or lie outside, with no say."""
     weights = [weight.astype(np.int64) for weight in weights]
-    counts = _weighted(lambda step: _COUNTS.take(source.others[step:].take(index)), source.strides, weights)
+    counts = weighted(lambda step: _COUNTS.take(source.others[step:].take(index)), source.strides, weights)
     brain = np.maximum(counts & 1023, 1).astype(np.float32)
     lit, dark = counts >> 10 & 4095, counts >> 22
     out = np.empty((4, len(index)), np.uint8)

@@ -4,6 +4,7 @@ Everything is a *backward* warp: for each output voxel it says where in the sour
 neighbour keeps labels legal and, since all labels of a voxel travel together, keeps them nested.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -196,22 +197,37 @@ class Warp:
             labels, origin = np.pad(labels, 1), np.asarray(origin) - 1
         flat, (_, ny, nz) = np.ascontiguousarray(labels).ravel(), labels.shape
         out = np.empty([part.stop - part.start for part in box], labels.dtype)
-        factors = [spline.factors(box) for spline in self.fields]
-        slab = max(int(SLAB / max(out[0].size, 1)), 1)
-        for start in range(0, out.shape[0], slab):
-            rows = slice(box[0].start + start, min(box[0].start + start + slab, box[0].stop))
-            moved = [_along(lines[:, start : start + slab], z) for lines, z in factors]
-            index = self._source_index((rows, *box[1:]), origin, labels.shape, sum(moved[1:], *moved[:1]))
-            np.take(flat, (index[0] * ny + index[1]) * nz + index[2], out=out[start : start + slab])
+        for rows, places in self.sources(box, origin):
+            index = [
+                np.clip(np.rint(place, out=place), 0, size - 1, out=place).astype(np.int32)
+                for place, size in zip(places, labels.shape, strict=True)
+            ]
+            np.take(flat, (index[0] * ny + index[1]) * nz + index[2], out=out[rows])
         return out
 
-    def _source_index(self, box: Box, origin, shape, moved) -> list[np.ndarray]:
-        """Per axis the index (int32) of the source voxel, in arrays that broadcast; `moved`: the displacement or 0."""
+    def sources(self, box: Box, origin=(0, 0, 0)) -> Iterator[tuple[slice, list[np.ndarray]]]:
+        """Slab by slab of `box`, which of its rows and per axis where their voxels come from, as arrays that broadcast.
+
+        Args:
+            box: where in the output grid.
+            origin: (3,) index of the source grid that places are counted from.
+        """
+        factors = [spline.factors(box) for spline in self.fields]
+        count, *others = [part.stop - part.start for part in box]
+        slab = max(int(SLAB / max(np.prod(others), 1)), 1)
+        for start in range(0, count, slab):
+            rows = slice(start, min(start + slab, count))
+            moved = [_along(lines[:, rows], z) for lines, z in factors]
+            place = slice(box[0].start + rows.start, box[0].start + rows.stop), *box[1:]
+            yield rows, self._sources(place, origin, sum(moved[1:], *moved[:1]))
+
+    def _sources(self, box: Box, origin, moved) -> list[np.ndarray]:
+        """Per axis the source of each voxel, float32, in arrays that broadcast; `moved`: the displacement or 0."""
         lines = [
             np.arange(p.start, p.stop, dtype=np.float32).reshape([-1 if a == axis else 1 for a in range(3)])
             for axis, p in enumerate(box)
         ]
-        index = []
+        places = []
         for row in range(3):
             source = np.float32(self.offset[row] - origin[row])
             for axis in range(3):
@@ -222,9 +238,8 @@ class Warp:
                 weight = np.float32(self.matrix[row, axis])
                 if self.fields and weight:
                     source = np.add(source, part := weight * moved[axis], out=part)
-            np.rint(source, out=source)
-            index.append(np.clip(source, 0, shape[row] - 1, out=source).astype(np.int32))
-        return index
+            places.append(source)
+        return places
 
 
 def checked(warp: Warp, name: str) -> Warp:

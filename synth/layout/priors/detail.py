@@ -9,6 +9,7 @@ own in every layer. Fitted on training scans by `benchmarks/fit_detail_prior.py`
 back from it.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,7 +26,7 @@ from synth.layout.space import Box, box_of, midline, near, spacing, widened
 
 SHIPPED = Path(__file__).parent / "weights" / "detail_prior.npz"
 SCALES_MM = (1.0, 2.5, 6.0)  # deviations of the fields' blurs
-VESSEL_MM = 2.5
+VESSEL_MM = 4.0
 _FAR_MM = (3.0, 4.5)  # from white matter
 _DEPTHS_MM = (1.01, 2.1, 6.0, 25.0)  # below the brain's surface
 _NEIGHBOURS = (1, 4, 9, 18)  # of 27 voxels that are fluid
@@ -34,6 +35,8 @@ MIXED_PLACES = (len(_FAR_MM) + 1, len(_DEPTHS_MM) + 1, (EIGHTHS + 1) * (EIGHTHS 
 LINED_PLACES = (2, len(_DEPTHS_MM) + 1, len(_NEIGHBOURS) + 1, 3)
 _MOST, _SCORES = 4.0, 513  # normal scores that are told apart: from -4 to 4
 _PARTS, _FARTHEST = 64, 24  # how finely, and up to which, the squared distance from a line is told
+_RARE, _PASSING = 1e-4, 5  # vessels are nowhere rarer; voxels over which how often they are passes smoothly
+_LED = 0.9  # of the scores' variance: what known levels decide
 _SMOOTH_MM = 0.7  # of white matter's surface: single noisy voxels are none
 
 
@@ -67,13 +70,17 @@ class DetailPrior:
         """
         return cls(**load_arrays(path, cls, "detail prior"))
 
-    def draw(self, tissue: np.ndarray, affine: np.ndarray, rng: np.random.Generator) -> Detail:
+    def draw(
+        self, tissue: np.ndarray, affine: np.ndarray, rng: np.random.Generator, levels: Sequence[np.ndarray] = ()
+    ) -> Detail:
         """The detail of a brain of which only tissues are known, without tones.
 
         Args:
             tissue: (X, Y, Z) uint8 `Tissue`, complete underneath a tumour.
             affine: (4, 4) of the grid.
             rng: what it is drawn from; the same state gives the same detail.
+            levels: where it is known how far inside fluid, and white matter, each voxel lies: two (X, Y, Z) of any
+                unit. Shares then follow them, among voxels of one kind of place.
         """
         layers = [np.zeros(tissue.shape, np.uint8) for _ in MIXED]
         inside, zooms = box_of(tissue), spacing(affine)
@@ -84,7 +91,11 @@ class DetailPrior:
         found = []
         for k, (name, table) in enumerate(zip(MIXED, (*self.shares, *self.lined), strict=True)):
             place = mixed if k < len(self.shares) else lined
-            scores = _lines(place.shape, zooms, rng) if name == "vessels" else self._sheets(k, place.shape, zooms, rng)
+            known = levels[k][box] if k < len(levels) else None
+            if name == "vessels":
+                scores = _lines(place, table, zooms, rng)
+            else:
+                scores = self._sheets(k, place, zooms, rng, known)
             own = np.sqrt(1 - self.leaning[k] ** 2) * _VALUES + self.leaning[k] * np.clip(rng.standard_normal(), -2, 2)
             level = (ndtr(own)[:, None] > table[:, None]).sum(-1).astype(np.uint8)  # (places, scores)
             found.append(level.ravel().take(place * _SCORES + scores))
@@ -95,22 +106,44 @@ class DetailPrior:
             layer[box] = part * brain
         return Detail(*layers)
 
-    def _sheets(self, k: int, shape, zooms, rng: np.random.Generator) -> np.ndarray:
-        """(x, y, z) which of `_VALUES` a smooth field of normal scores has at each voxel."""
-        total = np.zeros(shape, np.float32)
+    def _sheets(self, k: int, place: np.ndarray, zooms, rng: np.random.Generator, levels=None) -> np.ndarray:
+        """(x, y, z) which of `_VALUES` a smooth field of normal scores has at each voxel, or `levels` have mostly."""
+        total, left = np.zeros(place.shape, np.float32), 1.0
+        if levels is not None:
+            total += np.float32(np.sqrt(_LED)) * _standard(levels, place)
+            left -= _LED
         for scale, weight in zip(SCALES_MM, self.weights[k], strict=True):
-            total += np.float32(np.sqrt(weight)) * smooth_noise(shape, zooms, scale, rng)[0]
+            total += np.float32(np.sqrt(left * weight)) * smooth_noise(place.shape, zooms, scale, rng)[0]
         return nearest_score(total, _MOST, _SCORES)
 
 
-def _lines(shape, zooms, rng: np.random.Generator) -> np.ndarray:
-    """The same of a field that is highest along lines: where two others vanish."""
-    first, second = smooth_noise(shape, zooms, VESSEL_MM, rng, 2)
+def _standard(levels: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """(x, y, z) float32: levels in deviations from the mean of those in the same kind of place."""
+    shape, place, levels = place.shape, place.ravel(), levels.ravel().astype(np.float64)
+    count = np.maximum(np.bincount(place), 1)
+    mean = np.bincount(place, levels) / count
+    spread = np.sqrt(np.maximum(np.bincount(place, levels * levels) / count - mean**2, 1e-6))
+    out = levels.astype(np.float32)
+    out -= mean.astype(np.float32).take(place)
+    out /= spread.astype(np.float32).take(place)
+    return out.reshape(shape)
+
+
+def _lines(place: np.ndarray, table: np.ndarray, zooms, rng: np.random.Generator) -> np.ndarray:
+    """The same of a field that is highest along lines: where two others vanish.
+
+    How rarely a kind of place is in a line passes smoothly from voxel to voxel, so that lines are not torn.
+    """
+    first, second = smooth_noise(place.shape, zooms, VESSEL_MM, rng, 2)
     away = first * first  # with the other's an exponential variable: how rarely a place lies nearer
     away += second * second
     away *= np.float32(_PARTS)
-    nearest = ndtri(np.exp(-0.5 * (np.arange(_FARTHEST * _PARTS) + 0.5) / _PARTS))
-    return nearest_score(nearest, _MOST, _SCORES).take(away.astype(np.int32), mode="clip")
+    nearest = ndtri(np.exp(-0.5 * (np.arange(_FARTHEST * _PARTS) + 0.5) / _PARTS)).astype(np.float32)
+    scores = nearest.take(away.astype(np.int32), mode="clip")
+    often = np.clip(1 - table[:, 0].astype(np.float32), _RARE, 1 - _RARE)
+    scores += ndtri(uniform_filter(often.take(place), _PASSING))
+    scores -= ndtri(often).take(place)
+    return nearest_score(scores, _MOST, _SCORES)
 
 
 def places_of(tissue: np.ndarray, zooms, box: Box) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,205 @@
+"""The folded cortex: sulci that no atlas has, different in every brain, as distances on the atlas's grid.
+
+A sulcus is a sheet of fluid that runs inwards from the brain's surface: where a pattern of waves that is drawn on the
+surface, and bends with depth, is zero. Cortex is what lies within its thickness of the surface or of a sheet, and white
+matter is what is left: so gyri have blades of white matter, an even ribbon of grey, and fluid only where it is thin.
+The cerebellum is folded finer, in sheets about its own axis. Where there is no cortex (deep nuclei, brainstem, around
+the ventricles) the atlas's own log ratios are taken for distances.
+
+Distances are told in whole sixteenths of a mm, in which a comparison is the same on every machine.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+
+import numpy as np
+from scipy.ndimage import distance_transform_edt, gaussian_filter, label
+
+from synth.brats import AFFINE
+from synth.layout.atlas import LINING_MM, SoftAtlas, soft_atlas
+from synth.layout.priors.fields import smooth_noise
+from synth.layout.space import MIDLINE, near, spacing
+
+PER_MM = 16
+REACH_MM = 4  # up to which distances are told
+_TURN = 1024  # parts of a wave
+_WAVES = 20
+_SPREAD = 0.2  # of the waves' lengths
+_BEND, _BEND_MM = 0.35, 6.5
+_DEEPEST_MM = 22.0  # below the brain's surface
+_DEPTH_MM, _WIDTH_MM = 6.0, 8.0
+_SURELY_GREY = 1.3  # log ratio by which the atlas says that there is no white matter
+_FOLIUM = 0.55  # of the cerebrum's: thickness of the cerebellum's cortex and fluid
+_STEEP = 0.04  # the least slope of the pattern: where it is flat a zero is no sheet
+_FOLIUM_TURNS = 18  # sheets of the cerebellum in a full turn about its axis
+_AXIS = (158.0, 46.0)  # y, z of that axis
+_FLAT = np.cos(np.arange(_TURN) * (2 * np.pi / _TURN)).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """How one brain's cortex is folded; lengths in mm.
+
+    Attributes:
+        wave_mm: length of the surface's waves; sheets are half of one apart.
+        depth: how deep sulci are, times the usual.
+        width_mm: half the width of a sheet of fluid.
+        cortex_mm: thickness of the cortex.
+    """
+
+    wave_mm: float
+    depth: float
+    width_mm: float
+    cortex_mm: float
+
+
+@dataclass(frozen=True)
+class _Surface:
+    """What all brains' cortices have in common, on the atlas's box.
+
+    Attributes:
+        fluid: (x, y, z) mm outside the cortex's surface, negative below it.
+        places: (n,) flat indices of the voxels that may be folded.
+        halves: (n,) the same on the grid of every second voxel.
+        foot: (3, n) float32, the surface's voxel above each of them.
+        deep: (n,) mm below the surface.
+        share: (n,) 0..1, how far they are cortex's rather than the atlas's own.
+        left: (n,) bool, of the hemisphere that comes first on the grid.
+        folia: (n,) bool, of the cerebellum.
+        turn: parts of a wave about the cerebellum's axis, of the voxels of `folia`.
+        white: (n,) mm by which they lie in what is surely white matter, where a sulcus ends.
+    """
+
+    fluid: np.ndarray
+    places: np.ndarray
+    halves: np.ndarray
+    foot: np.ndarray
+    deep: np.ndarray
+    share: np.ndarray
+    left: np.ndarray
+    folia: np.ndarray
+    turn: np.ndarray
+    white: np.ndarray
+
+
+def folded(atlas: SoftAtlas, pattern: Pattern, csf, white, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """How far inside fluid, and how far inside white matter where it is not fluid, each voxel of the atlas's box lies.
+
+    Args:
+        atlas: the brain before it is folded.
+        pattern: of its folds.
+        csf: log weight of CSF, a number or an array on the box: for where nothing folds.
+        white: log weight of white matter, likewise.
+        rng: what the folds are drawn from.
+
+    Returns:
+        two (x, y, z) int16, mm times `PER_MM`, cut at `REACH_MM`; negative outside.
+    """
+    ground, shape = _surface(), atlas.csf.shape
+    away = _distance_to_sheets(ground, pattern, shape, rng)
+    wide, thick = _fields(ground, shape, _WIDTH_MM, rng, 2)
+    fine = np.where(ground.folia, np.float32(_FOLIUM), np.float32(1))
+    wide = pattern.width_mm * fine * np.clip(1 + 0.5 * wide, 0.4, 2)
+    thick = pattern.cortex_mm * fine * np.clip(1 + 0.1 * thick, 0.7, 1.3)
+    fluid, pale = np.maximum(atlas.csf + csf, ground.fluid), atlas.white + white
+    known = pale.ravel()[ground.places]
+    cortex = np.minimum(np.minimum(ground.deep, away - wide) - thick, known + _SURELY_GREY)
+    for levels, own in ((fluid, np.maximum(wide - away, -ground.deep)), (pale, cortex)):
+        flat = levels.reshape(-1)
+        there = np.clip(flat[ground.places], -REACH_MM, REACH_MM)
+        mixed = there + ground.share * (np.clip(own, -REACH_MM, REACH_MM) - there)
+        flat[ground.places] = np.maximum(mixed, there) if levels is fluid else mixed
+    return tuple(np.rint(np.clip(part, -REACH_MM, REACH_MM) * PER_MM).astype(np.int16) for part in (fluid, pale))
+
+
+def _distance_to_sheets(ground: _Surface, pattern: Pattern, shape, rng) -> np.ndarray:
+    """(n,) mm from the middle of the nearest sheet of fluid, sideways or below its end."""
+    bent = _BEND * np.minimum(ground.deep, _DEEPEST_MM)
+    look = ground.foot + bent * _fields(ground, shape, _BEND_MM, rng, 3)
+    depth, turn = _fields(ground, shape, _DEPTH_MM, rng, 2)
+    height = np.empty(len(ground.places), np.float32)
+    for side in (ground.left, ~ground.left):
+        height[side] = _waves(look[:, side], pattern.wave_mm, rng)
+    height[ground.folia] = _wave(ground.turn + (0.4 * _TURN) * turn[ground.folia])
+    full = np.zeros(shape, np.float32)
+    full.reshape(-1)[ground.places] = height
+    full = _softened(full)
+    slope = sum(np.square(np.gradient(full, axis=axis)).ravel()[ground.places] for axis in range(3))
+    away = np.abs(full.ravel()[ground.places]) / np.maximum(np.sqrt(slope), _STEEP)
+    ends = pattern.depth * np.interp(depth, (-1.3, -0.6, 1.2), (2, 9, _DEEPEST_MM))  # some are dimples, some go deep
+    ends = np.where(ground.folia, np.interp(depth, (-1.5, 1.5), (4, 12)), ends)
+    below = np.maximum(ground.deep - ends, 0) + ground.white
+    return np.sqrt(np.square(away) + np.square(below)).astype(np.float32)
+
+
+def _fields(ground: _Surface, shape, scale_mm: float, rng, count: int) -> np.ndarray:
+    """(count, n) random fields of unit variance, smooth over `scale_mm`, where the cortex may fold."""
+    halves = [-(-size // 2) for size in shape]
+    fields = smooth_noise(halves, (2.0, 2.0, 2.0), scale_mm, rng, count)
+    return fields.reshape(count, -1).take(ground.halves, 1)
+
+
+def _waves(places: np.ndarray, length: float, rng) -> np.ndarray:
+    """Waves of about one length from all sides, of unit variance together, at (3, n) places."""
+    waves = rng.standard_normal((_WAVES, 3))
+    waves *= _TURN / length / np.linalg.norm(waves, axis=1, keepdims=True)
+    waves *= rng.uniform(1 - _SPREAD, 1 + _SPREAD, (_WAVES, 1))
+    total = np.zeros(places.shape[1], np.float32)
+    for wave, start in zip(np.rint(waves * 64) / 64, rng.integers(_TURN, size=_WAVES), strict=True):
+        total += _wave(
+            sum(np.float32(along) * place for along, place in zip(wave, places, strict=True)) + np.float32(start)
+        )
+    return total * np.float32(np.sqrt(2 / _WAVES))
+
+
+def _wave(phase: np.ndarray) -> np.ndarray:
+    """The cosine of phases in parts of a turn."""
+    return _FLAT.take(np.rint(phase).astype(np.int32) & (_TURN - 1))
+
+
+def _softened(values: np.ndarray) -> np.ndarray:
+    """Means over three voxels along each axis, the middle one twice: where two flanks meet, waves do not."""
+    for axis in range(3):
+        line = np.moveaxis(values, axis, 0)
+        out = np.empty_like(line)
+        out[1:-1] = (line[:-2] + line[2:] + 2 * line[1:-1]) / 4
+        out[[0, -1]] = line[[0, -1]]
+        values = np.moveaxis(out, 0, axis)
+    return values
+
+
+@cache
+def _surface() -> _Surface:
+    """The atlas's, made once per process."""
+    atlas = soft_atlas()
+    brain = atlas.outside <= 0
+    x, y, z = (part.astype(np.int32) for part in np.ogrid[atlas.box])
+    side = np.abs(x - MIDLINE)
+    inner = atlas.inner <= LINING_MM
+    open_ = ~brain | brain & ~inner & (atlas.csf > 0.2) | (side <= 1) & (atlas.csf > -1.0)
+    pieces, _ = label(open_, np.ones((3, 3, 3)))
+    open_ = pieces == pieces[0, 0, 0]  # fissures that reach the outside; what is enclosed is no surface
+    deep, foot = distance_transform_edt(~open_, return_indices=True)
+    outside = near(~open_, REACH_MM, spacing(AFFINE))
+    folia = brain & (y > 135) & (z < 44 + 0.6 * np.maximum(30 - side, 0))
+    cerebrum = (z > np.where(y > 140, 62, 44)) | (y > 140)
+    core = (side < 32) & (y > 85) & (y < 165) & (z < 84)  # basal ganglia, thalamus
+    share = gaussian_filter((brain & cerebrum & ~core & ~inner).astype(np.float32), 1.5)
+    share = np.clip(np.rint(64 * (2 * share - 0.5)) / 64, 0, 1).astype(np.float32)
+    places = np.flatnonzero((share > 0) & brain & ~open_)
+    index = np.unravel_index(places, brain.shape)
+    halves = np.ravel_multi_index([part // 2 for part in index], [-(-size // 2) for size in brain.shape])
+    there = folia.ravel()[places]
+    angle = np.arctan2(index[2][there] + z.min() - _AXIS[1], index[1][there] + y.min() - _AXIS[0])
+    return _Surface(
+        fluid=np.where(open_, np.minimum(outside, REACH_MM) - np.float32(0.5), -np.float32(REACH_MM)),
+        places=places,
+        halves=halves,
+        foot=np.stack([part.ravel()[places] for part in foot]).astype(np.float32),
+        deep=deep.ravel()[places].astype(np.float32) - np.float32(0.5),
+        share=share.ravel()[places],
+        left=index[0] < round(MIDLINE) - atlas.box[0].start,
+        folia=there,
+        turn=np.rint(angle * (_FOLIUM_TURNS / 2 * _TURN / (2 * np.pi))).astype(np.float32),
+        white=1.5 * np.maximum(atlas.white.ravel()[places] - np.float32(2.4), 0),
+    )
