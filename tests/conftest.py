@@ -43,6 +43,14 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk():
+    """Tests end processes, not the power: the system's own memory keeps what was written; a flush takes 10 ms."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """Folder with `brats/train`, `brats/val`, `labels`, `atlas`; the test is skipped where there is none."""
