@@ -262,7 +262,8 @@ def painter(tmp_path_factory):
 
 
 def fresh_pool(painter, folder, **options):
-    return FreshPool(Generation(phantom_sources(), painter, GenerateConfig(seed=3, edits=("gentle",))), folder, **options)
+    config = GenerateConfig(seed=3, edits=("gentle",))
+    return FreshPool(Generation(phantom_sources(), painter, config), folder, **options)
 
 
 def test_fresh_samples_move_on_with_the_steps_and_are_those_of_generate(painter, tmp_path):
