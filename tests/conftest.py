@@ -22,16 +22,18 @@ LONGEST = (  # files by what they take: begun first, so that both workers end to
     "test_report",
     "test_segmentation_training",
     "test_training",
+    "test_segment_grids",
     "test_examples",
+    "test_default_model",
     "test_segment",
     "test_segmenters",
     "test_streaming",
     "test_utility",
     "test_cli_train_segmenter",
-    "test_segment_grids",
     "test_memorisation",
+    "test_reconstruct",
+    "test_fingerprint",
     "test_tissue",
-    "test_default_model",
     "test_view",
     "test_resample",
 )
@@ -41,6 +43,14 @@ def pytest_collection_modifyitems(items):
     """Files in the order of `LONGEST`, all others after them; a file's own tests stay in order."""
     rank = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: rank.get(item.path.stem, len(rank)))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_waiting_for_the_disk():
+    """Tests end processes, not the power: the system's own memory keeps what was written; a flush takes 10 ms."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: None)
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -78,6 +88,21 @@ def cases(tmp_path_factory):
         store_case(case, phantom_layout(shape, seed=seed, case_id=case_id), folder)
         out.append(load_case(folder))
     return out
+
+
+@pytest.fixture(scope="session")
+def tiny_segmenter(tmp_path_factory) -> Path:
+    """Folder of an untrained segmenter that sees a brain in one piece: what it finds is chance, but always the same."""
+    import keras
+
+    from synth.models.configs import SegmenterConfig
+    from synth.models.networks.segmenter import build_segmenter
+    from synth.models.weights import save_segmenter
+
+    config = SegmenterConfig("unet3d", 4)
+    keras.utils.set_random_seed(1)
+    card = {"name": "tiny", "segmenter": config.to_dict(), "window": 144}
+    return save_segmenter(tmp_path_factory.mktemp("tiny_segmenter"), build_segmenter(config), card)
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ def test_a_mix_is_trained_and_goes_on_to_segment(place):
 
 @eagerly()
 def test_folds_make_an_ensemble(place):
-    result = invoke(place, f"train segmenter --data data --out cv --folds 3 {TINY}")
+    result = invoke(place, f"train segmenter --data data --out cv --folds 2 {TINY}")
     assert result.exit_code == 0, result.output
     assert "--ensemble --model cv" in result.stdout
     assert invoke(place, "segment val found --model cv --ensemble --quiet").exit_code == 0

@@ -87,12 +87,6 @@ def naming(request):
     return NAMINGS[request.param]
 
 
-@pytest.fixture(autouse=True)
-def no_waiting_for_the_disk(monkeypatch):
-    """These tests end processes, not the power: the system's own memory keeps what was written."""
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
-
-
 # --- the contract ---------------------------------------------------------------------------------------------------
 
 

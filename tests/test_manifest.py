@@ -16,11 +16,6 @@ from synth.errors import OutputError
 CONFIG = {"n": 5, "seed": 1, "model": {"name": "vox2vox", "sha256": "ab"}, "size": (1, 2)}
 
 
-@pytest.fixture(autouse=True)
-def no_waiting_for_the_disk(monkeypatch):
-    monkeypatch.setattr(os, "fsync", lambda handle: None)
-
-
 def record(k: int, **more) -> dict:
     return {"index": k, "id": f"Synth_{k:06d}", "files": {"a": "0" * 64}, **more}
 

@@ -1,6 +1,7 @@
 """What is installed is what is in the tree, under `synth` alone; and it starts quickly."""
 
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -17,9 +18,7 @@ def wheel(tmp_path_factory):
     out = tmp_path_factory.mktemp("dist")
     source = tmp_path_factory.mktemp("source") / "tree"
     # a copy: building leaves a build/ folder that would bring deleted modules back
-    subprocess.run(["cp", "-r", str(ROOT), str(source)], check=True)
-    for stale in ("build", "synth_brats.egg-info"):
-        subprocess.run(["rm", "-rf", str(source / stale)], check=True)
+    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns(".*", "build", "*.egg-info", "__pycache__"))
     command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(source)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]

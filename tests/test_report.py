@@ -22,7 +22,10 @@ from synth.report.core.judge import Verdict
 from synth.report.run import report, sampled
 from synth.style.prior import shipped_style_prior
 
-COMMAND = "report --synthetic synthetic --real real --out out --train-ids Drawn_000,Drawn_001 --viewer 1 --force "
+COMMAND = (
+    "report --synthetic synthetic --real real --out out --train-ids Drawn_000,Drawn_001 --viewer 1 --segmenter tiny "
+    "--force "
+)
 SECTIONS = ["validity", "fidelity", "diversity", "memorisation", "usefulness"]
 
 
@@ -39,9 +42,10 @@ def drawn_case(number):
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory):
+def place(tmp_path_factory, tiny_segmenter):
     """Real cases as NIfTI, a synthetic set as HDF5, and the first report on them."""
     folder = tmp_path_factory.mktemp("report")
+    (folder / "tiny").symlink_to(tiny_segmenter)
     for name, form, numbers in (("real", "nifti", range(4)), ("synthetic", "hdf5", (10, 11))):
         with open_exporter(form, folder / name, naming=NAMINGS["brats2020"]) as exporter:
             for number in numbers:
@@ -138,7 +142,7 @@ def test_a_strangers_folder_is_not_touched(place, tmp_path):
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_no_report(place, options, said):
-    done = invoke(place, f"report {options} --out other --cache out/features")
+    done = invoke(place, f"report --segmenter tiny {options} --out other --cache out/features")
     assert done.exit_code == 1, done.output
     assert said in done.output
     assert done.output.count("Error:") == 1
@@ -149,18 +153,20 @@ def test_bad_input_is_one_sentence_and_leaves_no_report(place, options, said):
 
 def test_a_set_without_one_usable_case_is_reported_not_refused(place, tmp_path):
     write_scaled_labels(find_cases(place / "real")[:1], tmp_path / "scaled")
-    found = report(tmp_path / "scaled", place / "real", tmp_path / "out", cache=place / "out/features")
+    config = ReportConfig(segmenter=str(place / "tiny"))
+    cache = {"cache": place / "out/features", "config": config}
+    found = report(tmp_path / "scaled", place / "real", tmp_path / "out", **cache)
     verdicts = {section.id: section.verdict for section in found.sections}
     assert verdicts.pop("validity") == Verdict.FAIL
     assert set(verdicts.values()) == {Verdict.NONE}
     assert (tmp_path / "out/report.html").is_file()
     with pytest.raises(DataError, match="none of its 1 cases"):
-        report(place / "real", tmp_path / "scaled", tmp_path / "other", cache=place / "out/features")
+        report(place / "real", tmp_path / "scaled", tmp_path / "other", **cache)
 
 
 def test_a_training_scan_under_another_name_is_no_holdout(place, tmp_path):
     write_copies(find_cases(place / "real")[:1], tmp_path / "held", "Renamed")
-    config = ReportConfig(pictures="none")
+    config = ReportConfig(pictures="none", segmenter=str(place / "tiny"))
     sets = (place / "synthetic", place / "real", tmp_path / "out")
     found = report(
         *sets, holdout=tmp_path / "held", train_ids=["Drawn_000"], cache=place / "out/features", config=config
@@ -175,7 +181,8 @@ def test_a_name_that_is_no_text_is_a_finding(place, tmp_path):
     os.makedirs(folder)
     with open(folder + b"/raw\xff_t1.nii.gz", "wb"):
         pass
-    found = report(tmp_path / "set", place / "real", tmp_path / "out", cache=place / "out/features")
+    config = ReportConfig(segmenter=str(place / "tiny"))
+    found = report(tmp_path / "set", place / "real", tmp_path / "out", cache=place / "out/features", config=config)
     assert found.sections[0].verdict == Verdict.FAIL
     assert "no readable" in (tmp_path / "out/report.html").read_text()
 
@@ -193,7 +200,7 @@ def test_a_sample_is_chosen_by_the_seed(place):
 
 
 def test_a_cache_below_the_report_is_no_strangers(place, tmp_path):
-    config = ReportConfig(pictures="none")
+    config = ReportConfig(pictures="none", segmenter=str(place / "tiny"))
     for _ in range(2):
         shutil.copytree(place / "out/features", tmp_path / "out/kept", dirs_exist_ok=True)
         report(

@@ -91,23 +91,23 @@ def test_loss_falls_on_real_cases(real_data, tmp_path):
 
 @eagerly()
 def test_resumed_run_equals_an_undisturbed_one(cases, tmp_path):
-    loop_for(tmp_path / "whole", 6).train(batches(cases, 6))
+    loop_for(tmp_path / "whole", 4).train(batches(cases, 4))
 
-    first = loop_for(tmp_path / "parts", 6)
+    first = loop_for(tmp_path / "parts", 4)
     original = first.advance
 
-    def stop_after_three(batch):
+    def stop_after_two(batch):
         out = original(batch)
-        if int(first.number) == 3:
+        if int(first.number) == 2:
             os.kill(os.getpid(), signal.SIGINT)  # Ctrl-C
         return out
 
-    first.advance = stop_after_three
-    assert first.train(batches(cases, 6)) is False
-    second = loop_for(tmp_path / "parts", 6)
+    first.advance = stop_after_two
+    assert first.train(batches(cases, 4)) is False
+    second = loop_for(tmp_path / "parts", 4)
     for weights in second.step.generator.weights:  # what is resumed must come from the checkpoint
         weights.assign(weights * 0)
-    assert second.train(batches(cases, 6))
+    assert second.train(batches(cases, 4))
 
     whole, parts = losses_of(tmp_path / "whole"), losses_of(tmp_path / "parts")
     assert [r["step"] for r in parts] == [r["step"] for r in whole]
