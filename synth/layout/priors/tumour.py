@@ -17,7 +17,7 @@ What the principal directions leave out is added as random fields when the shape
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -96,8 +96,9 @@ class TumourPrior:
         Raises:
             LayoutError: it never did.
         """
+        below = np.cumsum(self.weights) / self.weights.sum()
         for _ in range(_TRIES if accept else 1):
-            component = int(rng.choice(len(self.weights), p=self.weights))
+            component = int(below.searchsorted(rng.random(), side="right"))  # what `rng.choice` does, ten times as fast
             scores = self.means[component] + self.factors[component] @ rng.standard_normal(len(VARIABLES))
             scores = np.clip(scores, -_CUT, _CUT)
             drawn = self._values(scores, component == len(self.weights) - 1, rng)
@@ -136,9 +137,8 @@ class TumourPrior:
 
     def _values(self, scores, plain: bool, rng) -> TumourDraw:
         table = self.quantiles[int(plain)]
-        levels = np.linspace(0, 1, table.shape[1])
         whole, core, necrosis, lateral, y, z = (
-            float(np.interp(u, levels, row)) for u, row in zip(ndtr(scores), table, strict=True)
+            float(np.interp(u, self._levels, row)) for u, row in zip(ndtr(scores), table, strict=True)
         )
         side = 1 if rng.random() < 0.5 else -1
         return TumourDraw(
@@ -148,6 +148,11 @@ class TumourPrior:
             centre=(round(MIDLINE + side * lateral, 1), round(y, 1), round(z, 1)),
             latents=(),
         )
+
+    @cached_property
+    def _levels(self) -> np.ndarray:
+        """The probabilities at which `quantiles` are told."""
+        return np.linspace(0, 1, self.quantiles.shape[-1])
 
     def _latents(self, scores, rng) -> tuple[float, ...]:
         spread = self.residual @ rng.standard_normal(len(self.residual))
