@@ -7,11 +7,13 @@ from hypothesis import strategies as st
 
 from synth.brats import AFFINE, GRID, Tissue
 from synth.errors import LayoutError
-from synth.hosts.anatomies import Anatomy, AtlasAnatomies, AtlasSource, draw_anatomy
+from synth.hosts.anatomies import Anatomy, AtlasAnatomies, AtlasSource, _grown, draw_anatomy, warped_levels
+from synth.hosts.folds import PER_MM
+from synth.layout.atlas import soft_atlas
 from synth.layout.law import violations
 from synth.layout.priors.anatomy import LATTICE, AnatomyPrior, mirrored_field, refined, shipped_prior, with_still_middle
-from synth.layout.space import MIDLINE, components, spacing, ventricles
-from synth.layout.warp import MIN_JACOBIAN, SplineField
+from synth.layout.space import MIDLINE, components, near, spacing, ventricles
+from synth.layout.warp import MIN_JACOBIAN, SplineField, Warp
 
 WHOLE = tuple(slice(0, n) for n in GRID)
 
@@ -47,6 +49,42 @@ def test_tissue_is_complete_and_in_the_proportions_of_brains(brains):
         assert 1050 < np.count_nonzero(tissue) / 1000 < 2000
         assert 5_000 < np.count_nonzero(ventricles(tissue, spacing(AFFINE), WHOLE)) < 120_000
         assert components(tissue > 0)[1].max() > 0.999 * np.count_nonzero(tissue)
+
+
+def test_tissue_is_shared_out_as_drawn(brains):
+    for number, layout in zip((3, 123456), brains, strict=True):
+        anatomy = draw_anatomy(np.random.default_rng(np.random.SeedSequence(number)))
+        share = np.bincount(layout.tissue.ravel(), minlength=4)[1:] / np.count_nonzero(layout.tissue)
+        assert share[[0, 2]] == pytest.approx([anatomy.csf_share, anatomy.white_share], abs=0.01)
+
+
+def test_the_cortex_is_a_ribbon_beside_fluid_with_white_matter_in_it(brains):
+    tissue = brains[0].tissue
+    upper = tissue[:, :, 95:]
+    depth = near(upper <= Tissue.CSF, 30.0, spacing(AFFINE))
+    white, grey = depth[upper == Tissue.WM], depth[(upper == Tissue.GM) & (depth > 0)]
+    assert np.percentile(white, 20) > 2.5  # cortex lies between; four real maps: 2.8 to 3.3
+    assert np.percentile(grey, 80) < 4  # and is thin: 3.0 to 4.9
+    thin = near(upper != Tissue.CSF, 3.0, spacing(AFFINE))[upper == Tissue.CSF]
+    assert np.mean(thin <= 1.5) > 0.7  # fluid is in sheets: 0.73 to 0.87
+
+
+def test_shares_follow_the_sheets_of_fluid(brains):
+    tissue, fluid, _ = _grown(3)
+    detail = AtlasSource(3).detail()
+    grey = (tissue == Tissue.GM) & (fluid > -4 * PER_MM)
+    assert np.corrcoef(detail.csf[grey], fluid[grey])[0, 1] > 0.5
+    assert not any(tone.any() for tone in detail.tones)
+
+
+def test_levels_are_linear_between_voxels():
+    atlas = soft_atlas()
+    level = np.broadcast_to(np.arange(atlas.csf.shape[1], dtype=np.int16)[:, None] % 50, atlas.csf.shape)
+    shift = Warp(np.eye(3), np.array([0.0, 0.25, 0.0]))
+    box, (moved, *_) = warped_levels(atlas, [level, level, level], shift)
+    first = box[1].start - atlas.box[1].start
+    line = moved[80, 10 - first : 40 - first, 80]
+    assert np.array_equal(line, (np.arange(10, 40) + 0.25) * 512)
 
 
 def test_brains_differ_in_their_folds(brains):
