@@ -198,11 +198,11 @@ def test_scans_become_a_set_and_a_report(models, tmp_path, capsys):
     out = capsys.readouterr().out.splitlines()
     assert out[0] == f"2 scans in {tmp_path / 'scans'}"
     assert out[-1] == str(tmp_path / "o/report/report.html")
-    assert synth.open_set(tmp_path / "o/set").ids == ["Synth_000000", "Synth_000001"]
+    assert synth.open_set(tmp_path / "o/set").ids == ["Synth_00000", "Synth_00001"]
     assert (tmp_path / "o/report/report.html").stat().st_size > 100_000
 
 
 def test_without_scans_samples_stand_in(models, tmp_path, capsys):
     folder = example("from_scans_to_report")["stand_ins"](tmp_path / "stand-ins", 1, str(models / "g"))
     assert "1 painted samples of the embedded anatomies stand in for scans" in capsys.readouterr().out
-    assert synth.open_set(folder, scans=True).ids == ["Synth_000000"]
+    assert synth.open_set(folder, scans=True).ids == ["Synth_00000"]

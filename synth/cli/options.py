@@ -31,10 +31,11 @@ class FormatName(click.ParamType):
 
     def get_metavar(self, param, ctx=None) -> str:
         """What `--help` shows without importing the formats."""
-        return "[nifti|hdf5]"
+        return "[nifti|hdf5|nnunet|msd|bids]"
 
     def convert(self, value, param, ctx):
         """The name itself, if it is one."""
+        import synth.runs.export.formats  # noqa: F401 (which makes its own known)
         from synth.exporters import EXPORTERS
 
         if value not in EXPORTERS:

@@ -192,7 +192,7 @@ def open_set(
 
     Example:
         >>> open_set("synthetic").ids  # doctest: +SKIP
-        ['Synth_000000', 'Synth_000001']
+        ['Synth_00000', 'Synth_00001']
     """
     if not isinstance(reading, Reading | None):
         raise SynthError(f'reading must be a Reading, such as Reading(labels="msd"); found {reading!r}.')

@@ -7,12 +7,13 @@ killed goes on with `resume` and leaves the same tree as an undisturbed one. The
 import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from synth import __version__
+from synth.brats import NAMINGS
 from synth.datasets.reading import PLAIN, Reading
 from synth.datasets.sets import CaseSet, open_set
 from synth.disk.claim import EXPORT, claim
@@ -23,18 +24,18 @@ from synth.runs.export.bids import Bids
 from synth.runs.export.brats import Brats2020, Brats2023
 from synth.runs.export.content import Content
 from synth.runs.export.huggingface import HuggingFace
-from synth.runs.export.items import Item, collect, numbered_ids
+from synth.runs.export.items import Item, collect
 from synth.runs.export.msd import Msd
 from synth.runs.export.nnunet import NnUNet
 from synth.runs.export.target import Options, Target
 from synth.runs.export.tfrecord import TfRecord
+from synth.runs.ids import CaseIds
 
 FORMAT = "export"  # what `run.json` says where a set of cases has its file format
 TARGETS: dict[str, type[Target]] = {
     cls.name: cls for cls in (NnUNet, Msd, Bids, TfRecord, HuggingFace, Brats2020, Brats2023)
 }
 AnySet = str | Path | CaseSet
-_PREFIXES = {"brats2023": ("Synth-GLI-", "-000")}  # of the others "Synth_" and nothing behind the number
 
 
 @dataclass(frozen=True)
@@ -131,8 +132,8 @@ def _target(to: str, out: Path, options: Options) -> Target:
 def _numbering(to: str, prefix: str | None, first: int | None) -> Callable[[int, int], str] | None:
     if prefix is None and first is None:
         return None
-    usual, suffix = _PREFIXES.get(to, ("Synth_", ""))
-    return numbered_ids(usual if prefix is None else prefix, first or 0, suffix)
+    ids = CaseIds.of(NAMINGS.get(to, NAMINGS["brats2020"]), prefix, first or 0)
+    return lambda k, n: replace(ids, digits=max(ids.digits, len(str(ids.first + n - 1))))(k)
 
 
 def _refuse_unlabelled(target: Target, items: Sequence[Item]) -> None:
