@@ -84,6 +84,14 @@ def warn(line: str) -> None:
     click.echo(f"warning: {line}", err=True)
 
 
+def opened_as_real(path, reading):
+    """As `opened`, for cases that stand for patients' scans: says so where synth painted some."""
+    cases = opened(path, reading)
+    if cases is not None and (note := cases.synthetic_note()):
+        warn(note)
+    return cases
+
+
 def opened(path, reading, scans=True):
     """The set at a path, read as the options say; problems of the set are for the command to tell. None for None."""
     from synth.datasets.sets import open_set
