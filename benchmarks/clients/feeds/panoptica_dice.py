@@ -16,6 +16,6 @@ for case_id in cases:
     labels = np.asarray(nib.load(folder / case_id / f"{case_id}-seg.nii.gz").dataobj)
     whole = (labels > 0).astype(np.uint8)
     result = evaluator.evaluate(whole, whole)["ungrouped"]
-    check(result.tp == result.num_ref_instances > 0 and result.sq == 1, f"{case_id}: {result}")
+    check(result.tp == result.n_ref_instances > 0 and result.sq == 1, f"{case_id}: {result}")
     lesions += result.tp
 print(f"{len(cases)} of {len(cases)}, {lesions} lesions found in themselves")
