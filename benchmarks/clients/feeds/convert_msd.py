@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 
 import nibabel as nib
@@ -13,6 +14,7 @@ for name in ("raw", "preprocessed", "results"):
     (WORK / f"nnUNet_converted_{name}").mkdir(exist_ok=True)
 
 ((task, folder),) = FOLDERS.items()
+shutil.rmtree(WORK / f"nnUNet_converted_raw/Dataset504_{task.partition('_')[2]}", ignore_errors=True)
 subprocess.run(["nnUNetv2_convert_MSD_dataset", "-i", folder, "-overwrite_id", "504", "-np", "1"], check=True)
 out = WORK / "nnUNet_converted_raw" / f"Dataset504_{task.partition('_')[2]}"
 table = json.loads((out / "dataset.json").read_text())

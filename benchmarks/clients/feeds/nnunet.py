@@ -9,12 +9,13 @@ from told import FOLDERS, WORK, check
 
 for name in ("raw", "preprocessed", "results"):
     os.environ[f"nnUNet_{name}"] = str(WORK / f"nnUNet_{name}")
-os.environ.update(nnUNet_n_proc_DA="0", nnUNet_compile="f", nnUNet_def_n_proc="1", OMP_NUM_THREADS="1")
+os.environ.update(nnUNet_compile="f", nnUNet_def_n_proc="1", OMP_NUM_THREADS="1")
 PATCH, ITERATIONS = 64, 2  # on a CPU
 
 ids = [name[len("Dataset") :][:3] for name in FOLDERS]
 line = ["nnUNetv2_plan_and_preprocess", "-d", *ids, "--verify_dataset_integrity", "-c", "3d_fullres"]
 subprocess.run([*line, "-npfp", "1", "-np", "1"], check=True)
+os.environ.update(nnUNet_n_proc_DA="0")  # augment in this process
 
 import torch  # noqa: E402 (nnU-Net reads its environment when it is imported)
 from nnunetv2.run.run_training import get_trainer_from_args  # noqa: E402

@@ -11,7 +11,7 @@ from typing import Any
 from synth import __version__
 from synth.brats import MODALITIES, Tumour
 from synth.datasets.case_files import QUARANTINE
-from synth.disk.manifest import RUN
+from synth.disk.manifest import MANIFEST, RUN
 from synth.runs.export.content import Content, Values
 from synth.runs.export.items import Item
 from synth.runs.export.target import PARTS, Target
@@ -27,7 +27,8 @@ _NAMES = {
 _LOOKUP = "index\tname\tabbreviation\n" + "".join(
     f"{value:d}\t{name}\t{value.name}\n" for value, name in _NAMES.items()
 )
-_IGNORED = ("/*.jsonl", "/*.png", RUN, "coverage.json", f"{QUARANTINE}/")  # what runs leave beside the cases
+# what runs leave beside the cases
+_IGNORED = (MANIFEST, RUN, "contact_sheet.png", "coverage.json", "recipes.jsonl", f"{QUARANTINE}/")
 _README = """# {name}
 
 {painted} synthetic cases painted by synth {version} and {real} real ones, as a BIDS derivative. The column `synthetic`

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from threading import local
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,7 @@ _BLOCK = 1 << 20  # bytes at a time
 
 
 class Put:
-    """Puts files below a folder; each method returns the SHA-256 of the file's bytes.
+    """Puts files below a folder; each method returns the SHA-256 of the file's bytes. Threads may share it.
 
     Args:
         out: the folder of the export.
@@ -34,7 +35,7 @@ class Put:
     def __init__(self, out: Path, link: str | None = None):
         self.out, self.link = out, link
         self._made: set[Path] = set()
-        self._name: Callable[[Path], Path] | None = None
+        self._batch = local()  # of each thread: what gives temporary names to the files of its batch
 
     def image(self, name: str, content: Content, modality: str) -> str:
         """One modality of a case as `.nii.gz`."""
@@ -88,12 +89,12 @@ class Put:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """What is put in this block appears when the block ends, in the time that one file takes to reach the disk."""
-        with atomic_files() as self._name:
+        """What this thread puts in the block appears when it ends, in the time that one file takes to be flushed."""
+        with atomic_files() as self._batch.name:
             try:
                 yield
             finally:
-                self._name = None
+                self._batch.name = None
 
     def _bytes(self, name: str, data: bytes) -> str:
         with self._partial(name) as partial:
@@ -107,11 +108,12 @@ class Put:
         if path.parent not in self._made:
             make_folder(path.parent)
             self._made.add(path.parent)
-        if self._name is None:
+        name: Callable[[Path], Path] | None = getattr(self._batch, "name", None)
+        if name is None:
             with atomic_path(path) as partial:
                 yield partial
         else:
-            yield self._name(path)
+            yield name(path)
 
 
 def _copy(source: Path, path: Path, expected: str | None) -> str:

@@ -6,7 +6,9 @@ killed goes on with `resume` and leaves the same tree as an undisturbed one. The
 
 import hashlib
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
@@ -36,6 +38,7 @@ TARGETS: dict[str, type[Target]] = {
     cls.name: cls for cls in (NnUNet, Msd, Bids, TfRecord, HuggingFace, Brats2020, Brats2023)
 }
 AnySet = str | Path | CaseSet
+_AT_A_TIME = 3  # batches; each has a case in memory where its voxels are needed
 
 
 @dataclass(frozen=True)
@@ -179,13 +182,35 @@ def _write(target: Target, items: Sequence[Item], manifest: Manifest, progress: 
     todo = [batch for batch in batches if not all(item.index in good for item in batch)]
     for folder in {(out / name).parent for batch in todo for name in target.names(batch)}:
         remove_partials(folder)
-    for batch in progress(todo):
-        prints: dict[int, Any] = {}
-        with target.put.together():
-            written = target.write(_contents(target, batch, prints))
+    for batch, written, prints in _in_turn(target, progress(todo)):
         for item, files in zip(batch, written, strict=True):
             manifest.append({**item.to_record(), **prints.get(item.index, {}), "files": files})
     return sum(map(len, todo))
+
+
+Written = tuple[Sequence[Item], list[dict[str, str]], dict[int, Any]]
+
+
+def _in_turn(target: Target, batches: Iterable[Sequence[Item]]) -> Iterator[Written]:
+    """Write batches, some at a time: one is packed or copied while another waits for the disk; give them in order."""
+
+    def write(batch: Sequence[Item]) -> Written:
+        prints: dict[int, Any] = {}
+        with target.put.together():
+            return batch, target.write(_contents(target, batch, prints)), prints
+
+    pending: deque[Future[Written]] = deque()
+    with ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="export") as pool:
+        try:
+            for batch in batches:
+                pending.append(pool.submit(write, batch))
+                if len(pending) == _AT_A_TIME:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for one in pending:
+                one.cancel()
 
 
 def _contents(target: Target, batch: Sequence[Item], prints: dict[int, Any]) -> Iterator[Content]:
