@@ -68,11 +68,17 @@ class Content:
     def has_values(self, values: Values) -> bool:
         """Whether the segmentation's file has these label values already."""
         member = self.item.member
-        if not isinstance(member, FilesMember):
-            return False
+        return isinstance(member, FilesMember) and self._meaning(member) == dict(zip(values, Tumour, strict=True))
+
+    def table(self) -> dict[int, Tumour] | None:
+        """What the values of a painted case's segmentation mean; None for a case whose labels have to be looked at."""
+        member = self.item.member
+        return self._meaning(member) if isinstance(member, FilesMember) and not self.item.real else None
+
+    @staticmethod
+    def _meaning(member: FilesMember) -> dict[int, Tumour]:
         stated = member.reading.of(member.naming).labels
-        own = LABEL_TABLES[member.naming.name if stated == AUTO else stated]
-        return own.meaning == dict(zip(values, Tumour, strict=True))
+        return LABEL_TABLES[member.naming.name if stated == AUTO else stated].meaning
 
     @cached_property
     def case(self) -> Case:
