@@ -59,6 +59,7 @@ setup(
             "ruff==0.17.*",
             "mypy==2.4.*",
         ],
+        "torch": ["torch>=2.2"],
         "benchmarks": ["scikit-image>=0.22", "SimpleITK>=2.3", "isal>=1.9", "deflate>=0.9"],
     },
     entry_points={"console_scripts": ["synth = synth.cli:main"]},

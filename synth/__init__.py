@@ -5,7 +5,8 @@ imported when it is first asked for (`import synth` itself costs nothing):
 
 - read: `open_set` (with `Reading`), `open_hdf5`, `Case`, `CaseSet`, `find_inputs`, `Layout`, `load_layout`, `Style`
 - make: `generate`, `Generation`, `GenerateConfig`, `Gate`, `embedded_sources`, `data_sources`, `replay`
-- train on data that never repeat: `layouts`, `dataset`
+- hand on: `export` (with `ExportOptions`)
+- train on data that never repeat: `layouts`, `dataset`; with PyTorch: `torch_stream`, and `torch_dataset` on any set
 - layouts: `sample_layouts`, `edit_layouts`, `Edit`, `edit_from_dict`, `EditPolicy`, `policy_of`, `save_layout`,
   `show_layouts`
 - networks: `load_generator`, `load_segmenter`, `segment`, `reconstruct`
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
     from synth.models.weights import load_generator
     from synth.report.core.config import ReportConfig
     from synth.report.run import report as write_report
+    from synth.runs.export.run import export
+    from synth.runs.export.target import Options as ExportOptions
     from synth.runs.gate import Gate
     from synth.runs.generate import GenerateConfig, Generation, generate
     from synth.runs.layouts import edit_layouts, sample_layouts
@@ -48,6 +51,7 @@ if TYPE_CHECKING:
     from synth.runs.replay import replay
     from synth.runs.segment import segment
     from synth.runs.stream import dataset, layouts
+    from synth.runs.torch_data import torch_dataset, torch_stream
     from synth.show.layouts import show_layouts
     from synth.style.style import Style
 
@@ -64,6 +68,7 @@ _HOMES = {  # public name -> module, or module:name where it has another name th
     "CaseSet": "datasets.sets",
     "Edit": "layout.edits.edit",
     "EditPolicy": "layout.edits.policy",
+    "ExportOptions": "runs.export.target:Options",
     "Exporter": "exporters",
     "Gate": "runs.gate",
     "GenerateConfig": "runs.generate",
@@ -79,6 +84,7 @@ _HOMES = {  # public name -> module, or module:name where it has another name th
     "edit_from_dict": "layout.edits.edit",
     "edit_layouts": "runs.layouts",
     "embedded_sources": "hosts.sources",
+    "export": "runs.export.run",
     "find_inputs": "hosts.inputs",
     "generate": "runs.generate",
     "layouts": "runs.stream",
@@ -97,6 +103,8 @@ _HOMES = {  # public name -> module, or module:name where it has another name th
     "save_layout": "datasets.layout_files",
     "segment": "runs.segment",
     "show_layouts": "show.layouts",
+    "torch_dataset": "runs.torch_data",
+    "torch_stream": "runs.torch_data",
     "write_report": "report.run:report",
 }
 __all__ = [
@@ -104,6 +112,7 @@ __all__ = [
     "CaseSet",
     "Edit",
     "EditPolicy",
+    "ExportOptions",
     "Exporter",
     "Gate",
     "GenerateConfig",
@@ -120,6 +129,7 @@ __all__ = [
     "edit_from_dict",
     "edit_layouts",
     "embedded_sources",
+    "export",
     "find_inputs",
     "generate",
     "layouts",
@@ -138,6 +148,8 @@ __all__ = [
     "save_layout",
     "segment",
     "show_layouts",
+    "torch_dataset",
+    "torch_stream",
     "write_report",
 ]
 

@@ -80,7 +80,8 @@ class Naming:
     separator: str
     suffixes: dict[str, str]  # our modality name (and "seg") -> the suffix on disk
     label_values: tuple[int, int, int, int]  # on-disk value of Tumour.NONE, NCR, ED, ET
-    case_pattern: str  # str.format pattern for the id of sample k
+    prefix: str  # of the ids of painted cases, before their number
+    suffix: str  # behind it
     years: str
 
     def stem(self, case_id: str, modality: str) -> str:
@@ -114,7 +115,8 @@ NAMINGS = {
         separator="_",
         suffixes={"t1": "t1", "t1ce": "t1ce", "t2": "t2", "flair": "flair", "seg": "seg"},
         label_values=(0, 1, 2, 4),
-        case_pattern="Synth_{:06d}",
+        prefix="Synth_",
+        suffix="",
         years="2017-2021",
     ),
     "brats2023": Naming(
@@ -122,7 +124,8 @@ NAMINGS = {
         separator="-",
         suffixes={"t1": "t1n", "t1ce": "t1c", "t2": "t2w", "flair": "t2f", "seg": "seg"},
         label_values=(0, 1, 2, 3),
-        case_pattern="Synth-GLI-{:06d}-000",
+        prefix="Synth-GLI-",
+        suffix="-000",
         years="2023 and later",
     ),
 }

@@ -1,7 +1,18 @@
 import numpy as np
 import pytest
 
-from synth.brats import AFFINE, CLASSES, GRID, LABEL_TABLES, MODALITIES, NAMINGS, REGIONS, Tissue, Tumour, recoded
+from synth.brats import (
+    AFFINE,
+    CLASSES,
+    GRID,
+    LABEL_TABLES,
+    MODALITIES,
+    NAMINGS,
+    REGIONS,
+    Tissue,
+    Tumour,
+    recoded,
+)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +44,7 @@ def test_file_names(name, expected):
 def test_names_round_trip(naming):
     assert set(naming.suffixes) == {*MODALITIES, "seg"}
     for modality in naming.suffixes:
-        case_id = naming.case_pattern.format(7)
+        case_id = f"{naming.prefix}00007{naming.suffix}"
         assert naming.parse(naming.stem(case_id, modality) + ".nii.gz") == (case_id, modality)
 
 

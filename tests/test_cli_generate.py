@@ -90,7 +90,7 @@ def test_generate_by_a_policy_file_and_a_plan(place):
     parts = [json.loads((place / f"shard{i}/coverage.json").read_text())["made"]["side"] for i in range(2)]
     assert {side: sum(part[side] for part in parts) for side in ("left", "right")} == {"left": 2, "right": 2}
 
-    (place / "out/Synth_000001/Synth_000001_seg.nii.gz").unlink()
+    (place / "out/Synth_00001/Synth_00001_seg.nii.gz").unlink()
     (place / "out/coverage.json").unlink()
     whole = {**files(place / "out"), "coverage.json": json.dumps(covered, sort_keys=True, indent=1).encode() + b"\n"}
     assert invoke(place, f"{line} --out out --resume").exit_code == 0
@@ -122,7 +122,7 @@ def test_generate_needs_no_data(place, monkeypatch):
 
 def test_generate_resumes_and_replaces(place):
     whole = files(place / "run")
-    (place / "run" / "Synth_000001" / "Synth_000001_seg.nii.gz").unlink()
+    (place / "run" / "Synth_00001" / "Synth_00001_seg.nii.gz").unlink()
     line = "generate --n 2 --out run --data layouts --edits none --model model --no-scores"
     result = invoke(place, f"{line} --seed 3 --resume")
     assert result.output.startswith("1 cases written to run, 1 were there already; ")

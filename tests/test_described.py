@@ -130,3 +130,29 @@ def test_labels_that_the_table_does_not_have_are_refused(place):
     with pytest.raises(DataError, match="found 7"):
         open_set(place / "msd")["BraTS2021_00007"].read()
     assert NAMINGS["brats2020"] == open_set(place / "msd").members[0].naming
+
+
+# --- what is synthetic says so ------------------------------------------------------------------------------------
+
+
+def test_synthetic_cases_are_told_by_manifest_and_by_their_files(made, place):
+    assert open_set(made / "real").synthetic_note() is None
+    note = open_set(made / "set").synthetic_note()
+    assert note.startswith(f"{made / 'set'}: 2 of 2 cases are synthetic, painted by synth (Synth_00000, Synth_00001): ")
+    shutil.copytree(place / "set/Synth_00000", place / "real/Synth_00000")  # out of its set, among real ones
+    assert ": 1 of 3 cases are synthetic" in open_set(place / "real").synthetic_note()
+    assert ": 2 of 4 cases are synthetic" in open_set(place / "msd").synthetic_note()
+    (place / "msd/manifest.jsonl").unlink()
+    (place / "msd/run.json").unlink()
+    assert ": 2 of 4 cases are synthetic" in open_set(place / "msd").synthetic_note()
+
+
+def test_commands_that_take_them_for_real_say_so_or_refuse(place):
+    shutil.copytree(place / "set/Synth_00000", place / "mixed/Synth_00000")
+    done = invoke(place, "layouts extract mixed layouts -q")
+    assert "warning: mixed: 1 of 1 cases are synthetic" in done.stderr
+    for name in ("manifest.jsonl", "run.json"):
+        (place / "msd" / name).unlink()
+    done = invoke(place, "export out --to brats2020 --real msd -q")
+    assert done.exit_code == 1
+    assert "Synth_00000.nii.gz: expected a patient's scan, found one that synth painted, by its header" in done.stderr

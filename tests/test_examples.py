@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import inspect
 import runpy
+import shutil
 import subprocess
 import sys
 from importlib import import_module
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import keras
 import pytest
+from exported import painted_set, real_folder
 from phantoms import embed, head_layout, phantom_case, write_case
 from PIL import Image
 
@@ -198,11 +200,63 @@ def test_scans_become_a_set_and_a_report(models, tmp_path, capsys):
     out = capsys.readouterr().out.splitlines()
     assert out[0] == f"2 scans in {tmp_path / 'scans'}"
     assert out[-1] == str(tmp_path / "o/report/report.html")
-    assert synth.open_set(tmp_path / "o/set").ids == ["Synth_000000", "Synth_000001"]
+    assert synth.open_set(tmp_path / "o/set").ids == ["Synth_00000", "Synth_00001"]
     assert (tmp_path / "o/report/report.html").stat().st_size > 100_000
 
 
 def test_without_scans_samples_stand_in(models, tmp_path, capsys):
     folder = example("from_scans_to_report")["stand_ins"](tmp_path / "stand-ins", 1, str(models / "g"))
     assert "1 painted samples of the embedded anatomies stand in for scans" in capsys.readouterr().out
-    assert synth.open_set(folder, scans=True).ids == ["Synth_000000"]
+    assert synth.open_set(folder, scans=True).ids == ["Synth_00000"]
+
+
+@pytest.fixture(scope="module")
+def painted(tmp_path_factory):
+    """A painted set of two small cases, and a real one."""
+    folder = tmp_path_factory.mktemp("painted")
+    painted_set(folder / "set", ["BraTS2021_00001", "atlas-1"])
+    painted_set(folder / "set2023", ["BraTS2021_00001", "atlas-1"], naming="brats2023")
+    real_folder(folder / "real", ["BraTS2021_00001", "BraTS2021_00002"])
+    return folder
+
+
+def test_monai_finds_the_same_regions_in_files_of_either_convention(painted, capsys, small_grid):
+    pytest.importorskip("monai")
+    example("monai_brats")["main"]([str(painted / "set"), str(painted / "set2023")])
+    lines = [line.partition(": ")[2] for line in capsys.readouterr().out.splitlines()]
+    assert lines[:2] == lines[2:]
+    assert not any("ET 0.00 ml" in line for line in lines)
+
+
+def test_torchio_queues_patches(painted, capsys, small_grid):
+    pytest.importorskip("torchio")
+    example("torchio_queue")["main"]([str(painted / "set"), "--edge", "8"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 4
+    assert all("four modalities of (2, 1, 8, 8, 8), tumour " in line for line in lines)
+
+
+def test_nnunet_gets_its_dataset_and_its_split(painted, tmp_path, monkeypatch, capsys, small_grid):
+    """nnU-Net itself is fed by `benchmarks/clients`; here a stand-in takes its place."""
+    main = example("nnunet_dataset")["main"]
+    line = [str(painted / "set"), "--real", str(painted / "real"), "--work", str(tmp_path / "work")]
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SystemExit, match="nnU-Net is not installed"):
+        main(line)
+    assert "fold 1: 3 cases to train on, 1 real ones to validate" in capsys.readouterr().out
+    shutil.rmtree(tmp_path / "work")
+    command = tmp_path / "nnUNetv2_plan_and_preprocess"
+    command.write_text('#!/bin/sh\n/bin/mkdir -p "$nnUNet_preprocessed/Dataset501_Synth"\n')
+    command.chmod(0o755)
+    main(line)
+    assert capsys.readouterr().out.splitlines()[-1].endswith(" nnUNetv2_train 501 3d_fullres 0")
+    folder = tmp_path / "work/nnUNet_preprocessed/Dataset501_Synth"
+    assert len(synth.open_set(tmp_path / "work/nnUNet_raw/Dataset501_Synth")) == 4
+    assert [path.name for path in folder.iterdir()] == ["splits_final.json"]
+
+
+def test_pytorch_is_fed_with_fresh_samples(models, heads, capsys):
+    pytest.importorskip("torch")
+    line = ["--data", str(heads), "--model", str(models / "g"), "--steps", "2", "--patch", "16", "--workers", "0"]
+    example("pytorch_fresh")["main"](line)
+    assert [" image (2, 4, 16, 16, 16) " in line for line in capsys.readouterr().out.splitlines()] == [True, True]

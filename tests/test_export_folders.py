@@ -12,6 +12,7 @@ from exported import painted_set, real_folder, tree
 
 from synth.datasets.sets import open_set
 from synth.disk.settings import read_settings
+from synth.runs.export import put
 
 MODALITIES = ("t1", "t1ce", "t2", "flair")
 # sub, ce, space, desc, suffix: the entities that we use, in the order that BIDS has them
@@ -40,7 +41,7 @@ def test_a_derivative_has_only_names_that_bids_knows(place):
     names = set(tree(place / "out"))
     ignored = set((place / "out/.bidsignore").read_text().split())
     rest = {n for n in names - TOP - ignored if not IMAGE.fullmatch(n) and not SEGMENTATION.fullmatch(n)}
-    assert (rest, ignored) == (set(), {"manifest.jsonl", "run.json"})
+    assert (rest, names & ignored) == (set(), {"manifest.jsonl", "run.json"})
     anat = "sub-Synth00000/anat/sub-Synth00000"
     assert {
         f"{anat}_ce-gadolinium_space-SRI24_desc-synthetic_T1w.nii.gz",
@@ -130,3 +131,15 @@ def test_a_scan_without_labels_has_none(place):
     assert row["seg_file_name"] is None
     assert invoke(place, "export other --to bids --real real -q").exit_code == 0
     assert not list((place / "other").rglob("*dseg*"))
+
+
+def test_label_maps_of_painted_cases_are_rewritten_as_if_they_were_read(place, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(put.Put, "array", lambda *_: pytest.fail("a label map was taken apart"))
+        assert invoke(place, "export set quick --to hf -q").exit_code == 0
+    monkeypatch.setattr(put, "_relabelled", lambda *_: None)
+    assert invoke(place, "export set slow --to hf -q").exit_code == 0
+    quick, slow = (tree(place / name) for name in ("quick", "slow"))
+    names = [name for name in quick if name.endswith("-seg.nii.gz")]
+    assert len(names) == 2
+    assert all(quick[name] == slow[name] for name in names)

@@ -246,14 +246,14 @@ def test_refused_samples_are_drawn_again_then_quarantined(name, gated, make, tmp
     assert records[1]["edits"] != before[1]["edits"]
     lines = outcome.gate.lines()
     assert lines[1] == "gate WT 0.8: 5 paintings of 2 samples refused, 1 samples quarantined."
-    assert lines[2] == "  Synth_000001, attempt 0: WT 0.50 (layout 2.0 ml, found 3.0 ml)"
+    assert lines[2] == "  Synth_00001, attempt 0: WT 0.50 (layout 2.0 ml, found 3.0 ml)"
     assert len(lines) == 7
     assert (out / "quarantine" / "contact_sheet.png").stat().st_size > 1000
     # nobody who reads the run's cases meets the refused one
     ids = open_cases(out).ids if name == "hdf5" else [case.id for case in find_cases(out)]
     assert ids == [record["id"] for record in records]
     ids = open_cases(out / "quarantine").ids if name == "hdf5" else [c.id for c in find_cases(out / "quarantine")]
-    assert ids == ["Synth_000002"]
+    assert ids == ["Synth_00002"]
 
 
 def test_each_attempt_draws_all_anew_for_the_same_place_in_the_plan(make):
@@ -293,7 +293,7 @@ def test_an_interrupted_gated_run_ends_with_the_same_bytes(name, gated, tmp_path
         outcome = gated(name, where, resume=True)
         assert files(tmp_path / where / name) == whole
         assert len(outcome.gate.refused) == 5  # of the whole run, not only of what was left to do
-        assert outcome.gate.quarantined == ("Synth_000002",)
+        assert outcome.gate.quarantined == ("Synth_00002",)
     again = gated(name, resume=True)
     assert (again.written, again.kept) == (0, 3)
     assert files(tmp_path / "gated" / name) == whole
@@ -303,8 +303,8 @@ def test_damaged_quarantine_is_mended_on_resume(gated, tmp_path):
     gated("nifti")
     out = tmp_path / "gated" / "nifti"
     whole = files(out)
-    (out / "quarantine" / "Synth_000002" / "Synth_000002_t1.nii.gz").write_bytes(b"")
-    (out / "Synth_000001" / "Synth_000001_t1.nii.gz").unlink()
+    (out / "quarantine" / "Synth_00002" / "Synth_00002_t1.nii.gz").write_bytes(b"")
+    (out / "Synth_00001" / "Synth_00001_t1.nii.gz").unlink()
     assert gated("nifti", resume=True).written == 1
     assert files(out) == whole
 
@@ -361,7 +361,7 @@ def test_an_attempt_that_cannot_be_drawn_counts_as_refused(make, gate, told, tmp
     assert [one.get("reason", "scored")[:4] for one in kept["gate"]["refused"]] == ["scor", "none"]
     assert bad.get("attempt") is None
     assert [one["attempt"] for one in bad["gate"]["refused"]] == [0, 1, 2]
-    assert "  Synth_000001, attempt 2: none of 25 attempts" in outcome.gate.lines()[-1]
+    assert "  Synth_00001, attempt 2: none of 25 attempts" in outcome.gate.lines()[-1]
 
 
 def test_resuming_with_another_gate_is_refused(gated, make, gate, tmp_path):
@@ -402,7 +402,7 @@ def test_the_command_scores_gates_and_tells(place):
     lines = result.output.splitlines()
     assert lines[0].startswith("0 cases written to out; ")
     assert lines[1] == "gate WT 0.99, ET 0.99: 4 paintings of 2 samples refused, 2 samples quarantined."
-    assert lines[2].startswith("  Synth_000000, attempt 0: WT 0.")
+    assert lines[2].startswith("  Synth_00000, attempt 0: WT 0.")
     assert read_run(place / "out")["gate"]["redraws"] == 1
     result = invoke(place, f"{LINE} --segmenter segmenter --force --quiet")
     assert result.exit_code == 0, result.output

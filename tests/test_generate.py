@@ -32,7 +32,10 @@ from synth.layout.sampling.recipe import LayoutRecipe
 from synth.models.configs import GeneratorConfig
 from synth.models.networks.generator import build_generator
 from synth.models.weights import save_generator
+from synth.runs.export.formats import open_output
+from synth.runs.export.run import export
 from synth.runs.generate import SHEET, GenerateConfig, Generation, generate, write_recipes
+from synth.runs.ids import CaseIds
 
 N, SEED = 4, 5
 TINY = GeneratorConfig(width=8, bottleneck=1)
@@ -116,7 +119,7 @@ def test_what_is_on_disk_is_what_the_manifest_tells(name, naming, make, undistur
         generate(generation, 2, out)
     records = read_entries(out)
     assert [r["index"] for r in records] == list(range(len(records)))
-    assert [r["id"] for r in records] == [naming.case_pattern.format(k) for k in range(len(records))]
+    assert [r["id"] for r in records] == [CaseIds.of(naming)(k) for k in range(len(records))]
     for record in records:
         assert record["host"] in {source.id for source in generation.sources.hosts}
         assert record["edits"]
@@ -189,7 +192,7 @@ def test_a_sample_depends_on_its_index_alone(make, undisturbed, tmp_path):
         generate(make(), N, tmp_path / f"shard{i}", shard=(i, 2))
     two, *shards = (tree(tmp_path / name) for name in ("two", "shard0", "shard1"))
     assert two[MANIFEST].splitlines() == lines[:2]
-    assert {file for file in two if file.startswith("Synth_")} == {f for f in cases if f[:12] < "Synth_000002"}
+    assert {file for file in two if file.startswith("Synth_")} == {f for f in cases if f[:11] < "Synth_00002"}
     assert all(two[file] == whole[file] for file in two if file in cases)
     for i, shard in enumerate(shards):
         assert shard[MANIFEST].splitlines() == lines[i::2]
@@ -286,7 +289,7 @@ def test_a_killed_run_shows_nothing_half_written_and_is_resumed(make, model, und
 
 @pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_bytes(path.read_bytes()[:-9])])
 def test_damaged_files_are_made_again_on_resume(damage, make, undisturbed, run):
-    damage(run / "Synth_000001" / "Synth_000001_t2.nii.gz")
+    damage(run / "Synth_00001" / "Synth_00001_t2.nii.gz")
     outcome = generate(make(), N, run, resume=True)
     assert (outcome.written, outcome.kept) == (1, N - 1)
     assert same(run, undisturbed["nifti"])
@@ -296,6 +299,91 @@ def test_a_run_can_be_made_longer(make, undisturbed, tmp_path):
     generate(make(), 2, tmp_path / "out")
     generate(make(), N, tmp_path / "out", resume=True)
     assert same(tmp_path / "out", undisturbed["nifti"])
+
+
+@pytest.mark.parametrize("name", ["nnunet", "msd", "bids"])
+def test_what_an_export_would_write_is_written_at_once(name, make, undisturbed, tmp_path, monkeypatch):
+    out, exported = tmp_path / "Task01_Set", tmp_path / "exported"
+    export([undisturbed["nifti"]], exported, to=name)
+    with monkeypatch.context() as patch:  # a kill before the tables
+        patch.setattr("synth.runs.export.formats.TargetExporter.close", lambda self: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            generate(make(format=name), 1, out)
+    assert not list(out.glob("dataset*.json"))
+    kept = read_entries(out)[0]["files"]
+    (out / next(iter(kept))).unlink()
+    outcome = generate(make(format=name), 2, out, resume=True)
+    assert (outcome.written, outcome.kept) == (2, 0)
+    records = read_entries(out)
+    for record, before in zip(records, read_entries(exported), strict=False):
+        assert record["files"] == before["files"]
+        assert all((out / file).read_bytes() == (exported / file).read_bytes() for file in record["files"])
+    tables = {path.name for path in exported.iterdir() if path.is_file()} - {MANIFEST, RUN}
+    assert tables <= {path.name for path in out.iterdir()}
+    if name != "bids":
+        assert synth.open_set(out).ids == [record["id"] for record in records]
+        assert json.loads((out / "dataset.json").read_text())["numTraining"] == 2
+    case = next(make().cases([1]))
+    again = open_output(json.loads((out / RUN).read_text()), out).read(case.id)
+    assert np.array_equal(again.images, case.images)
+    assert np.array_equal(again.labels, case.labels)
+    generate(make(format=name), 1, out, force=True)
+    assert [record["id"] for record in read_entries(out)] == [records[0]["id"]]
+    assert not [file for file in records[1]["files"] if (out / file).exists()]
+
+
+def test_ids_have_five_digits_and_more_where_the_number_needs_them():
+    ids = CaseIds.of(NAMINGS["brats2020"])
+    assert [ids(k) for k in (0, 99_999, 100_000)] == ["Synth_00000", "Synth_99999", "Synth_100000"]
+    assert CaseIds.of(NAMINGS["brats2023"], "Mine-", 500)(7) == "Mine-00507-000"
+    for wrong in ("../", ".hidden", "a/b", "a b", "ü"):
+        with pytest.raises(SynthError, match="a prefix of ids has letters"):
+            CaseIds(wrong)
+    with pytest.raises(SynthError, match="the first number of ids is a whole number from 0 up, found -1"):
+        CaseIds("Synth_", first=-1)
+
+
+def test_ids_are_numbered_as_wished_and_the_voxels_are_the_same(make, undisturbed, tmp_path):
+    generate(make(prefix="Mine-", first=7), 1, tmp_path / "out")
+    names = [path.relative_to(tmp_path / "out").as_posix() for path in sorted((tmp_path / "out").glob("*/*"))]
+    assert names == [f"Mine-00007/Mine-00007_{part}.nii.gz" for part in ("flair", "seg", "t1", "t1ce", "t2")]
+    for name in names:
+        whole = undisturbed["nifti"] / name.replace("Mine-00007", "Synth_00000")
+        assert (tmp_path / "out" / name).read_bytes() == whole.read_bytes()
+    with pytest.raises(OutputError, match=r"other settings: ids.first \(was 7, now 8\)"):
+        generate(make(prefix="Mine-", first=8), 1, tmp_path / "out", resume=True)
+    with pytest.raises(SynthError, match="a prefix of ids has letters"):
+        make(prefix="../")
+    generate(make(prefix="Mine-", first=8), 1, tmp_path / "out", force=True)
+    assert [path.name for path in (tmp_path / "out").glob("Mine-*")] == ["Mine-00008"]
+
+
+def test_a_run_with_ids_of_six_digits_goes_on_with_them(make, undisturbed, run):
+    """As versions before left it: the form of ids is not among its settings."""
+    settings = json.loads((run / RUN).read_text())
+    del settings["ids"]
+    (run / RUN).write_text(json.dumps(settings, indent=1, sort_keys=True) + "\n")
+    old = {f"Synth_{k:05d}": f"Synth_{k:06d}" for k in range(N)}
+    text = (run / MANIFEST).read_text()
+    for new, was in old.items():
+        text = text.replace(new, was)
+        folder = (run / new).rename(run / was)
+        for path in folder.iterdir():
+            path.rename(path.with_name(path.name.replace(new, was)))
+    (run / MANIFEST).write_text("".join(text.splitlines(keepends=True)[:2]))
+    shutil.rmtree(run / old["Synth_00003"])
+    outcome = generate(make(), N, run, resume=True)
+    assert (outcome.written, outcome.kept) == (N - 2, 2)
+    assert [record["id"] for record in read_entries(run)] == list(old.values())
+    assert "ids" not in json.loads((run / RUN).read_text())
+    for new, was in old.items():
+        assert (run / was / f"{was}_t1.nii.gz").read_bytes() == (
+            undisturbed["nifti"] / new / f"{new}_t1.nii.gz"
+        ).read_bytes()
+    with pytest.raises(OutputError, match="other settings: ids"):
+        generate(make(prefix="Mine_"), N, run, resume=True)
+    generate(make(), 1, run, force=True)
+    assert sorted(path.name for path in run.glob("Synth_*")) == ["Synth_00000"]
 
 
 def test_a_full_disk_is_told_and_nothing_is_lost(make, undisturbed, tmp_path, monkeypatch):
@@ -310,9 +398,9 @@ def test_a_full_disk_is_told_and_nothing_is_lost(make, undisturbed, tmp_path, mo
 
     with monkeypatch.context() as patch:
         patch.setattr(nifti, "_encode_to", fill_up)
-        with pytest.raises(OutputError, match=r"Synth_000001: the disk is full .* start again with --resume\.$"):
+        with pytest.raises(OutputError, match=r"Synth_00001: the disk is full .* start again with --resume\.$"):
             generate(make(), N, out)
-    assert sorted(p.name for p in out.iterdir()) == ["Synth_000000", MANIFEST, RUN]
+    assert sorted(p.name for p in out.iterdir()) == ["Synth_00000", MANIFEST, RUN]
     generate(make(), N, out, resume=True)
     assert same(out, undisturbed["nifti"])
 
@@ -357,13 +445,13 @@ def test_an_earlier_run_needs_resume_or_force(make, run):
 def test_force_replaces_our_files_and_leaves_those_of_others(name, make, undisturbed, tmp_path):
     out = shutil.copytree(undisturbed[name], tmp_path / "out")
     (out / "notes.txt").write_text("mine")
-    (out / "Synth_000001").mkdir(exist_ok=True)
-    (out / "Synth_000001" / "mask.nii.gz").write_text("drawn by hand")
+    (out / "Synth_00001").mkdir(exist_ok=True)
+    (out / "Synth_00001" / "mask.nii.gz").write_text("drawn by hand")
     generate(make(format=name, seed=8), 1, out, force=True)
     generate(make(format=name, seed=8), 1, tmp_path / "fresh")
     found = tree(out)
     assert found.pop("notes.txt") == b"mine"
-    assert found.pop("Synth_000001/mask.nii.gz") == b"drawn by hand"
+    assert found.pop("Synth_00001/mask.nii.gz") == b"drawn by hand"
     assert found == tree(tmp_path / "fresh")
 
 
@@ -381,7 +469,7 @@ def test_force_clears_what_a_kill_left_out_of_the_manifest(name, make, undisturb
         patch.setattr(Manifest, "append", fail_at_second)
         with pytest.raises(RuntimeError, match="power cut"):
             generate(make(format=name), 2, out)
-    assert list(out.glob("Synth_000001*")) or list(out.glob(".staging/Synth_000001*"))
+    assert list(out.glob("Synth_00001*")) or list(out.glob(".staging/Synth_00001*"))
     generate(make(format=name, seed=8), 1, out, force=True)
     generate(make(format=name, seed=8), 1, tmp_path / "fresh")
     assert same(out, tmp_path / "fresh")
@@ -457,7 +545,7 @@ def test_impossible_numbers_are_refused(n, shard, sentence, make, tmp_path):
     ("changed", "sentence"),
     [
         ({"naming": "brats1999"}, "naming must be one of"),
-        ({"format": "dicom"}, "format must be one of nifti, hdf5, found 'dicom'"),
+        ({"format": "dicom"}, "format must be one of nifti, hdf5, nnunet, msd, bids, found 'dicom'"),
         ({"seed": -1}, "seed must be a whole number"),
         ({"seed": 2**63}, "seed must be a whole number"),
         ({"seed": 1.5}, "seed must be a whole number"),

@@ -248,7 +248,7 @@ def test_a_run_whose_generator_sees_detail_draws_paints_and_replays_it(tmp_path)
     assert not np.array_equal(generation.paint(layout, recipe).images, plain.images)
     generate(generation, 1, tmp_path / "set")
     (again,) = replay(
-        tmp_path / "set", ["Synth_000000"], tmp_path / "again", data=[tmp_path / "layouts"], model=tmp_path / "model"
+        tmp_path / "set", ["Synth_00000"], tmp_path / "again", data=[tmp_path / "layouts"], model=tmp_path / "model"
     )
     assert again.compared
     assert not again.differing

@@ -28,7 +28,8 @@ from synth.models.configs import GeneratorConfig
 from synth.models.networks.generator import build_generator
 from synth.models.runtime import kernels
 from synth.models.weights import save_generator
-from synth.runs.generate import GenerateConfig, Generation, SampleRecipe, generate
+from synth.runs.generate import GenerateConfig, Generation, generate
+from synth.runs.recipe import SampleRecipe
 from synth.runs.replay import replay
 from synth.style.scale import output_window
 
@@ -104,11 +105,11 @@ def test_a_damaged_window_is_named(place):
 
 
 def test_an_hdf5_case_gets_a_file_of_its_own_and_equal_content(place):
-    line = "replay hdf5/manifest.jsonl --id Synth_000001 --data layouts --model model --out out"
+    line = "replay hdf5/manifest.jsonl --id Synth_00001 --data layouts --model model --out out"
     result = invoke(place, line)
-    assert (result.exit_code, result.output) == (0, "Synth_000001: 1 file equal to the recorded checksums.\n")
+    assert (result.exit_code, result.output) == (0, "Synth_00001: 1 file equal to the recorded checksums.\n")
     again, before = open_cases(place / "out"), open_cases(place / "hdf5")
-    assert again.ids == ["Synth_000001"]
+    assert again.ids == ["Synth_00001"]
     assert (again.read(0).images == before.read(1).images).all()
     assert again.read(0).meta == before.read(1).meta
 
@@ -122,7 +123,7 @@ def test_the_layouts_beside_a_run_need_not_be_given(place):
 def test_a_layout_alone_is_compared_by_its_labels(place):
     result = invoke(place, "replay new --id 2 --data layouts --layout-only --out out")
     assert (result.exit_code, result.output.count("1 file equal")) == (0, 1)
-    layout = load_layout(place / "out" / "Synth-GLI-000002-000")
+    layout = load_layout(place / "out" / "Synth-GLI-00002-000")
     assert layout.tumour.any()
     result = invoke(place, "replay hdf5 --id 2 --data layouts --layout-only --out out2")
     assert (result.exit_code, "nothing that a layout alone" in result.output) == (0, True)
@@ -182,7 +183,7 @@ def test_a_run_packed_by_another_compressor_is_compared_by_content(place, other_
 
 
 def test_a_changed_file_of_the_run_proves_nothing(place, other_compressor):
-    path = place / "nifti/Synth_000001/Synth_000001_t2.nii.gz"
+    path = place / "nifti/Synth_00001/Synth_00001_t2.nii.gz"
     path.write_bytes(path.read_bytes() + b"x")
     (result,) = replay(place / "nifti", ["1"], place / "out", data=[place / "layouts"], model=place / "model")
     assert result.differing == (path.name,)
@@ -197,7 +198,7 @@ def test_differing_labels_are_put_down_to_the_data(place):
     save_layout(head_layout(seed=9, case_id=host), place / "layouts")
     result = invoke(place, "replay nifti --id 0 --data layouts --layout-only --out out")
     assert result.exit_code == 1
-    assert "1 of 1 files differ (Synth_000000_seg.nii.gz): the data may have changed" in result.output
+    assert "1 of 1 files differ (Synth_00000_seg.nii.gz): the data may have changed" in result.output
 
 
 def test_differing_images_are_put_down_to_the_machine(place, monkeypatch):
@@ -249,7 +250,7 @@ def test_another_version_is_told(place):
     ("line", "message"),
     [
         ("replay gone --id 0 --out out", "gone: expected the folder of a run"),
-        ("replay nifti --id 7 --id x --out out --data layouts", "no sample 7, x; it has 3 samples, Synth_000000 to"),
+        ("replay nifti --id 7 --id x --out out --data layouts", "no sample 7, x; it has 3 samples, Synth_00000 to"),
         ("replay nifti --id 0 --out nifti --data layouts", "apart from the run, found that very folder"),
         ("replay nifti --id 0 --out model --data layouts", "found 2 entries (card.json, ...); give --force to"),
         ("replay nifti --id 0 --out model/card.json --data layouts", "found a file"),

@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import nibabel as nib
 import numpy as np
 import pytest
 from phantoms import atlas_case, other_grid, sampled
@@ -12,6 +13,7 @@ from scipy.spatial.transform import Rotation
 from synth.brats import AFFINE, GRID, MODALITIES
 from synth.case import Case
 from synth.datasets.atlas_fit import fit_to_atlas, turned
+from synth.datasets.reading import Reading
 from synth.datasets.resample import (
     BY_HEADER,
     SHIFTED,
@@ -21,6 +23,7 @@ from synth.datasets.resample import (
     labels_to_grid,
     to_brats_grid,
 )
+from synth.datasets.sets import open_set
 from synth.datasets.volume import Volume
 from synth.errors import DataError
 
@@ -267,3 +270,22 @@ def test_real_brains_are_found_where_they_are(real_data):
         degrees, mm = fit_to_atlas(replace(t1, affine=away @ t1.affine)).apart(home.move @ np.linalg.inv(away))
         assert degrees < 1
         assert mm < 1
+
+
+def test_images_of_four_channels_are_brought_to_the_grid_too(elsewhere, tmp_path):
+    """As the Decathlon has them, by --resample: the same as the modalities one by one."""
+    elsewhere, order = replace(elsewhere, affine=np.float64(np.float32(elsewhere.affine))), [3, 0, 1, 2]
+    for folder, array in (("imagesTr", elsewhere.images[..., order]), ("labelsTr", elsewhere.labels)):
+        (tmp_path / folder).mkdir()
+        nib.save(nib.Nifti1Image(array, elsewhere.affine), tmp_path / folder / "BRATS_001.nii.gz")
+    named = {"0": "FLAIR", "1": "T1w", "2": "t1gd", "3": "T2w"}
+    labels = {"0": "background", "1": "necrosis", "2": "edema", "4": "enhancing tumour"}
+    table = {"modality": named, "labels": labels}
+    (tmp_path / "dataset.json").write_text(json.dumps(table))
+    with pytest.raises(DataError, match="expected the grid"):
+        open_set(tmp_path).members[0].read("optional")
+    case = open_set(tmp_path, reading=Reading(resample=True)).members[0].read("optional")
+    wanted, how = to_brats_grid(volumes(elsewhere, MODALITIES))
+    assert case.meta["resampling"] == how.to_dict()
+    assert np.array_equal(case.images, np.stack([wanted[m] for m in MODALITIES], -1))
+    assert np.allclose(case.affine, AFFINE)

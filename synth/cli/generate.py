@@ -2,7 +2,7 @@
 
 import click
 
-from synth.cli.options import FormatName, chosen_sources, reading_options, style_option
+from synth.cli.options import FormatName, chosen_sources, reading_options, style_option, warn
 from synth.cli.options import shard as _shard
 
 
@@ -15,6 +15,8 @@ from synth.cli.options import shard as _shard
 @click.option("--model", default="default", show_default=True, help="A shipped model's name or a model's folder.")
 @click.option("--format", "format_", type=FormatName(), default="nifti", show_default=True)
 @click.option("--naming", type=click.Choice(["brats2020", "brats2023"]), default="brats2020", show_default=True)
+@click.option("--prefix", help="Of the cases' ids. [default: Synth_, with brats2023 Synth-GLI-]")
+@click.option("--first", type=click.IntRange(min=0), default=0, show_default=True, help="Number of the first id.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(
     "--edits",
@@ -41,6 +43,8 @@ def command(
     model,
     format_,
     naming,
+    prefix,
+    first,
     seed,
     edits,
     plan,
@@ -61,7 +65,8 @@ def command(
 
     Without --data, brains come from an atlas, tumours are drawn and styles sampled: nothing of yours is needed. With
     --data, your cases' brains, tumours and styles are recombined by edits. OUT gets a folder per case (or HDF5
-    shards), manifest.jsonl and contact_sheet.png. Sample k depends on the seed, k and the settings alone.
+    shards, or what nnU-Net, readers of the Decathlon or BIDS apps take), manifest.jsonl and contact_sheet.png. Sample
+    k depends on the seed, k and the settings alone.
 
     \b
     --edits says what becomes of your patients' brains. As the report measures images, a copy is at 0 and two patients
@@ -82,6 +87,7 @@ def command(
     Example:
       synth generate --n 500 --out synthetic
       synth generate --n 500 --out synthetic --data BraTS2021_TrainingData --seed 7
+      synth generate --n 500 --out more --seed 8 --first 500
       synth generate --n 500 --out synthetic --resume
       synth generate --n 100 --out synthetic --plan balanced --edits policy.yaml
       synth generate --n 500 --out synthetic --gate 0.6
@@ -99,6 +105,8 @@ def command(
         edits=edits or None,
         style=style,
         plan=plan or None,
+        prefix=prefix,
+        first=first,
     )
     chosen = chosen_gate(gate, redraws, segmenter, no_scores)
     sources = chosen_sources(data, layouts, out, quiet, reading, detail=sees_detail(read_card(model)))
@@ -126,6 +134,8 @@ def command(
         progress=painting,
         surveying=surveying,
     )
+    for note in outcome.notes:
+        warn(note)
     click.echo(outcome.sentence())
     for line in outcome.gate.lines() if outcome.gate else ():
         click.echo(line)

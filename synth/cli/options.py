@@ -31,10 +31,11 @@ class FormatName(click.ParamType):
 
     def get_metavar(self, param, ctx=None) -> str:
         """What `--help` shows without importing the formats."""
-        return "[nifti|hdf5]"
+        return "[nifti|hdf5|nnunet|msd|bids]"
 
     def convert(self, value, param, ctx):
         """The name itself, if it is one."""
+        import synth.runs.export.formats  # noqa: F401 (which makes its own known)
         from synth.exporters import EXPORTERS
 
         if value not in EXPORTERS:
@@ -81,6 +82,14 @@ def reading_options(command=None, *, healthy: bool = True):
 def warn(line: str) -> None:
     """Say what is no error but must be known."""
     click.echo(f"warning: {line}", err=True)
+
+
+def opened_as_real(path, reading):
+    """As `opened`, for cases that stand for patients' scans: says so where synth painted some."""
+    cases = opened(path, reading)
+    if cases is not None and (note := cases.synthetic_note()):
+        warn(note)
+    return cases
 
 
 def opened(path, reading, scans=True):

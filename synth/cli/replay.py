@@ -27,7 +27,7 @@ def command(ctx, manifest, ids, out, data, model, layout_only, force, quiet):
 
     \b
     Example:
-      synth replay synthetic --id Synth_000003 --out again
+      synth replay synthetic --id Synth_00003 --out again
       synth replay set/manifest.jsonl --id 3 --id 17 --data BraTS2021_TrainingData --out again
     """  # noqa: D301 (click needs the real backspace)
     from synth.cli.progress import bar

@@ -2,7 +2,7 @@
 
 import click
 
-from synth.cli.options import opened, reading_options
+from synth.cli.options import opened_as_real, reading_options
 
 BELOW = 3  # exit code where --fail-under is not reached; 1 is an error, 2 a wrong option
 
@@ -66,9 +66,9 @@ def command(
     bars = read_thresholds(fail_under)
     result = report(
         synthetic,
-        opened(real, reading),
+        opened_as_real(real, reading),
         out,
-        holdout=opened(holdout, reading),
+        holdout=opened_as_real(holdout, reading),
         train_ids=read_ids(train_ids) if train_ids is not None else None,
         utility=utility,
         cache=cache,

@@ -2,7 +2,7 @@
 
 import click
 
-from synth.cli.options import opened, reading_options
+from synth.cli.options import opened_as_real, reading_options
 
 
 @click.command(name="utility")
@@ -57,9 +57,9 @@ def command(ctx, train, synthetic, test, out, preset, quick, generator, cache, a
     config = UtilityConfig.preset("quick" if quick else preset, **given)
     result = run_utility(
         config,
-        opened(train, reading),
+        opened_as_real(train, reading),
         synthetic,
-        opened(test, reading),
+        opened_as_real(test, reading),
         out,
         generator=generator,
         cache=cache,

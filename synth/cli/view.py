@@ -22,7 +22,7 @@ def command(places, out, limit, browse, force, quiet, reading):
 
     \b
     Example:
-      synth view synthetic/Synth_000000
+      synth view synthetic/Synth_00000
       synth view synthetic BraTS2021_TrainingData -n 4 --out both.html --open
     """  # noqa: D301 (click needs the real backspace)
     from synth.cli.progress import bar

@@ -14,14 +14,17 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 
-from synth.brats import LABEL_TABLES, MODALITIES, NAMINGS, Tumour
+from synth.brats import AFFINE, LABEL_TABLES, MODALITIES, NAMINGS, Tumour
 from synth.case import Case, CaseFiles
 from synth.datasets.case_files import modality_called
 from synth.datasets.findings import listing
+from synth.datasets.geometry import in_place
+from synth.datasets.grids import spacing_of
 from synth.datasets.labels import told_classes
 from synth.datasets.members import ArraysMember, FilesMember, Member
 from synth.datasets.reading import AUTO, Reading
-from synth.datasets.volume import LONGEST, read_volume
+from synth.datasets.resample import to_brats_grid
+from synth.datasets.volume import LONGEST, Volume, read_volume
 from synth.disk.files import sha256_file
 from synth.errors import DataError, printable
 
@@ -54,6 +57,10 @@ class MsdMember(ArraysMember):
         """Whether there is a label map."""
         return self.seg is not None
 
+    def header(self) -> nib.Nifti1Header:
+        """Of the image."""
+        return nib.load(self.path).header
+
     def checksum(self) -> str:
         """Of image and label map."""
         return "".join(sha256_file(path)[:32] for path in (self.path, self.seg) if path)
@@ -70,7 +77,25 @@ class MsdMember(ArraysMember):
             volume = read_volume(self.seg, images.shape[:3])
             labels = told_classes(self.id, self.seg, volume, self.naming, self.reading)
             meta["labels"] = self.reading.labels
+        if self.reading.resample:
+            return self._on_grid(Case(self.id, images, labels, affine, meta))
         return Case(self.id, images, labels, affine, meta)
+
+    def _on_grid(self, case: Case) -> Case:
+        """The case on the BraTS grid; itself where it is on it already."""
+        arrays = {modality: case.images[..., k] for k, modality in enumerate(MODALITIES)}
+        given = arrays if case.labels is None else {**arrays, "seg": case.labels}
+        spacing = spacing_of(case.affine)
+        volumes = {name: Volume(array, case.affine, tuple(spacing.tolist()), True) for name, array in given.items()}
+        if case.images.min() < 0 or in_place(volumes):
+            return case
+        moved, how = to_brats_grid(volumes)
+        if how is None:
+            return case
+        labels, images = moved.pop("seg", None), np.stack([moved[modality] for modality in MODALITIES], -1)
+        if labels is not None:
+            labels[~images.any(-1)] = Tumour.NONE  # at the brain's edge: from interpolation
+        return Case(case.id, images, labels, np.array(AFFINE), {**case.meta, "resampling": how.to_dict()})
 
     def _images(self) -> tuple[np.ndarray, np.ndarray]:
         """(X, Y, Z, 4) in our order, int16 where the file's numbers are, else float32; and the affine."""

@@ -22,6 +22,7 @@ from synth.errors import DataError, SynthError, printable
 from synth.exporters import Exporter
 from synth.exporters.hdf5_cases import Hdf5Cases
 from synth.exporters.hdf5_packed import PackedCase
+from synth.exporters.nifti import is_synthetic
 from synth.layout.detail import MAPS as DETAIL
 from synth.layout.detail import Detail
 from synth.layout.layout import Layout
@@ -74,6 +75,15 @@ class Member(ABC):
     def header(self) -> nib.Nifti1Header | None:
         """The header of its scan; None where it has none of its own."""
         return None
+
+    @property
+    def says_synthetic(self) -> bool:
+        """Whether its own file says that synth painted it, wherever it lies by now; False where it cannot be read."""
+        try:
+            header = self.header()
+        except Exception:  # reading the case gives the sentence
+            return False
+        return isinstance(header, nib.Nifti1Header) and is_synthetic(header)
 
     def read(self, labels: str = "required", grid: Grid | None = None) -> Case:
         """The case.
@@ -253,6 +263,11 @@ class Hdf5Member(ArraysMember):
     def labelled(self) -> bool:
         """Whether labels are stored."""
         return "labels" in self._corner.arrays
+
+    @property
+    def says_synthetic(self) -> bool:
+        """Always: what writes this format is synth."""
+        return True
 
     def checksum(self) -> str:
         """Of its content."""

@@ -19,7 +19,7 @@ from synth.datasets.described import described
 from synth.datasets.findings import Findings, listing
 from synth.datasets.foreign import family_of
 from synth.datasets.layout_files import list_layouts, map_path
-from synth.datasets.members import ExporterMember, FilesMember, Hdf5Member, LayoutMember, Member
+from synth.datasets.members import CASE, ExporterMember, FilesMember, Hdf5Member, LayoutMember, Member
 from synth.datasets.reading import AUTO, PLAIN, Reading
 from synth.disk.manifest import MANIFEST, records_of
 from synth.errors import DataError, SynthError, printable
@@ -122,6 +122,21 @@ class CaseSet:
             )
         return records[member.id]
 
+    def synthetic_note(self) -> str | None:
+        """One line where cases are synthetic, by a manifest or, copied out of their set, by their files; else None.
+
+        Raises:
+            DataError: a manifest is damaged.
+        """
+        cases = [member for member in self.members if member.kind == CASE]
+        painted = [m.id for m in cases if self.is_painted(m) or (not self.claimed(m) and m.says_synthetic)]
+        if not painted:
+            return None
+        return (
+            f"{printable(self.path)}: {len(painted)} of {len(cases)} cases are synthetic, painted by synth "
+            f"({listing(painted)}): what is learnt from them, no patient's scan has shown."
+        )
+
     def refuse_painted(self, why: str) -> None:
         """Refuse a set of which synth painted any case, where only real ones will do.
 
@@ -192,7 +207,7 @@ def open_set(
 
     Example:
         >>> open_set("synthetic").ids  # doctest: +SKIP
-        ['Synth_000000', 'Synth_000001']
+        ['Synth_00000', 'Synth_00001']
     """
     if not isinstance(reading, Reading | None):
         raise SynthError(f'reading must be a Reading, such as Reading(labels="msd"); found {reading!r}.')

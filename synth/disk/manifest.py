@@ -38,7 +38,7 @@ class Manifest:
     Example:
         >>> import tempfile
         >>> with Manifest(tempfile.mkdtemp(), {"seed": 1}) as manifest:
-        ...     manifest.append({"index": 0, "id": "Synth_000000", "files": {}})
+        ...     manifest.append({"index": 0, "id": "Synth_00000", "files": {}})
         ...     0 in manifest, len(manifest)
         (True, 1)
     """

@@ -97,6 +97,8 @@ def extract_layouts(
     """
     cases = open_set(data, scans=True)
     claim(out, EXTRACT)
+    if note := cases.synthetic_note():
+        tell(note)
     results, inspection = [], Inspection(cases.path, cases.reading)
     for member in progress(cases.members):
         folder, signature = Path(out) / member.id, member.signature(VERSION)

@@ -63,10 +63,10 @@ def compared(
         out: where the files made again lie.
         reason: why files of these names probably differ.
     """
-    recorded = {_last(name): (name, digest) for name, digest in record["files"].items()}
-    unequal = [name for name, digest in written.items() if recorded.get(_last(name), ("", ""))[1] != digest]
+    recorded = {_place(name): (name, digest) for name, digest in record["files"].items()}
+    unequal = [name for name, digest in written.items() if recorded.get(_place(name), ("", ""))[1] != digest]
     repacked = [
-        name for name in unequal if _last(name) in recorded and _equal(folder, *recorded[_last(name)], out, name)
+        name for name in unequal if _place(name) in recorded and _equal(folder, *recorded[_place(name)], out, name)
     ]
     differing = tuple(_last(name) for name in unequal if name not in repacked)
     told = reason(differing) if differing else ""
@@ -77,6 +77,10 @@ def recorded_or_own(recorded: str, kept: Path, made: bytes | bytearray) -> str:
     """The recorded SHA-256 where the file that has it holds these bytes; else that of the file they make."""
     own = sha256(gzip_bytes(made)).hexdigest()
     return recorded if own != recorded and _intact(kept, recorded) and _unpacked(kept) == made else own
+
+
+def _place(name: str) -> str:
+    return name.rpartition(".h5/")[2]
 
 
 def _last(name: str) -> str:

@@ -9,7 +9,9 @@ from synth.case import Case
 from synth.datasets.case_files import QUARANTINE
 from synth.disk.manifest import RUN, Manifest, read_run, recorded_files
 from synth.errors import OutputError
-from synth.exporters import exporter_class, open_exporter
+from synth.exporters import exporter_class
+from synth.runs.export.formats import open_output
+from synth.runs.ids import ids_of_run
 from synth.show.contact_sheet import MAX_ROWS, ContactSheet
 
 SHEET = "contact_sheet.png"
@@ -75,8 +77,7 @@ class Quarantine:
         if self._manifest is not None:
             return
         manifest = self._stack.enter_context(Manifest(self.folder, self._settings, free=("n",)))
-        naming = NAMINGS[self._settings["naming"]]
-        self._exporter = self._stack.enter_context(open_exporter(self._settings["format"], self.folder, naming=naming))
+        self._exporter = self._stack.enter_context(open_output(self._settings, self.folder))
         self._manifest = manifest
 
 
@@ -94,5 +95,5 @@ def names_of_run(out: Path) -> set[str]:
         names = getattr(exporter_class(run["format"]), "names", None)
     except OutputError:  # a format of another package, which is not imported now
         names = None
-    ids = map(naming.case_pattern.format, range(run["n"]))
+    ids = map(ids_of_run(run), range(run["n"]))
     return recorded_files(out) | (set(names(out, ids, naming)) if names else set())

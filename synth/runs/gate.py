@@ -25,7 +25,8 @@ from synth.models.postprocess import Postprocess
 from synth.quality.segmentation_metrics import region_dice
 
 if TYPE_CHECKING:
-    from synth.runs.generate import Generation, SampleRecipe
+    from synth.runs.generate import Generation
+    from synth.runs.recipe import SampleRecipe
 
 REDRAWS = 4
 OVERLAP, MIRROR = 0.25, "none"  # of the windows: coarser than `synth segment`, for a third of its time

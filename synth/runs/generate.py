@@ -8,6 +8,7 @@ resumed by giving the same settings.
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
+from copy import copy
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -22,25 +23,26 @@ from synth.case import Case
 from synth.datasets.case_files import QUARANTINE
 from synth.disk.claim import DRY_RUN, GENERATE, claim, claim_file
 from synth.disk.files import atomic_write, make_folder
-from synth.disk.manifest import Manifest, json_text
+from synth.disk.manifest import RUN, Manifest, json_text, read_run
 from synth.errors import SynthError
-from synth.exporters import EXPORTERS, Exporter, open_exporter
+from synth.exporters import EXPORTERS, Exporter
 from synth.hosts.plans import read_plan
 from synth.hosts.sources import Sources
 from synth.layout.edits.presets import AnyPolicy, is_preset, policy_of
 from synth.layout.layout import Layout
 from synth.layout.plans.plan_file import AnyPlan
 from synth.layout.sampling.coverage import Coverage, coverage, survey
-from synth.layout.sampling.recipe import LayoutRecipe
 from synth.layout.sampling.sampler import LayoutSampler
 from synth.models.cards import model_hash, read_card, sees_detail
 from synth.randomness import Branch, sample_rng
+from synth.runs.export.formats import open_output
 from synth.runs.folder import COVERAGE, RECIPES, SHEET, Quarantine, names_of_run, scores_note
 from synth.runs.gate import Gate, GateReport, painted
+from synth.runs.ids import OLD_DIGITS, CaseIds
 from synth.runs.nearness import Nearness
+from synth.runs.recipe import SampleRecipe
 from synth.show.contact_sheet import ContactSheet
-from synth.style.scale import INT16_MAX, Window, output_window, recorded_window
-from synth.style.style import Style
+from synth.style.scale import INT16_MAX, Window
 
 if TYPE_CHECKING:
     from synth.models.inference import LayoutPainter
@@ -56,6 +58,8 @@ class GenerateConfig:
     edits: AnyPolicy | None = None  # what names a policy (`policy_of`); None: "standard"
     style: str | None = None  # None: "mixed" where hosts have a scan, else "sampled"
     plan: AnyPlan | None = None  # what names a plan; None: as it comes
+    prefix: str | None = None  # of ids, before their number; None: the naming's
+    first: int = 0  # the number in the id of sample 0
 
     def __post_init__(self) -> None:
         """Raise `SynthError` on values that make no run."""
@@ -65,55 +69,17 @@ class GenerateConfig:
             raise SynthError(f"format must be one of {', '.join(EXPORTERS)}, found {self.format!r}.")
         if not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
             raise SynthError(f"the seed must be a whole number from 0 to 2^63 - 1, found {self.seed!r}.")
+        _ = self.ids  # refused where they cannot name a file
         # files are read once, and refused before anything else is done; a preset waits for the hosts it is to suit
         if self.edits is not None and not is_preset(self.edits):
             object.__setattr__(self, "edits", policy_of(self.edits))
         if self.plan is not None:
             object.__setattr__(self, "plan", read_plan(self.plan))
 
-
-@dataclass(frozen=True)
-class SampleRecipe:
-    """Everything sample k is made of; JSON-able but for the layout itself, which the layout recipe rebuilds."""
-
-    layout: LayoutRecipe
-    style_kind: str
-    style: Style
-    attempt: int = 0  # how many earlier paintings of this sample a gate refused
-    window: Window | None = None  # that it is written on; None: the style's own
-
-    @classmethod
-    def of(cls, layout: LayoutRecipe, style_kind: str, style: Style, attempt: int = 0) -> "SampleRecipe":
-        """The recipe of a new sample, with the window that `scale.output_window` chooses for its style."""
-        window = output_window(style)
-        return cls(layout, style_kind, style, attempt, None if window == style.window else window)
-
     @property
-    def written(self) -> Window:
-        """What intensities 0 and 1 of the painted image are written as."""
-        return self.style.window if self.window is None else self.window
-
-    def to_dict(self) -> dict:
-        """One manifest record without its files."""
-        out = {**self.layout.to_dict(), "style": {"kind": self.style_kind, **self.style.to_dict()}}
-        out = {**out, "output_window": self.window} if self.window else out
-        return {**out, "attempt": self.attempt} if self.attempt else out
-
-    @classmethod
-    def from_dict(cls, record: dict) -> "SampleRecipe":
-        """The recipe of a manifest's record.
-
-        Raises:
-            SynthError: its style or its window is damaged.
-        """
-        style, window = record["style"], record.get("output_window")
-        return cls(
-            LayoutRecipe.from_dict(record),
-            style["kind"],
-            Style.from_dict(style),
-            record.get("attempt", 0),
-            None if window is None else recorded_window(window),
-        )
+    def ids(self) -> CaseIds:
+        """How the cases are called."""
+        return CaseIds.of(NAMINGS[self.naming], self.prefix, self.first)
 
 
 @dataclass(frozen=True)
@@ -127,6 +93,7 @@ class Outcome:
     seconds: float
     coverage: Coverage | None = None  # of the plan, if there was one
     gate: GateReport | None = None  # if there was one
+    notes: tuple[str, ...] = ()  # what the user must know of the format's output
 
     def sentence(self) -> str:
         """One line for the user."""
@@ -155,8 +122,8 @@ class Generation:
         self.style_kind = self.config.style or sources.usual_style
         sources.style(self.style_kind, sources.hosts[0].id, np.random.default_rng(0))  # refuse before the work begins
         self.nearness = Nearness(self.sampler, sources.scan)
+        self.ids = self.config.ids
         self._painter: LayoutPainter | None = None
-        self._naming = NAMINGS[self.config.naming]
 
     def settings(self) -> dict:
         """What `run.json` says; a resumed run must agree."""
@@ -167,6 +134,7 @@ class Generation:
             "synth": __version__,
             "format": self.config.format,
             "naming": self.config.naming,
+            **({} if self.ids.digits == OLD_DIGITS else {"ids": self._form_of_ids()}),
             **self.layout_settings(),
             "model": {"name": card["name"], "hash": model_hash(card), "kernels": kernels()},
         }
@@ -183,6 +151,19 @@ class Generation:
             **({"reading": stated} if (stated := self.sources.reading.to_dict()) else {}),
         }
 
+    def _form_of_ids(self) -> dict[str, Any]:
+        own = {} if self.config.prefix is None else {"prefix": self.config.prefix}
+        return {**own, "first": self.ids.first, "digits": self.ids.digits}
+
+    def continuing(self, out: Path) -> "Generation":
+        """The same, with ids of six digits where the run in a folder, begun by an earlier version, has those."""
+        usual, naming = self.config.ids, NAMINGS[self.config.naming]
+        if usual != CaseIds.of(naming) or not (out / RUN).is_file() or "ids" in read_run(out):
+            return self
+        other = copy(self)
+        other.ids = CaseIds.of(naming, digits=OLD_DIGITS)
+        return other
+
     def draw(self, index: int, attempt: int = 0, *, detail: bool | None = None) -> tuple[Layout, SampleRecipe]:
         """Layout (with `detail`; None: where the generator sees it) and recipe of a sample or a further attempt."""
         detail = self.sees_detail if detail is None else detail
@@ -198,7 +179,7 @@ class Generation:
         rng = sample_rng(self.config.seed, index, Branch.NOISE, attempt=recipe.attempt)
         noise = rng.integers(2**31 - 1, size=2)
         image = self.painter(layout, recipe.style, (int(noise[0]), int(noise[1])))
-        meta = {**recipe.to_dict(), "id": self._naming.case_pattern.format(index)}
+        meta = {**recipe.to_dict(), "id": self.ids(index)}
         return to_case(meta["id"], layout, image, recipe.written, meta)
 
     def cases(self, indices: Iterable[int]) -> Iterator[Case]:
@@ -282,6 +263,7 @@ def generate(
     indices = _shard_indices(n, shard)
     # what may be refused comes before anything is removed
     ours = claim(out, GENERATE, resume=resume, force=force, reads=generation.sources.reads)
+    generation = generation.continuing(out) if resume and not force else generation
     settings = {**generation.settings(), "n": n, "shard": list(shard), **({"gate": gate.settings()} if gate else {})}
     repeatable()
     _ = generation.painter
@@ -292,8 +274,7 @@ def generate(
     with ExitStack() as stack:
         manifest = stack.enter_context(Manifest(out, settings, free=("n",)))
         quarantine = stack.enter_context(Quarantine(out, settings))
-        naming = NAMINGS[generation.config.naming]
-        exporter = stack.enter_context(open_exporter(generation.config.format, out, naming=naming))
+        exporter = stack.enter_context(open_output(settings, out))
         done = manifest.verified(exporter.verify)
         there = done | quarantine.verified()
         todo = [k for k in indices if k not in there]
@@ -320,7 +301,8 @@ def generate(
             covered = write_coverage(generation, n, shard, [record["plan"] for record in kept], out, surveying)
         if gate:
             report = GateReport.of(gate, kept, quarantine.entries(position))
-    return Outcome(out, written, len(kept) - written, redraws, time.perf_counter() - begin, covered, report)
+    notes = getattr(exporter, "notes", ())
+    return Outcome(out, written, len(kept) - written, redraws, time.perf_counter() - begin, covered, report, notes)
 
 
 def plan_coverage(

@@ -20,7 +20,6 @@ from synth.disk.claim import REPLAY, claim
 from synth.disk.files import case_path, make_folder
 from synth.disk.manifest import MANIFEST, RUN, read_entries, read_run
 from synth.errors import DataError, ModelError, OutputError, SynthError
-from synth.exporters import open_exporter
 from synth.exporters.nifti import PROVENANCE, nifti_bytes
 from synth.hosts.inputs import Input, extracted, find_inputs
 from synth.hosts.sources import Sources, data_sources, embedded_sources
@@ -28,8 +27,10 @@ from synth.layout.sampling.recipe import LayoutRecipe
 from synth.layout.sampling.sampler import LayoutSampler
 from synth.models.cards import model_hash, read_card, sees_detail
 from synth.runs.comparison import Replayed, compared, recorded_or_own
-from synth.runs.generate import GenerateConfig, Generation, SampleRecipe
+from synth.runs.export.formats import open_output
+from synth.runs.generate import GenerateConfig, Generation
 from synth.runs.layouts import FORMAT, write_layout
+from synth.runs.recipe import SampleRecipe
 from synth.style.prior import shipped_style_prior
 from synth.style.scale import recorded_window
 from synth.style.style import Style
@@ -53,7 +54,7 @@ def replay(
 
     Args:
         manifest: the run's folder or its `manifest.jsonl`; `run.json` must lie beside it.
-        ids: which samples, by id (`Synth_000003`) or number (`3`).
+        ids: which samples, by id (`Synth_00003`) or number (`3`).
         out: a folder that does not exist or is empty, unless `force`.
         data: for a run that used data: the cases or layouts it used (several folders are searched in turn). None
             given: the layouts kept beside the run (`<run>-layouts`), where they are.
@@ -68,8 +69,8 @@ def replay(
         ModelError: the model is another one than the run's.
 
     Example:
-        >>> replay("synthetic", ["Synth_000003"], "again")  # doctest: +SKIP
-        [Replayed(id='Synth_000003', compared=5, differing=(), reason='')]
+        >>> replay("synthetic", ["Synth_00003"], "again")  # doctest: +SKIP
+        [Replayed(id='Synth_00003', compared=5, differing=(), reason='')]
     """
     folder, out = _folder(manifest), Path(out)
     run = read_run(folder)
@@ -237,7 +238,7 @@ def _painted(run: dict, sources: Sources, model: str | Path | None, out: Path) -
         layout = generation.sampler.replay(recipe.layout, detail=generation.sees_detail)
         case = generation.paint(layout, recipe)
         meta = {key: value for key, value in record.items() if key not in NOT_MADE}
-        with open_exporter(run["format"], out, naming=NAMINGS[run["naming"]]) as exporter:
+        with open_output(run, out) as exporter:
             return exporter.write(replace(case, id=record["id"], meta=meta))
 
     return make

@@ -6,35 +6,32 @@ same seed and settings writes as sample k, whatever the number of workers.
 
 import itertools
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from synth.ahead import ahead
 from synth.brats import GRID, MODALITIES, Tumour
-from synth.case import Case
 from synth.datasets.sets import CaseSet
 from synth.errors import SynthError
 from synth.hosts.plans import read_plan
 from synth.hosts.sources import Sources, data_sources, embedded_sources
 from synth.layout.edits.presets import AnyPolicy
-from synth.layout.layout import Layout, bounding_box
+from synth.layout.layout import Layout
 from synth.layout.plans.plan_file import AnyPlan
 from synth.layout.sampling.recipe import LayoutRecipe
 from synth.layout.sampling.sampler import LayoutSampler
 from synth.models.cards import DEFAULT_MODEL, read_card, sees_detail
-from synth.randomness import Branch, sample_rng
 from synth.runs.generate import GenerateConfig, Generation
+from synth.runs.patches import Cut, Volume, next_round
 
 if TYPE_CHECKING:
     import tensorflow as tf
-
-NORMALISATIONS = ("zscore", None)
 
 
 def layouts(
@@ -68,7 +65,7 @@ def layouts(
     """
     wanted = None if plan is None else read_plan(plan)
     sampler = LayoutSampler(_sources(data, kept).hosts, edits, seed, wanted)
-    return map(partial(sampler.draw, detail=True), _indices(start, n, shard))
+    return map(partial(sampler.draw, detail=True), sample_numbers(start, n, shard))
 
 
 def dataset(
@@ -128,49 +125,23 @@ def dataset(
         >>> pairs = synth.dataset(seed=7, patch=128, batch=4)  # doctest: +SKIP
         >>> segmenter.fit(pairs, steps_per_epoch=250, epochs=100)  # doctest: +SKIP
     """
-    cut = _Cut(patch, patches, tumour_share, normalise, one_hot)
+    cut = Cut(patch, patches, tumour_share, normalise, one_hot)
     if batch is not None and batch < 1:
         raise SynthError(f"batch must be at least 1, or None for no batches; found {batch}.")
-    indices = _indices(start, n, shard)
-    config = GenerateConfig(seed=seed, edits=edits, style=style, plan=plan)
-    detail = sees_detail(read_card(DEFAULT_MODEL if model is None else model))
-    generation = Generation(_sources(data, kept, detail), model, config)
+    indices = sample_numbers(start, n, shard)
+    generation = generation_of(data, kept, model, GenerateConfig(seed=seed, edits=edits, style=style, plan=plan))
     return _tf_dataset(generation, indices, cut, batch=batch, prefetch=prefetch)
 
 
-@dataclass(frozen=True)
-class _Cut:
-    """What is cut from a painted volume, and in which form."""
-
-    patch: int | tuple[int, int, int] | None
-    patches: int
-    tumour_share: float
-    normalise: str | None
-    one_hot: bool
-
-    def __post_init__(self) -> None:
-        size = (self.patch,) * 3 if isinstance(self.patch, int) else self.patch
-        if size is not None and (len(size) != 3 or any(not isinstance(n, int) or n < 1 for n in size)):
-            raise SynthError(f"patch must be one or three edges in voxels of at least 1, found {self.patch!r}.")
-        if self.patches < 1 or not 0 <= self.tumour_share <= 1:
-            raise SynthError(
-                f"patches must be at least 1 and tumour_share 0 to 1, found {self.patches} and {self.tumour_share}."
-            )
-        if self.normalise not in NORMALISATIONS:
-            raise SynthError(f"normalise must be 'zscore' or None, found {self.normalise!r}.")
-
-    @property
-    def edges(self) -> tuple[int, int, int] | None:
-        """Of a patch along each axis; None: whole volumes."""
-        if self.patch is None:
-            return None
-        x, y, z = (self.patch,) * 3 if isinstance(self.patch, int) else self.patch
-        return x, y, z
-
-    @property
-    def per_sample(self) -> int:
-        """Examples from each volume."""
-        return 1 if self.patch is None else self.patches
+def generation_of(
+    data: str | Path | CaseSet | Sources | None,
+    kept: str | Path | None,
+    model: str | Path | None,
+    config: GenerateConfig,
+) -> Generation:
+    """What paints the samples of a stream; arguments as for `dataset`."""
+    detail = sees_detail(read_card(DEFAULT_MODEL if model is None else model))
+    return Generation(_sources(data, kept, detail), model, config)
 
 
 def _sources(data: str | Path | CaseSet | Sources | None, kept: str | Path | None, detail: bool = False) -> Sources:
@@ -178,14 +149,14 @@ def _sources(data: str | Path | CaseSet | Sources | None, kept: str | Path | Non
         return embedded_sources()
     if isinstance(data, Sources):
         return data
-    tell = partial(warnings.warn, stacklevel=4)
+    tell = partial(warnings.warn, stacklevel=5)
     sources, problems = data_sources(data, kept or f"{str(data).rstrip('/')}-layouts", tell=tell, detail=detail)
     for problem in problems:
         warnings.warn(f"left out: {problem}", stacklevel=3)
     return sources
 
 
-def _indices(start: int, n: int | None, shard: tuple[int, int]) -> Iterable[int]:
+def sample_numbers(start: int, n: int | None, shard: tuple[int, int]) -> Iterable[int]:
     """Sample numbers of this worker, a fresh iterator each time."""
     i, m = shard
     if start < 0 or (n is not None and n < 1) or m < 1 or not 0 <= i < m:
@@ -212,7 +183,7 @@ class _Endless:
 
 
 def _tf_dataset(
-    generation: Generation, indices: Iterable[int], cut: _Cut, *, batch: int | None, prefetch: int
+    generation: Generation, indices: Iterable[int], cut: Cut, *, batch: int | None, prefetch: int
 ) -> "tf.data.Dataset":
     from synth.models.runtime import tf
 
@@ -246,89 +217,15 @@ def _grid(generation: Generation) -> tuple[int, int, int]:
     return generation.sources.hosts[0].load().shape
 
 
-def examples(generation: Generation, indices: Iterable[int], cut: _Cut) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def examples(generation: Generation, indices: Iterable[int], cut: Cut) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Images and labels, whole volumes or patches, one after the other; what `dataset` batches."""
-    waiting: list[_Volume] = []
+    waiting: list[Volume] = []
     for case in generation.cases(indices):
-        volume = _Volume.of(case, generation.config.seed, cut)
+        volume = Volume.of(case, generation.config.seed, cut)
         if cut.patch is None:
             yield volume.whole(case.images.shape[:3])
             continue
         waiting.append(volume)
-        yield from _round(waiting)
+        yield from next_round(waiting)
     while waiting:
-        yield from _round(waiting)
-
-
-def _round(waiting: list["_Volume"]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """One patch of each waiting volume, the newest first; those that have given all their patches leave.
-
-    So between two patches of one volume lie as many of others as a volume gives.
-    """
-    for volume in reversed(list(waiting)):
-        yield volume.next_patch()
-        if volume.given == volume.cut.patches:
-            waiting.remove(volume)
-
-
-@dataclass
-class _Volume:
-    """The brain's box of a painted case, from which examples are cut."""
-
-    index: int
-    seed: int
-    cut: _Cut
-    images: np.ndarray  # (x, y, z, 4) int16
-    labels: np.ndarray  # (x, y, z) uint8
-    box: tuple[slice, slice, slice]
-    grid: tuple[int, int, int]
-    shift: np.ndarray | np.floating  # (4,) or one number, float32, to be taken off
-    scale: np.ndarray | np.floating  # likewise, to be multiplied with
-    given: int = 0
-
-    @classmethod
-    def of(cls, case: Case, seed: int, cut: _Cut) -> "_Volume":
-        box = bounding_box(case.images[..., 0] > 0)
-        images = np.ascontiguousarray(case.images[box])
-        shift, scale = np.zeros(len(MODALITIES)), np.ones(len(MODALITIES))
-        if cut.normalise == "zscore":
-            values = images[images[..., 0] > 0].astype(np.float32)
-            shift, scale = values.mean(0, np.float64), 1 / np.maximum(values.std(0, dtype=np.float64), 1e-6)
-        labels = np.ascontiguousarray(cast(np.ndarray, case.labels)[box])  # a painted case has them
-        grid, index = case.images.shape[:3], case.meta["index"]
-        return cls(index, seed, cut, images, labels, box, grid, np.float32(shift), np.float32(scale))
-
-    def whole(self, shape: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-        """The whole grid."""
-        return self._example([part.start for part in self.box], (0, 0, 0), shape)
-
-    def next_patch(self) -> tuple[np.ndarray, np.ndarray]:
-        """The next of this volume's patches, each placed by its number alone."""
-        rng = sample_rng(self.seed, self.index, Branch.PATCHES, self.given)
-        self.given += 1
-        wanted = self.labels > 0 if rng.random() < self.cut.tumour_share and self.labels.any() else None
-        places = np.flatnonzero(self.images[..., 0] if wanted is None else wanted)
-        centre = np.unravel_index(places[rng.integers(len(places))], self.labels.shape)
-        offset = [part.start for part in self.box]
-        edges = self.cut.edges or self.grid
-        corner = []
-        for middle, start, edge, size in zip(centre, offset, edges, self.grid, strict=True):
-            room = size - edge  # a patch stays in the grid where it fits, else it is centred on it
-            first = int(middle) + start - edge // 2
-            corner.append(min(max(first, 0), room) if room >= 0 else room // 2)
-        return self._example(offset, corner, edges)
-
-    def _example(
-        self, offset: Sequence[int], corner: Sequence[int], size: Sequence[int]
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """The box of `size` at `corner` of the grid, 0 outside the brain."""
-        images, labels = np.zeros((*size, len(MODALITIES)), np.float32), np.zeros(size, np.uint8)
-        low = [max(c - o, 0) for c, o in zip(corner, offset, strict=True)]
-        high = [min(c + n - o, m) for c, n, o, m in zip(corner, size, offset, self.labels.shape, strict=True)]
-        if all(a < b for a, b in zip(low, high, strict=True)):
-            source = tuple(slice(a, b) for a, b in zip(low, high, strict=True))
-            target = tuple(slice(a + o - c, b + o - c) for a, b, o, c in zip(low, high, offset, corner, strict=True))
-            values = self.images[source]
-            images[target] = (values - self.shift) * self.scale * (values[..., :1] > 0)
-            labels[target] = self.labels[source]
-        return images, np.eye(len(Tumour), dtype=np.float32)[labels] if self.cut.one_hot else labels
+        yield from next_round(waiting)

@@ -102,7 +102,10 @@ def train_generator(
     config, out = config or GeneratorTraining(), Path(out)
     for folder in (data, val) if val is not None else (data,):
         # before the run's own folder is begun
-        open_set(folder, scans=True).refuse_painted("a generator learns from real scans")
+        cases = open_set(folder, scans=True)
+        cases.refuse_painted("a generator learns from real scans")
+        if note := cases.synthetic_note():
+            tell(note)
     keep_settings(out, config)
     detail = sees_detail({"generator": generator_entry(config.generator)})
     train = prepare_cases(data, out / "cache" / "train", detail=detail, quiet=quiet)

@@ -10,6 +10,7 @@ from typing import Any
 
 from synth import __version__
 from synth.brats import MODALITIES, Tumour
+from synth.datasets.case_files import QUARANTINE
 from synth.disk.manifest import MANIFEST, RUN
 from synth.runs.export.content import Content, Values
 from synth.runs.export.items import Item
@@ -26,6 +27,8 @@ _NAMES = {
 _LOOKUP = "index\tname\tabbreviation\n" + "".join(
     f"{value:d}\t{name}\t{value.name}\n" for value, name in _NAMES.items()
 )
+# what runs leave beside the cases
+_IGNORED = (MANIFEST, RUN, "contact_sheet.png", "coverage.json", "recipes.jsonl", f"{QUARANTINE}/")
 _README = """# {name}
 
 {painted} synthetic cases painted by synth {version} and {real} real ones, as a BIDS derivative. The column `synthetic`
@@ -67,7 +70,7 @@ class Bids(Target):
         self.put.json("participants.json", about | {"synthetic": {"Description": "Whose scan it is", "Levels": levels}})
         readme = _README.format(name=name, painted=painted, real=len(items) - painted, version=__version__)
         self.put.text("README.md", readme)
-        self.put.text(".bidsignore", f"{MANIFEST}\n{RUN}\n")
+        self.put.text(".bidsignore", "".join(f"{name}\n" for name in _IGNORED))
         self.put.json(
             "dataset_description.json",
             {

@@ -68,11 +68,17 @@ class Content:
     def has_values(self, values: Values) -> bool:
         """Whether the segmentation's file has these label values already."""
         member = self.item.member
-        if not isinstance(member, FilesMember):
-            return False
+        return isinstance(member, FilesMember) and self._meaning(member) == dict(zip(values, Tumour, strict=True))
+
+    def table(self) -> dict[int, Tumour] | None:
+        """What the values of a painted case's segmentation mean; None for a case whose labels have to be looked at."""
+        member = self.item.member
+        return self._meaning(member) if isinstance(member, FilesMember) and not self.item.real else None
+
+    @staticmethod
+    def _meaning(member: FilesMember) -> dict[int, Tumour]:
         stated = member.reading.of(member.naming).labels
-        own = LABEL_TABLES[member.naming.name if stated == AUTO else stated]
-        return own.meaning == dict(zip(values, Tumour, strict=True))
+        return LABEL_TABLES[member.naming.name if stated == AUTO else stated].meaning
 
     @cached_property
     def case(self) -> Case:
@@ -97,7 +103,11 @@ class Content:
             DataError: a header cannot be read, says that synth painted the file, or differs from the t1's.
         """
         member = self.item.member
-        if not self.item.real or not isinstance(member, FilesMember) or self._case_needed:
+        if not self.item.real:
+            return
+        if not isinstance(member, FilesMember) or self._case_needed:
+            if member.says_synthetic:
+                raise _painted(member.path)
             return
         first = None
         for part in (*MODALITIES, "seg"):
@@ -110,10 +120,7 @@ class Content:
             except Exception as error:
                 raise DataError(f"{printable(path)}: cannot be read ({error}); copy or download it again.") from error
             if isinstance(image.header, nib.Nifti1Header) and is_synthetic(image.header):
-                raise DataError(
-                    f"{printable(path)}: expected a patient's scan, found one that synth painted, by its header; take "
-                    "it out, or give the set that it comes from, with its manifest."
-                )
+                raise _painted(path)
             first = first or grid
             if grid[0] != first[0] or len(grid[0]) != 3 or not np.allclose(grid[1], first[1], atol=_NEAR):
                 raise DataError(
@@ -125,3 +132,10 @@ class Content:
     def _case_needed(self) -> bool:
         """Whether the files cannot stand as they are: they are on another grid, which the user wants to be BraTS's."""
         return self.item.member.reading.resample and "resampling" in self.case.meta
+
+
+def _painted(path: Path) -> DataError:
+    return DataError(
+        f"{printable(path)}: expected a patient's scan, found one that synth painted, by its header; take it out, or "
+        "give the set that it comes from, with its manifest."
+    )

@@ -13,8 +13,6 @@ from synth.disk.manifest import MANIFEST, RUN, read_run
 from synth.errors import DataError, printable
 from synth.lineage import REAL
 
-DIGITS = 5  # as BraTS has them since 2021; more only where the numbers need it
-
 
 @dataclass(frozen=True)
 class Item:
@@ -82,19 +80,6 @@ def collect(
         case_path(item.root, item.id)  # a plain name, or it is refused
         _refuse_incomplete(item)
     return items
-
-
-def numbered_ids(prefix: str, first: int, suffix: str = "") -> Callable[[int, int], str]:
-    """How painted cases are numbered: five digits, more only where the last one needs them.
-
-    >>> numbered_ids("Synth_", 7)(0, 3), numbered_ids("S-", 99_998)(0, 3), numbered_ids("S-", 0, "-000")(1, 2)
-    ('Synth_00007', 'S-099998', 'S-00001-000')
-    """
-
-    def name(k: int, n: int) -> str:
-        return f"{prefix}{first + k:0{max(DIGITS, len(str(first + n - 1)))}d}{suffix}"
-
-    return name
 
 
 def _painted(cases: CaseSet) -> list[Item]:

@@ -2,19 +2,22 @@
 
 import errno
 import hashlib
+import io
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from threading import local
 from typing import Any
 
+import nibabel as nib
 import numpy as np
 
 from synth.brats import recoded
 from synth.disk.files import atomic_files, atomic_path, make_folder, sha256_file
 from synth.errors import DataError, OutputError, printable
-from synth.exporters.deflate import gzip_bytes
+from synth.exporters.deflate import gzip_bytes, open_gzip
 from synth.exporters.nifti import PROVENANCE, nifti_bytes
 from synth.runs.export.content import Content, Values
 
@@ -24,7 +27,7 @@ _BLOCK = 1 << 20  # bytes at a time
 
 
 class Put:
-    """Puts files below a folder; each method returns the SHA-256 of the file's bytes.
+    """Puts files below a folder; each method returns the SHA-256 of the file's bytes. Threads may share it.
 
     Args:
         out: the folder of the export.
@@ -34,7 +37,7 @@ class Put:
     def __init__(self, out: Path, link: str | None = None):
         self.out, self.link = out, link
         self._made: set[Path] = set()
-        self._name: Callable[[Path], Path] | None = None
+        self._batch = local()  # of each thread: what gives temporary names to the files of its batch
 
     def image(self, name: str, content: Content, modality: str) -> str:
         """One modality of a case as `.nii.gz`."""
@@ -52,6 +55,10 @@ class Put:
         taken = source is not None and content.has_values(values)
         if source is not None and taken and (not content.item.real or content.labels is not None):
             return self.file(name, source, content)
+        if source is not None and content.labelled and (table := content.table()) is not None:
+            own = {value: values[tumour] for value, tumour in table.items()}
+            if (data := _relabelled(source, own, _recorded(source, content.item.record))) is not None:
+                return self._bytes(name, data)
         if (known := content.labels) is None:
             raise DataError(f"case {printable(content.item.id)}: has no labels; add them or take the case out.")
         classes, affine = known
@@ -88,12 +95,12 @@ class Put:
 
     @contextmanager
     def together(self) -> Iterator[None]:
-        """What is put in this block appears when the block ends, in the time that one file takes to reach the disk."""
-        with atomic_files() as self._name:
+        """What this thread puts in the block appears when it ends, in the time that one file takes to be flushed."""
+        with atomic_files() as self._batch.name:
             try:
                 yield
             finally:
-                self._name = None
+                self._batch.name = None
 
     def _bytes(self, name: str, data: bytes) -> str:
         with self._partial(name) as partial:
@@ -107,11 +114,33 @@ class Put:
         if path.parent not in self._made:
             make_folder(path.parent)
             self._made.add(path.parent)
-        if self._name is None:
+        name: Callable[[Path], Path] | None = getattr(self._batch, "name", None)
+        if name is None:
             with atomic_path(path) as partial:
                 yield partial
         else:
-            yield self._name(path)
+            yield name(path)
+
+
+def _relabelled(source: Path, values: Mapping[int, int], expected: str | None) -> bytes | None:
+    """A label map as synth wrote it, with other values, without taking it apart; None where it has to be read.
+
+    Args:
+        source: the file.
+        values: new ones by those in the file.
+        expected: the checksum that vouches for it.
+    """
+    if expected is None or hashlib.sha256(packed := source.read_bytes()).hexdigest() != expected:
+        return None
+    data = open_gzip(io.BytesIO(packed)).read()
+    header = nib.Nifti1Header(data[: nib.Nifti1Header.sizeof_hdr], check=False)
+    start = int(header["vox_offset"])
+    plain = header["scl_slope"] in (0, 1) and header["scl_inter"] == 0
+    if header.get_data_dtype() != np.uint8 or not plain or start != header.single_vox_offset:
+        return None
+    header["descrip"] = PROVENANCE.encode()
+    codes = bytes(values.get(value, 0) for value in range(256))
+    return gzip_bytes(header.binaryblock + bytes(start - header.sizeof_hdr) + data[start:].translate(codes))
 
 
 def _copy(source: Path, path: Path, expected: str | None) -> str:

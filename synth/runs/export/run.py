@@ -6,13 +6,16 @@ killed goes on with `resume` and leaves the same tree as an undisturbed one. The
 
 import hashlib
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from synth import __version__
+from synth.brats import NAMINGS
 from synth.datasets.reading import PLAIN, Reading
 from synth.datasets.sets import CaseSet, open_set
 from synth.disk.claim import EXPORT, claim
@@ -23,18 +26,19 @@ from synth.runs.export.bids import Bids
 from synth.runs.export.brats import Brats2020, Brats2023
 from synth.runs.export.content import Content
 from synth.runs.export.huggingface import HuggingFace
-from synth.runs.export.items import Item, collect, numbered_ids
+from synth.runs.export.items import Item, collect
 from synth.runs.export.msd import Msd
 from synth.runs.export.nnunet import NnUNet
 from synth.runs.export.target import Options, Target
 from synth.runs.export.tfrecord import TfRecord
+from synth.runs.ids import CaseIds
 
 FORMAT = "export"  # what `run.json` says where a set of cases has its file format
 TARGETS: dict[str, type[Target]] = {
     cls.name: cls for cls in (NnUNet, Msd, Bids, TfRecord, HuggingFace, Brats2020, Brats2023)
 }
 AnySet = str | Path | CaseSet
-_PREFIXES = {"brats2023": ("Synth-GLI-", "-000")}  # of the others "Synth_" and nothing behind the number
+_AT_A_TIME = 3  # batches; each has a case in memory where its voxels are needed
 
 
 @dataclass(frozen=True)
@@ -131,8 +135,8 @@ def _target(to: str, out: Path, options: Options) -> Target:
 def _numbering(to: str, prefix: str | None, first: int | None) -> Callable[[int, int], str] | None:
     if prefix is None and first is None:
         return None
-    usual, suffix = _PREFIXES.get(to, ("Synth_", ""))
-    return numbered_ids(usual if prefix is None else prefix, first or 0, suffix)
+    ids = CaseIds.of(NAMINGS.get(to, NAMINGS["brats2020"]), prefix, first or 0)
+    return lambda k, n: replace(ids, digits=max(ids.digits, len(str(ids.first + n - 1))))(k)
 
 
 def _refuse_unlabelled(target: Target, items: Sequence[Item]) -> None:
@@ -178,13 +182,35 @@ def _write(target: Target, items: Sequence[Item], manifest: Manifest, progress: 
     todo = [batch for batch in batches if not all(item.index in good for item in batch)]
     for folder in {(out / name).parent for batch in todo for name in target.names(batch)}:
         remove_partials(folder)
-    for batch in progress(todo):
-        prints: dict[int, Any] = {}
-        with target.put.together():
-            written = target.write(_contents(target, batch, prints))
+    for batch, written, prints in _in_turn(target, progress(todo)):
         for item, files in zip(batch, written, strict=True):
             manifest.append({**item.to_record(), **prints.get(item.index, {}), "files": files})
     return sum(map(len, todo))
+
+
+Written = tuple[Sequence[Item], list[dict[str, str]], dict[int, Any]]
+
+
+def _in_turn(target: Target, batches: Iterable[Sequence[Item]]) -> Iterator[Written]:
+    """Write batches, some at a time: one is packed or copied while another waits for the disk; give them in order."""
+
+    def write(batch: Sequence[Item]) -> Written:
+        prints: dict[int, Any] = {}
+        with target.put.together():
+            return batch, target.write(_contents(target, batch, prints)), prints
+
+    pending: deque[Future[Written]] = deque()
+    with ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="export") as pool:
+        try:
+            for batch in batches:
+                pending.append(pool.submit(write, batch))
+                if len(pending) == _AT_A_TIME:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for one in pending:
+                one.cancel()
 
 
 def _contents(target: Target, batch: Sequence[Item], prints: dict[int, Any]) -> Iterator[Content]:
