@@ -196,7 +196,7 @@ def draw_anatomy(rng: np.random.Generator) -> Anatomy:
         rim_mm=round(float(rng.uniform(0.5, 2.5)), 2),
         uneven=round(float(rng.uniform(0.2, 0.6)), 2),
         folds=tuple(
-            round(float(rng.uniform(*limits)), 2) for limits in ((20, 26), (0.85, 1.15), (0.5, 0.65), (2.7, 3.2))
+            round(float(rng.uniform(*limits)), 2) for limits in ((22, 29), (0.75, 1.05), (0.5, 0.65), (2.8, 3.4))
         ),
         seed=int(rng.integers(2**31)),
     )

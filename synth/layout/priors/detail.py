@@ -36,7 +36,7 @@ LINED_PLACES = (2, len(_DEPTHS_MM) + 1, len(_NEIGHBOURS) + 1, 3)
 _MOST, _SCORES = 4.0, 513  # normal scores that are told apart: from -4 to 4
 _PARTS, _FARTHEST = 64, 24  # how finely, and up to which, the squared distance from a line is told
 _RARE, _PASSING = 1e-4, 5  # vessels are nowhere rarer; voxels over which how often they are passes smoothly
-_LED = 0.9  # of the scores' variance: what known levels decide
+_LED = (0.9, 0.35)  # of the variance of scores of CSF and of white matter: what known levels decide
 _SMOOTH_MM = 0.7  # of white matter's surface: single noisy voxels are none
 
 
@@ -110,8 +110,8 @@ class DetailPrior:
         """(x, y, z) which of `_VALUES` a smooth field of normal scores has at each voxel, or `levels` have mostly."""
         total, left = np.zeros(place.shape, np.float32), 1.0
         if levels is not None:
-            total += np.float32(np.sqrt(_LED)) * _standard(levels, place)
-            left -= _LED
+            total += np.float32(np.sqrt(_LED[k])) * _standard(levels, place)
+            left -= _LED[k]
         for scale, weight in zip(SCALES_MM, self.weights[k], strict=True):
             total += np.float32(np.sqrt(left * weight)) * smooth_noise(place.shape, zooms, scale, rng)[0]
         return nearest_score(total, _MOST, _SCORES)
