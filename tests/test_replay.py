@@ -150,7 +150,7 @@ def test_the_embedded_anatomies_need_no_data(place, monkeypatch):
 def embedded(place):
     """Sources that stand for the embedded ones, which are slow to make."""
     sources = data_sources(place / "layouts", "")[0]
-    return synth.runs.replay.Sources(sources.hosts, None, sources.prior, "embedded")
+    return synth.runs.replay.Sources(sources.hosts, None, sources.prior, synth.runs.replay.EMBEDDED)
 
 
 # --- runs of another compressor ---------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import synth.hosts.extract
 from synth.datasets.layout_files import load_layout, load_style, save_layout
 from synth.errors import DataError, LayoutError, OutputError, SynthError
 from synth.hosts.extract import extract_layouts
-from synth.hosts.sources import data_sources, embedded_sources
+from synth.hosts.sources import EMBEDDED, data_sources, embedded_sources
 from synth.style.prior import StylePrior, mixed_style, shipped_style_prior, style_problems
 
 IDS = ["Phantom_000", "Phantom_001", "Phantom_002"]
@@ -79,7 +79,7 @@ def test_impossible_styles_are_refused(sources):
 
 def test_the_embedded_sources_need_no_data():
     sources = embedded_sources()
-    assert sources.name == "embedded"
+    assert sources.name == EMBEDDED
     assert sources.own_style is None
     assert sources.hosts.healthy
     assert not style_problems(sources.style("sampled", sources.hosts[0].id, np.random.default_rng(1)))

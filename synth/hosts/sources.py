@@ -23,6 +23,7 @@ from synth.style.prior import MINIMUM_STYLES, StylePrior, mixed_style, shipped_s
 from synth.style.style import Style
 
 STYLES = ("mixed", "own", "sampled")
+EMBEDDED = "embedded, folded"  # no data; brains of runs that say "embedded" alone had other folds
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Sources:
         hosts: sources of layouts, for a `LayoutSampler`.
         own_style: the measured style of a host, by its id; None where hosts have none (atlas anatomies, bare layouts).
         prior: what sampled styles are drawn from, made when first asked for.
-        name: what the run's record says: "embedded", or the ids' count and checksum.
+        name: what the run's record says: `EMBEDDED`, or the ids' count and checksum.
         reads: folders that hosts and styles are read from: no run may clear them.
         reading: what the user stated about the files of the data, for the run's record.
         scan: gives a host's scan by its id; None where hosts are layouts alone.
@@ -75,7 +76,7 @@ class Sources:
 
 def embedded_sources() -> Sources:
     """The atlas anatomies with drawn tumours, and the shipped styles: no data needed."""
-    return Sources(AtlasAnatomies(), None, shipped_style_prior, "embedded")
+    return Sources(AtlasAnatomies(), None, shipped_style_prior, EMBEDDED)
 
 
 def data_sources(

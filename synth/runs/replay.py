@@ -22,7 +22,7 @@ from synth.disk.manifest import MANIFEST, RUN, read_entries, read_run
 from synth.errors import DataError, ModelError, OutputError, SynthError
 from synth.exporters.nifti import PROVENANCE, nifti_bytes
 from synth.hosts.inputs import Input, extracted, find_inputs
-from synth.hosts.sources import Sources, data_sources, embedded_sources
+from synth.hosts.sources import EMBEDDED, Sources, data_sources, embedded_sources
 from synth.layout.sampling.recipe import LayoutRecipe
 from synth.layout.sampling.sampler import LayoutSampler
 from synth.models.cards import model_hash, read_card, sees_detail
@@ -35,7 +35,6 @@ from synth.style.prior import shipped_style_prior
 from synth.style.scale import recorded_window
 from synth.style.style import Style
 
-EMBEDDED = "embedded"
 NOT_MADE = ("files", "gate", "from_host")  # what a record says of a case after it was made
 
 
@@ -156,9 +155,14 @@ def _as_read(run: dict, path: str | Path | CaseSet) -> CaseSet:
     return path if isinstance(path, CaseSet) else open_set(path, reading=Reading(**run.get("reading", {})))
 
 
+def _embedded(run: dict) -> bool:
+    """Whether a run used no data; those of earlier versions then say at each brain why it cannot be had again."""
+    return run.get("sources") in (EMBEDDED, "embedded")
+
+
 def _sources(run: dict, records: list[dict], folder: Path, data: list[CaseSet], detail: bool) -> Sources:
     """What the recorded hosts and donors are read from."""
-    if run.get("sources") == EMBEDDED:
+    if _embedded(run):
         if data:
             raise DataError("this run used the embedded anatomies and no data; leave --data out.")
         return embedded_sources()
@@ -204,7 +208,7 @@ def _name(paths: list[CaseSet]) -> str:
 def _layouts(run: dict, sources: Sources, folder: Path, out: Path) -> Callable[[dict], dict[str, str]]:
     """A function that writes a record's layout; returns what can be compared, by recorded name."""
     sampler = LayoutSampler(sources.hosts, "none", int(run["seed"]))
-    known = [] if run.get("sources") == EMBEDDED else sources.hosts
+    known = [] if _embedded(run) else sources.hosts
     styles = {source.id: source for source in known if isinstance(source, Input)}
 
     def make(record: dict) -> dict[str, str]:
@@ -277,6 +281,6 @@ def _reason(run: dict, sources: Sources, differing: tuple[str, ...]) -> str:
             "the labels are equal, so it was painted by another kind of CPU or other versions of the libraries; "
             "intensities should be within one step."
         )
-    if run.get("sources") == EMBEDDED:
+    if _embedded(run):
         return "the recipe gives other bytes here: other versions of the libraries, or a changed installation."
     return "the data may have changed since, or the versions of the libraries."
