@@ -219,8 +219,9 @@ def test_other_peoples_files_are_left_alone(place):
     told(place, "export a out --to brats2020 -q", "mine.txt")
 
 
-def test_memory_holds_one_case_at_a_time(place, monkeypatch):
+def test_memory_holds_as_many_cases_as_are_written_at_a_time(place, monkeypatch):
     alive = []
+    monkeypatch.setattr(run, "_AT_A_TIME", 1)
 
     class Watched(run.Content):
         def __init__(self, item):

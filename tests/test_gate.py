@@ -388,7 +388,7 @@ def test_gated_samples_are_replayed_to_the_byte(name, gated, prepared, tmp_path)
         (result,) = replay(run, [sample], again, data=[prepared / "layouts"], model=prepared / "model")
         assert (result.compared, result.differing) == (5 if name == "nifti" else 1, ())
         if name == "nifti":
-            assert files(again) == {k: v for k, v in files(run).items() if k.startswith(f"Synth_00000{sample}")}
+            assert files(again) == {k: v for k, v in files(run).items() if k.startswith(f"Synth_0000{sample}")}
 
 
 # --- the command --------------------------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from synth.layout.warp import MIN_JACOBIAN
 def atlas_brains():
     """Five brains of the prior at full size: what was drawn for each, and its layout."""
     drawn = [draw_anatomy(np.random.default_rng(seed)) for seed in range(5)]
-    maps = [anatomy.tissue() for anatomy in drawn]
+    maps = [anatomy.grown()[0] for anatomy in drawn]
     return drawn, [Layout(tissue, np.zeros_like(tissue), np.array(AFFINE), "brain") for tissue in maps]
 
 

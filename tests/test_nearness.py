@@ -26,7 +26,7 @@ def scan(layout, seed):
 
 @pytest.fixture(scope="module")
 def hosts():
-    maps = [draw_anatomy(np.random.default_rng(seed)).tissue() for seed in range(2)]
+    maps = [draw_anatomy(np.random.default_rng(seed)).grown()[0] for seed in range(2)]
     return [Layout(tissue, np.zeros_like(tissue), np.array(AFFINE), f"host{k}") for k, tissue in enumerate(maps)]
 
 

@@ -169,14 +169,17 @@ def test_what_a_segmenter_no_longer_finds_costs(cases, tmp_path):
 
 
 @eagerly()
+def opened(folder, scans):
+    """What stands for a set of real scans."""
+    return SimpleNamespace(refuse_painted=lambda why: None, synthetic_note=lambda: None, reading=PLAIN)
+
+
 def test_without_weights_for_a_discriminator_there_is_none(cases, monkeypatch, tmp_path):
     from synth.models.weights import load_generator
     from synth.trainers.painting import training as module
 
     monkeypatch.setattr(module, "prepare_cases", lambda data, cache, detail, quiet: cases)
-    monkeypatch.setattr(
-        module, "open_set", lambda folder, scans: SimpleNamespace(refuse_painted=lambda why: None, reading=PLAIN)
-    )
+    monkeypatch.setattr(module, "open_set", opened)
     monkeypatch.setattr(module, "build_discriminator", None)
     config = GeneratorTraining(
         generator=GeneratorConfig(width=8, bottleneck=1),
@@ -217,9 +220,7 @@ def test_whole_run_writes_weights_and_card(monkeypatch, tmp_path, cases):
     from synth.trainers.painting import training as module
 
     monkeypatch.setattr(module, "prepare_cases", lambda data, cache, detail, quiet: [cases[int(str(data))]])
-    monkeypatch.setattr(
-        module, "open_set", lambda folder, scans: SimpleNamespace(refuse_painted=lambda why: None, reading=PLAIN)
-    )
+    monkeypatch.setattr(module, "open_set", opened)
     monkeypatch.setattr(module, "Gate", Finder)
     config = GeneratorTraining(
         generator=GeneratorConfig(width=8, bottleneck=1),
