@@ -10,14 +10,14 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt, label
+from scipy.ndimage import distance_transform_edt
 
 from synth.brats import AFFINE, Tissue
 from synth.datasets.layout_files import folder_sources
 from synth.hosts.anatomies import AtlasAnatomies
 from synth.layout.detail import EIGHTHS, VESSEL_LEVELS, Detail
 from synth.layout.layout import Layout
-from synth.layout.space import near, spacing
+from synth.layout.space import components, near, spacing
 
 ABOVE = 95  # the lowest slice of the part where all grey matter is cortex
 DEPTHS_MM = ((2, 6), (6, 14), (14, 25))
@@ -61,11 +61,11 @@ def vessels(layout: Layout, detail: Detail) -> dict[str, float]:
     known = layout.brain & (layout.tumour == 0)
     levels = detail.vessels * known
     beside = sum(np.roll(levels, step, axis) for step in (-1, 1) for axis in range(3)) / 6
-    pieces, count = label(levels >= BRIGHT, np.ones((3, 3, 3)))
+    _, sizes = components(levels >= BRIGHT)
     return {
         "mean vessels": levels[known].mean(),
-        "pieces": count,
-        "largest piece": np.bincount(pieces.ravel())[1:].max(),
+        "pieces": len(sizes) - 1,
+        "largest piece": sizes[1:].max(),
         "beside the brightest": beside[levels == VESSEL_LEVELS].mean(),
     }
 

@@ -18,7 +18,7 @@ from synth.layout.atlas import RIM_MM, SoftAtlas, soft_atlas
 from synth.layout.detail import Detail
 from synth.layout.diffeomorphism import FINE, doubled
 from synth.layout.layout import Layout
-from synth.layout.mixing import weighted
+from synth.layout.mixing import PARTS, WHOLE, around, in_parts, weighted
 from synth.layout.priors.anatomy import LATTICE, Draw, affine_map, refined, shipped_prior
 from synth.layout.priors.detail import shipped_detail_prior
 from synth.layout.space import MIDLINE, Box
@@ -30,7 +30,6 @@ CSF_SHARE, CSF_SPREAD = 0.20, 0.034  # of the brain, in the tissue maps of the 2
 WHITE_SHARE, WHITE_SPREAD = 0.326, 0.02
 _MOST_MM = 0.8  # by which faces of tissue are moved to meet such shares
 _PREFIX = "atlas-folded-"  # brains that were called `atlas-` alone had other folds
-_PARTS = 8  # of a voxel: how finely a warped place is told
 _MIDDLE, _BITS = REACH_MM * PER_MM, 20  # a level, made positive, and what its weighted sum takes
 
 
@@ -88,7 +87,7 @@ class Anatomy:
         out[box] = Tissue.GM * rest + np.uint8(Tissue.CSF) * csf + np.uint8(Tissue.WM - Tissue.GM) * pale
         levels = np.zeros((2, *GRID), np.int8)
         for whole, part in zip(levels, (fluid, white), strict=True):
-            whole[box] = part // _PARTS**3
+            whole[box] = part // WHOLE
         return out, *levels
 
     def warp(self) -> Warp:
@@ -127,7 +126,7 @@ def warped_levels(atlas: SoftAtlas, levels: Sequence[np.ndarray], warp: Warp) ->
         warp: the deformation.
 
     Returns:
-        the box, and three int32 arrays: mm by `PER_MM` times `_PARTS` cubed, linear between voxels.
+        the box, and three int32 arrays: mm by `PER_MM` times `mixing.WHOLE`, linear between voxels.
     """
     packed = np.zeros(levels[0].shape, np.uint64)
     for k, level in enumerate(levels):
@@ -136,22 +135,20 @@ def warped_levels(atlas: SoftAtlas, levels: Sequence[np.ndarray], warp: Warp) ->
     strides, box = (shape[1] * shape[2], shape[2], 1), warp.output_box(atlas.box, GRID)
     out = [np.empty([part.stop - part.start for part in box], np.int32) for _ in levels]
     for rows, places in warp.sources(box, [part.start for part in atlas.box]):
-        index, weights = np.int32(0), []
-        for place, size, stride in zip(places, shape, strides, strict=True):
-            place *= _PARTS
-            whole = np.clip(np.rint(place, out=place), 0, (size - 1) * _PARTS - 1, out=place).astype(np.int32)
-            weights.append((whole & (_PARTS - 1)).astype(np.uint64))
-            index = index + (whole >> 3) * np.int32(stride)
+        # the last place is a part short of the last voxel, which has none behind it
+        parts = [in_parts(place, size - 1 - 1 / PARTS) for place, size in zip(places, shape, strict=True)]
+        index, weights = around(parts, strides)
+        weights = [weight.astype(np.uint64) for weight in weights]
         total = weighted(lambda step, at=index: packed[step:].take(at), strides, weights)
         for k, part in enumerate(out):
             part[rows] = (total >> np.uint64(k * _BITS) & np.uint64((1 << _BITS) - 1)).astype(np.int32)
-            part[rows] -= _MIDDLE * _PARTS**3
+            part[rows] -= _MIDDLE * WHOLE
     return box, out
 
 
 def _level_of(levels: np.ndarray, share: float) -> int:
     """The level that this share of them is above, at most `_MOST_MM` from 0."""
-    most, place = round(_MOST_MM * PER_MM * _PARTS**3), round((1 - share) * len(levels))
+    most, place = round(_MOST_MM * PER_MM * WHOLE), round((1 - share) * len(levels))
     return int(np.clip(np.partition(levels, place)[place], -most, most))
 
 

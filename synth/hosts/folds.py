@@ -13,12 +13,12 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt, gaussian_filter, label
+from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from synth.brats import AFFINE
 from synth.layout.atlas import LINING_MM, SoftAtlas, soft_atlas
 from synth.layout.priors.fields import smooth_noise
-from synth.layout.space import MIDLINE, near, spacing
+from synth.layout.space import MIDLINE, components, near, spacing
 
 PER_MM = 16
 REACH_MM = 4  # up to which distances are told
@@ -95,33 +95,32 @@ def folded(atlas: SoftAtlas, pattern: Pattern, csf, white, rng: np.random.Genera
     Returns:
         two (x, y, z) int16, mm times `PER_MM`, cut at `REACH_MM`; negative outside.
     """
-    ground, shape = _surface(), atlas.csf.shape
-    away = _distance_to_sheets(ground, pattern, shape, rng)
-    wide, thick = _fields(ground, shape, _WIDTH_MM, rng, 2)
+    ground = _surface()
+    away = _distance_to_sheets(ground, pattern, atlas, rng)
+    wide, thick = _fields(ground, atlas, _WIDTH_MM, rng, 2)
     fine = np.where(ground.folia, np.float32(_FOLIUM), np.float32(1))
     wide = pattern.width_mm * fine * np.clip(1 + 0.5 * wide, 0.4, 2)
     thick = pattern.cortex_mm * fine * np.clip(1 + 0.1 * thick, 0.7, 1.3)
     fluid, pale = np.maximum(atlas.csf + csf, ground.fluid), atlas.white + white
-    known = pale.ravel()[ground.places]
+    wet, known = (part.ravel()[ground.places] for part in (fluid, pale))
+    sheets = np.maximum.reduce([wide - away, -ground.deep, wet])
     cortex = np.minimum(np.minimum(ground.deep, away - wide) - thick, known + _SURELY_GREY)
-    for levels, own in ((fluid, np.maximum(wide - away, -ground.deep)), (pale, cortex)):
-        flat = levels.reshape(-1)
-        there = np.clip(flat[ground.places], -REACH_MM, REACH_MM)
-        mixed = there + ground.share * (np.clip(own, -REACH_MM, REACH_MM) - there)
-        flat[ground.places] = np.maximum(mixed, there) if levels is fluid else mixed
+    for levels, there, own in ((fluid, wet, sheets), (pale, known, cortex)):
+        there, own = (np.clip(part, -REACH_MM, REACH_MM) for part in (there, own))
+        levels.reshape(-1)[ground.places] = there + ground.share * (own - there)
     return tuple(np.rint(np.clip(part, -REACH_MM, REACH_MM) * PER_MM).astype(np.int16) for part in (fluid, pale))
 
 
-def _distance_to_sheets(ground: _Surface, pattern: Pattern, shape, rng) -> np.ndarray:
+def _distance_to_sheets(ground: _Surface, pattern: Pattern, atlas: SoftAtlas, rng) -> np.ndarray:
     """(n,) mm from the middle of the nearest sheet of fluid, sideways or below its end."""
     bent = _BEND * np.minimum(ground.deep, _DEEPEST_MM)
-    look = ground.foot + bent * _fields(ground, shape, _BEND_MM, rng, 3)
-    depth, turn = _fields(ground, shape, _DEPTH_MM, rng, 2)
+    look = ground.foot + bent * _fields(ground, atlas, _BEND_MM, rng, 3)
+    depth, turn = _fields(ground, atlas, _DEPTH_MM, rng, 2)
     height = np.empty(len(ground.places), np.float32)
     for side in (ground.left, ~ground.left):
         height[side] = _waves(look[:, side], pattern.wave_mm, rng)
     height[ground.folia] = _wave(ground.turn + (0.4 * _TURN) * turn[ground.folia])
-    full = np.zeros(shape, np.float32)
+    full = np.zeros(atlas.csf.shape, np.float32)
     full.reshape(-1)[ground.places] = height
     full = _softened(full)
     slope = sum(np.square(np.gradient(full, axis=axis)).ravel()[ground.places] for axis in range(3))
@@ -132,10 +131,9 @@ def _distance_to_sheets(ground: _Surface, pattern: Pattern, shape, rng) -> np.nd
     return np.sqrt(np.square(away) + np.square(below)).astype(np.float32)
 
 
-def _fields(ground: _Surface, shape, scale_mm: float, rng, count: int) -> np.ndarray:
+def _fields(ground: _Surface, atlas: SoftAtlas, scale_mm: float, rng, count: int) -> np.ndarray:
     """(count, n) random fields of unit variance, smooth over `scale_mm`, where the cortex may fold."""
-    halves = [-(-size // 2) for size in shape]
-    fields = smooth_noise(halves, (2.0, 2.0, 2.0), scale_mm, rng, count)
+    fields = smooth_noise(atlas.half_shape, (2.0, 2.0, 2.0), scale_mm, rng, count)
     return fields.reshape(count, -1).take(ground.halves, 1)
 
 
@@ -177,7 +175,7 @@ def _surface() -> _Surface:
     side = np.abs(x - MIDLINE)
     inner = atlas.inner <= LINING_MM
     open_ = ~brain | brain & ~inner & (atlas.csf > 0.2) | (side <= 1) & (atlas.csf > -1.0)
-    pieces, _ = label(open_, np.ones((3, 3, 3)))
+    pieces, _ = components(open_)
     open_ = pieces == pieces[0, 0, 0]  # fissures that reach the outside; what is enclosed is no surface
     deep, foot = distance_transform_edt(~open_, return_indices=True)
     outside = near(~open_, REACH_MM, spacing(AFFINE))
@@ -188,7 +186,7 @@ def _surface() -> _Surface:
     share = np.clip(np.rint(64 * (2 * share - 0.5)) / 64, 0, 1).astype(np.float32)
     places = np.flatnonzero((share > 0) & brain & ~open_)
     index = np.unravel_index(places, brain.shape)
-    halves = np.ravel_multi_index([part // 2 for part in index], [-(-size // 2) for size in brain.shape])
+    halves = np.ravel_multi_index([part // 2 for part in index], atlas.half_shape)
     there = folia.ravel()[places]
     angle = np.arctan2(index[2][there] + z.min() - _AXIS[1], index[1][there] + y.min() - _AXIS[0])
     return _Surface(

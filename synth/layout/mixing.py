@@ -12,8 +12,8 @@ from synth.layout.detail import EIGHTHS
 from synth.layout.layout import Layout
 from synth.layout.space import Box, box_of, sums_of_27
 
-_PARTS = 8  # of a voxel: how finely a place is told
-_WHOLE = _PARTS**3  # what the weights of the eight voxels around a place add up to
+PARTS = 8  # of a voxel: how finely a place is told
+WHOLE = PARTS**3  # what the weights of the eight voxels around a place add up to
 _BITS = 13  # of a share times its weights
 _FIELD = (1 << _BITS) - 1
 _SLAB = 100_000  # voxels at once: they stay in the cache
@@ -68,19 +68,15 @@ def mixed(source: Source, places: list[np.ndarray], tissue: np.ndarray, relabell
 
     Those that were `relabelled` trade shares.
     """
-    index, eighths, weights, beyond = 0, [], [], np.zeros(len(tissue), bool)
-    for place, part, size, stride in zip(places, source.box, source.shape, source.strides, strict=True):
+    eighths, beyond = [], np.zeros(len(tissue), bool)
+    for place, part, size in zip(places, source.box, source.shape, strict=True):
         if part.start > 0:
             beyond |= place < part.start - 0.5
         if part.stop < size:
             beyond |= place > part.stop - 0.5
-        steps = place - part.start  # a brain goes on where the scan ends; elsewhere there is nothing to mix in
-        np.clip(steps, 0, part.stop - part.start - 1, out=steps)
-        steps *= _PARTS
-        whole = np.rint(steps, out=steps).astype(np.int32)
-        eighths.append(whole)
-        weights.append((whole & (_PARTS - 1)).view(np.uint32))
-        index = index + (whole >> 3) * np.int32(stride)
+        # a brain goes on where the scan ends; elsewhere there is nothing to mix in
+        eighths.append(in_parts(place - part.start, part.stop - part.start - 1))
+    index, weights = around(eighths, source.strides)
     index, plain = index.astype(np.intp), np.full(len(tissue), 1 << 31, np.uint32)
 
     def share(step):
@@ -91,15 +87,15 @@ def mixed(source: Source, places: list[np.ndarray], tissue: np.ndarray, relabell
     total = weighted(share, source.strides, weights)
     found = np.zeros((4, len(tissue)), np.uint8)
     for layer, part in zip(found, (total & _FIELD, total >> _BITS & _FIELD), strict=False):
-        part += _WHOLE // 2
-        layer[...] = np.right_shift(part, 9, out=part)  # divided by `_WHOLE`, rounded
+        part += WHOLE // 2
+        layer[...] = np.right_shift(part, 9, out=part)  # divided by `WHOLE`, rounded
     special = plain == 0
     at = np.flatnonzero(special)
     for layer, part in zip(found, _divided(source, index[at], [w[at] for w in weights], total[at]), strict=True):
         layer[at] = part
     np.minimum(found[1], EIGHTHS - found[0], out=found[1])
     at = np.flatnonzero(special | beyond | relabelled)
-    nearest = sum((part[at] + _PARTS // 2 >> 3) * stride for part, stride in zip(eighths, source.strides, strict=True))
+    nearest = sum((part[at] + PARTS // 2 >> 3) * stride for part, stride in zip(eighths, source.strides, strict=True))
     before = (source.others.take(nearest) & 3) * ~beyond[at]
     trades = np.flatnonzero(relabelled[at])
     _trade(found, at[trades], before[trades], tissue)
@@ -107,6 +103,24 @@ def mixed(source: Source, places: list[np.ndarray], tissue: np.ndarray, relabell
     found[0, empty] = (tissue[empty] == Tissue.CSF) * EIGHTHS
     found[1, empty] = (tissue[empty] == Tissue.WM) * EIGHTHS
     return found
+
+
+def in_parts(steps: np.ndarray, last: float) -> np.ndarray:
+    """Places along an axis in whole parts of a voxel, `PARTS` each, int32, none before 0 or beyond `last`.
+
+    Args:
+        steps: float, in voxels; overwritten.
+        last: in voxels.
+    """
+    np.clip(steps, 0, last, out=steps)
+    steps *= PARTS
+    return np.rint(steps, out=steps).astype(np.int32)
+
+
+def around(parts: list[np.ndarray], strides) -> tuple[np.ndarray, list[np.ndarray]]:
+    """Flat index, int32, of the first of the eight voxels around places `in_parts`, and the `weighted` weights."""
+    index = sum((part >> 3) * np.int32(stride) for part, stride in zip(parts, strides, strict=True))
+    return index, [(part & (PARTS - 1)).view(np.uint32) for part in parts]
 
 
 def weighted(value, strides, weights: list[np.ndarray]) -> np.ndarray:
@@ -124,7 +138,7 @@ def weighted(value, strides, weights: list[np.ndarray]) -> np.ndarray:
         near, far = along(axis + 1, step), along(axis + 1, step + strides[axis])
         far -= near
         far *= weights[axis]
-        near *= _PARTS
+        near *= PARTS
         near += far
         return near
 
