@@ -6,27 +6,35 @@ LAYOUTS is what `synth layouts extract --detail` made of training scans (never o
 """
 
 import argparse
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import distance_transform_edt, gaussian_filter
 from scipy.optimize import nnls
 from scipy.special import ndtri
 
+from synth.brats import AFFINE, GRID
 from synth.datasets.layout_files import folder_sources
+from synth.hosts.anatomies import draw_anatomy
 from synth.layout.detail import EIGHTHS, MIXED
-from synth.layout.priors.detail import LINED_PLACES, MIXED_PLACES, SCALES_MM, SHIPPED, DetailPrior, places_of
-from synth.layout.space import box_of, spacing, widened
+from synth.layout.priors.detail import FINER, LINED_PLACES, MIXED_PLACES, SCALES_MM, SHIPPED, DetailPrior, places_of
+from synth.layout.priors.vessels import STEP
+from synth.layout.space import box_of, mirrored, spacing, widened
 
 LEAST = 400  # voxels of a kind of place: of fewer, places alike but for the last of what tells them count too
 AWAY_MM = 4.0  # from the tumour, under and around which shares are not the scan's
 LAGS = (1, 2, 3, 4, 6, 8, 12)  # mm
-# of the part that is smooth at 1 mm: with all of it white matter's map of atlas brains had 1.67 times the real power at
-# 0.2 to 0.3 / mm, where the faces of the tissue map have their own
-FINE_KEPT = {"wm": 0.17}
+FINE_KEPT = {"wm": 0.0}  # of the part that is smooth at 1 mm: averaging takes it out again, it is not worth its time
 BANDS = (0.03, 0.1, 0.2, 0.3, 0.5)  # 1 / mm
 DRAWN = 6  # brains that are drawn on real tissue maps
+KEPT = {"vessels": 0.45}  # of how often there are any: the rest are the trees'
+BRIGHT, OVER_MM = (
+    2,
+    1.7,
+)  # levels of a vessel that counts as one of a tree; deviation of the blur of how often there is one
+BRAINS = 8  # of the atlas, that the curves are found on
 SIZES = [np.prod(MIXED_PLACES)] * 2 + [np.prod(LINED_PLACES)] * 2
 
 
@@ -41,6 +49,7 @@ def main():
     for k, (name, most) in enumerate(MIXED.items()):
         count = sum(histogram(places[k][known], values[k][known], SIZES[k], most) for places, values, known in cases)
         tables.append(table(count, MIXED_PLACES if k < 2 else LINED_PLACES))
+        tables[k] = 1 - (1 - tables[k]) * KEPT.get(name, 1)
         middle = ndtri(np.clip((tables[k] + np.pad(tables[k], ((0, 0), (1, 0)))[:, :-1]) / 2, 1e-3, 1 - 1e-3))
         last = ndtri(np.clip((1 + tables[k][:, -1:]) / 2, 1e-3, 1 - 1e-3))
         middle = np.concatenate([middle, last], 1)  # the normal score of each value, in its kind of place
@@ -55,7 +64,11 @@ def main():
         found = np.round(weights[-1], 2).tolist()
         print(f"{name}: {explained(count):.2f} explained by places, leaning {leaning[-1]:.2f}, weights {found}")
         print("  correlation over mm", dict(zip(LAGS, np.round(over, 2).tolist(), strict=True)))
-    DetailPrior(np.stack(tables[:2]), np.stack(tables[2:]), np.stack(weights), np.array(leaning)).save(arguments.out)
+    often = vessel_places(folder_sources(arguments.layouts))
+    prior = DetailPrior(
+        np.stack(tables[:2]), np.stack(tables[2:]), np.stack(weights), np.array(leaning), often, np.zeros(0)
+    )
+    replace(prior, curves=curves_of(prior, cases)).save(arguments.out)
     compare(arguments.layouts, DetailPrior.load(arguments.out))
     print(f"{len(cases)} layouts; {arguments.out}: {arguments.out.stat().st_size / 1000:.1f} kB")
 
@@ -72,6 +85,47 @@ def compare(layouts, prior):
     names = [f"{layer} at {low} to {high} / mm" for layer in ("csf", "wm") for low, high in pairwise(BANDS)]
     for name, ours, theirs in zip([*MIXED, "of one tissue", *names], drawn, real, strict=True):
         print(f"  {name}: drawn {ours:.4g}, real {theirs:.4g}, {ours / theirs:.2f} times")
+
+
+def vessel_places(sources):
+    """How often there is a vessel at every `STEP`th voxel, of scans and their mirror images."""
+    there, known = np.zeros(GRID), np.zeros(GRID)
+    for source in sources:
+        layout = source.load()
+        healthy = layout.tumour == 0
+        bright = (source.detail(tones=False).vessels >= BRIGHT) & healthy
+        for count, part in ((there, bright), (known, healthy)):
+            count += part
+            count += mirrored(part)
+    there, known = (gaussian_filter(count, OVER_MM)[::STEP, ::STEP, ::STEP] for count in (there, known))
+    return there / np.maximum(known, 1)
+
+
+def curves_of(prior, cases):
+    """(2, depths, 65) eighths that have the rank among real brains' that what is averaged has among atlas brains'."""
+    depths, finest = MIXED_PLACES[1], EIGHTHS * FINER + 1
+    real, drawn = np.zeros((2, depths, EIGHTHS + 1)), np.zeros((2, depths, finest))
+    for places, (csf, white, *_), known in cases:
+        deep = places[0][known] // MIXED_PLACES[2] % depths
+        white = np.rint((EIGHTHS - csf) * (white / EIGHTHS)).astype(int)
+        for count, part in zip(real, (csf, white), strict=True):
+            count += np.bincount(deep * count.shape[1] + part[known], minlength=count.size).reshape(count.shape)
+    for number in range(BRAINS):
+        rng = np.random.default_rng(number)
+        tissue, *levels = draw_anatomy(rng).grown()
+        box = widened(box_of(tissue), 2.0, (1, 1, 1), tissue.shape)
+        flat, deep, *_ = prior.flat(tissue, np.array(AFFINE), rng, box, levels)
+        brain = tissue[box] > 0
+        for count, part in zip(drawn, flat, strict=True):
+            count += np.bincount(deep[brain] * finest + part[brain], minlength=count.size).reshape(count.shape)
+    curves = np.empty(drawn.shape)
+    for layer, deep in np.ndindex(2, depths):
+        ours, theirs = (count[layer, deep].cumsum() / count[layer, deep].sum() for count in (drawn, real))
+        rank = (ours + np.concatenate([[0], ours[:-1]])) / 2
+        edges = np.arange(EIGHTHS + 2) - 0.5  # an eighth stands for what is nearer to it than to the next
+        curves[layer, deep] = np.interp(rank, np.concatenate([[0], theirs]), edges).clip(0, EIGHTHS)
+        print(f"  {('csf', 'wm')[layer]}, depth {deep}: {np.round(curves[layer, deep, ::FINER], 1).tolist()}")
+    return curves
 
 
 def facts(detail, healthy):

@@ -5,11 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from phantoms import head_layout, phantom_layout, whole_detail
+from scipy.ndimage import distance_transform_edt
 
 from synth.brats import Tissue
 from synth.errors import LayoutError
 from synth.layout.detail import EIGHTHS, MIXED
+from synth.layout.priors import detail as priors_detail
 from synth.layout.priors.detail import (
+    FINER,
     LINED_PLACES,
     MIXED_PLACES,
     SCALES_MM,
@@ -29,7 +32,14 @@ def prior_of(shares=None, lined=None, weights=(0.0, 1.0, 0.0), leaning=0.0):
     shares = np.ones((2, EIGHTHS)) if shares is None else np.asarray(shares, float)
     lined = np.ones((2, 4)) if lined is None else np.asarray(lined, float)
     tables = (np.repeat(part[:, None], size, 1) for part, size in zip((shares, lined), sizes, strict=True))
-    return DetailPrior(*tables, np.tile(weights, (4, 1)), np.full(4, leaning))
+    curves = np.broadcast_to(np.arange(EIGHTHS * FINER + 1) / FINER, (2, MIXED_PLACES[1], EIGHTHS * FINER + 1))
+    return DetailPrior(*tables, np.tile(weights, (4, 1)), np.full(4, leaning), np.zeros((60, 60, 39)), curves)
+
+
+@pytest.fixture
+def not_averaged(monkeypatch):
+    """Shares as the tables and fields alone give them."""
+    monkeypatch.setattr(priors_detail, "_PASSES", ())
 
 
 def evenly(most):
@@ -56,7 +66,7 @@ def test_the_same_seed_gives_the_same_detail_and_nothing_lies_outside_the_brain(
     )
 
 
-def test_values_are_as_frequent_as_the_prior_says():
+def test_values_are_as_frequent_as_the_prior_says(not_averaged):
     shares, lined = np.stack([evenly(8), np.ones(8)]), np.stack([[0.9, 0.95, 1, 1], [0.7, 0.8, 0.9, 1]])
     layout = phantom_layout(tumour=False)
     detail = drawn(prior_of(shares, lined, weights=(1.0, 0.0, 0.0)), layout)
@@ -76,7 +86,7 @@ def test_white_matter_is_a_share_of_what_fluid_leaves():
 
 
 @pytest.mark.parametrize(("scale", "zooms"), [(0, (1, 1, 1)), (1, (1, 1, 1)), (1, (1, 1, 2))])
-def test_detail_is_smooth_over_the_millimetres_that_the_prior_says(scale, zooms):
+def test_detail_is_smooth_over_the_millimetres_that_the_prior_says(scale, zooms, not_averaged):
     shares = np.stack([evenly(8), np.ones(8)])
     brain = np.full((50, 46, 44), Tissue.GM, np.uint8)
     prior = prior_of(shares, weights=np.eye(len(SCALES_MM))[scale])
@@ -86,6 +96,31 @@ def test_detail_is_smooth_over_the_millimetres_that_the_prior_says(scale, zooms)
         pairs = [field[(*ahead, part)].ravel() for part in (slice(None, -2), slice(2, None))]
         expected = np.exp(-((2 * zoom) ** 2) / (4 * SCALES_MM[scale] ** 2))
         assert np.corrcoef(*pairs)[0, 1] == pytest.approx(expected, abs=0.1)
+
+
+def test_flat_parts_become_flat(monkeypatch):
+    brain = np.full((40, 40, 40), Tissue.GM, np.uint8)
+    prior = prior_of(np.stack([[0.5, *np.ones(7)], np.ones(8)]), weights=(1.0, 0.0, 0.0))  # none or an eighth
+    steep = []
+    for passes in (priors_detail._PASSES, ()):
+        monkeypatch.setattr(priors_detail, "_PASSES", passes)
+        fluid = prior.draw(brain, np.eye(4), np.random.default_rng(0)).csf.astype(float)
+        steep.append(np.mean(np.abs(np.diff(fluid, axis=0)) > 0))
+    assert steep[0] < 0.7 * steep[1]
+
+
+def test_curves_say_what_an_averaged_share_stands_for_at_its_depth():
+    layout = phantom_layout(tumour=False)
+    shares = np.stack([np.array([0, 0, 0, 0, 1, 1, 1, 1]), np.zeros(8)])
+    prior = prior_of(shares)
+    curves = prior.curves.copy()
+    curves[0, 2] = 6.4
+    detail = drawn(replace(prior, curves=curves), layout)
+    depth = distance_transform_edt(layout.brain)[layout.brain]
+    found = detail.csf[layout.brain]
+    assert (found[(depth > 2.1) & (depth < 6)] == 6).all()
+    assert (found[(depth <= 2) | (depth > 6)] == 4).all()
+    assert (detail.csf + detail.wm)[layout.brain].max() == EIGHTHS
 
 
 def test_vessels_are_lines():

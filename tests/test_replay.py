@@ -23,7 +23,7 @@ from synth.disk.manifest import MANIFEST, RUN, read_entries
 from synth.errors import DataError
 from synth.exporters import deflate
 from synth.exporters.hdf5_cases import open_cases
-from synth.hosts.sources import data_sources
+from synth.hosts.sources import EMBEDDED, data_sources
 from synth.models.configs import GeneratorConfig
 from synth.models.networks.generator import build_generator
 from synth.models.runtime import kernels
@@ -150,7 +150,7 @@ def test_the_embedded_anatomies_need_no_data(place, monkeypatch):
 def embedded(place):
     """Sources that stand for the embedded ones, which are slow to make."""
     sources = data_sources(place / "layouts", "")[0]
-    return synth.runs.replay.Sources(sources.hosts, None, sources.prior, synth.runs.replay.EMBEDDED)
+    return synth.runs.replay.Sources(sources.hosts, None, sources.prior, EMBEDDED)
 
 
 # --- runs of another compressor ---------------------------------------------------------------------------------------

@@ -7,9 +7,9 @@ from scipy.ndimage import binary_erosion, gaussian_filter
 
 from synth.brats import AFFINE, MODALITIES, Tissue
 from synth.case import Case
+from synth.layout import nonlocal_means
 from synth.layout.detail import EIGHTHS, EVEN, TONE_STEP, VOID_LEVELS
 from synth.layout.layout import Layout
-from synth.style import denoising
 from synth.style.denoising import denoised, noise_of
 from synth.style.shares import MIXTURES, measure_detail
 from synth.style.style import local_std, measure_style
@@ -169,7 +169,7 @@ def test_parts_that_stay_in_the_cache_change_nothing(monkeypatch):
     rng = np.random.default_rng(0)
     images, brain = rng.random((17, 9, 8, 4), np.float32), rng.random((17, 9, 8)) < 0.8
     whole = denoised(images, brain, np.full(4, 0.1))
-    monkeypatch.setattr(denoising, "_VOXELS", 1)
+    monkeypatch.setattr(nonlocal_means, "_VOXELS", 1)
     assert np.allclose(denoised(images, brain, np.full(4, 0.1)), whole, atol=1e-5)  # added in another order
 
 

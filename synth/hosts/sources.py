@@ -23,7 +23,7 @@ from synth.style.prior import MINIMUM_STYLES, StylePrior, mixed_style, shipped_s
 from synth.style.style import Style
 
 STYLES = ("mixed", "own", "sampled")
-EMBEDDED = "embedded, folded"  # no data; brains of runs that say "embedded" alone had other folds
+EMBEDDED = "embedded, branched"  # no data; runs that say "embedded" otherwise had other folds, shares and vessels
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from synth.disk.manifest import MANIFEST, RUN, read_entries, read_run
 from synth.errors import DataError, ModelError, OutputError, SynthError
 from synth.exporters.nifti import PROVENANCE, nifti_bytes
 from synth.hosts.inputs import Input, extracted, find_inputs
-from synth.hosts.sources import EMBEDDED, Sources, data_sources, embedded_sources
+from synth.hosts.sources import Sources, data_sources, embedded_sources
 from synth.layout.sampling.recipe import LayoutRecipe
 from synth.layout.sampling.sampler import LayoutSampler
 from synth.models.cards import model_hash, read_card, sees_detail
@@ -157,7 +157,7 @@ def _as_read(run: dict, path: str | Path | CaseSet) -> CaseSet:
 
 def _embedded(run: dict) -> bool:
     """Whether a run used no data; those of earlier versions then say at each brain why it cannot be had again."""
-    return run.get("sources") in (EMBEDDED, "embedded")
+    return str(run.get("sources")).startswith("embedded")
 
 
 def _sources(run: dict, records: list[dict], folder: Path, data: list[CaseSet], detail: bool) -> Sources:

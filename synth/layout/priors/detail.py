@@ -4,9 +4,10 @@ A voxel's place is told by the tissue map alone: how its surroundings are mixed,
 fluid of a sulcus is what lies farther from white matter than the cortex is thick) and how deep below the brain's
 surface. For each kind of place the prior knows how often which share of CSF, of white matter, of vessels and of void
 occurs in real brains; random fields as smooth as what real maps have beyond that choose among them, so that sheets and
-banks move together. Vessels are where two random fields both vanish: lines. Brains differ: each has a leaning of its
-own in every layer. Fitted on training scans by `benchmarks/fit_detail_prior.py`; no place in any brain can be read
-back from it.
+banks move together. Shares are then averaged as scans are that detail is taken from (`nonlocal_means`): what is flat
+becomes flat, sheets stay; and curves bring back how often which share occurs. Vessels are trees (`vessels`), and what
+belongs to none lies where two random fields both vanish: lines. Brains differ: each has a leaning of its own in every
+layer. Fitted on training scans by `benchmarks/fit_detail_prior.py`; no place in any brain can be read back from it.
 """
 
 from collections.abc import Sequence
@@ -20,8 +21,10 @@ from scipy.special import ndtr, ndtri
 
 from synth.brats import Tissue
 from synth.layout.detail import EIGHTHS, MIXED, Detail, softened
+from synth.layout.nonlocal_means import averaged
 from synth.layout.priors.fields import nearest_score, smooth_noise
 from synth.layout.priors.stored import load_arrays, save_arrays
+from synth.layout.priors.vessels import vessel_trees
 from synth.layout.space import Box, box_of, midline, near, spacing, widened
 
 SHIPPED = Path(__file__).parent / "weights" / "detail_prior.npz"
@@ -38,6 +41,8 @@ _PARTS, _FARTHEST = 64, 24  # how finely, and up to which, the squared distance 
 _RARE, _PASSING = 1e-4, 5  # vessels are nowhere rarer; voxels over which how often they are passes smoothly
 _LED = (0.9, 0.35)  # of the variance of scores of CSF and of white matter: what known levels decide
 _SMOOTH_MM = 0.7  # of white matter's surface: single noisy voxels are none
+_PASSES, _NOISE = ((1, 3.0, 1.0), (2, 2.0, 0.0)), 0.4  # as `style.denoising` has them; eighths
+FINER = 8  # parts of an eighth that are told apart in what is averaged
 
 
 @dataclass(frozen=True)
@@ -50,12 +55,18 @@ class DetailPrior:
         lined: (2, places, 4) for each of `LINED_PLACES` the probability of at most 0 to 3 levels of vessels, of void.
         weights: (4, s) for each layer the parts of its variance that are smooth at `SCALES_MM`; vessels' are not used.
         leaning: (4,) deviation between brains of each layer's mean normal score.
+        often: (60, 60, 39) how often real brains have a vessel at places of the BraTS grid, `vessels.STEP` apart, the
+            same on both sides.
+        curves: (2, depths, 65) eighths of CSF, and of white matter, that what is averaged stands for, by how deep it
+            lies below the brain's surface; a `FINER` part of an eighth apart.
     """
 
     shares: np.ndarray
     lined: np.ndarray
     weights: np.ndarray
     leaning: np.ndarray
+    often: np.ndarray
+    curves: np.ndarray
 
     def save(self, path: str | Path) -> None:
         """Write it as `load` reads it."""
@@ -83,10 +94,29 @@ class DetailPrior:
                 unit. Shares then follow them, among voxels of one kind of place.
         """
         layers = [np.zeros(tissue.shape, np.uint8) for _ in MIXED]
-        inside, zooms = box_of(tissue), spacing(affine)
+        inside = box_of(tissue)
         if inside is None:
             return Detail(*layers)
-        box = widened(inside, 2.0, zooms, tissue.shape)
+        box = widened(inside, 2.0, spacing(affine), tissue.shape)
+        flat, deep, vessels, void = self.flat(tissue, affine, rng, box, levels)
+        csf, white = (
+            np.rint(curve).astype(np.uint8)[deep, part] for curve, part in zip(self.curves, flat, strict=True)
+        )
+        white = np.minimum(white, EIGHTHS - csf)
+        for layer, part in zip(layers, (csf, white, vessels, void), strict=True):
+            layer[box] = part * (tissue[box] > 0)
+        return Detail(*layers)
+
+    def flat(
+        self, tissue: np.ndarray, affine: np.ndarray, rng: np.random.Generator, box: Box, levels=()
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """What `draw` draws, before its curves, on a box around the brain.
+
+        Returns:
+            (2, x, y, z) uint8 `FINER` parts of eighths of CSF and of white matter; (x, y, z) which of `curves` holds;
+            levels of vessels, and of void.
+        """
+        zooms = spacing(affine)
         mixed, lined = places_of(tissue, zooms, box)
         found = []
         for k, (name, table) in enumerate(zip(MIXED, (*self.shares, *self.lined), strict=True)):
@@ -100,11 +130,13 @@ class DetailPrior:
             level = (ndtr(own)[:, None] > table[:, None]).sum(-1).astype(np.uint8)  # (places, scores)
             found.append(level.ravel().take(place * _SCORES + scores))
         csf, white, vessels, void = found
-        white = np.rint((EIGHTHS - csf) * (white / np.float32(EIGHTHS))).astype(np.uint8)
-        brain = tissue[box] > 0
-        for layer, part in zip(layers, (csf, white, vessels, void), strict=True):
-            layer[box] = part * brain
-        return Detail(*layers)
+        vessels = np.maximum(vessels, vessel_trees(tissue[box], affine, box, self.often, rng))
+        white = np.rint((EIGHTHS - csf) * (white / np.float32(EIGHTHS)))
+        shares = np.stack([csf, white]).astype(np.float32) / np.float32(_NOISE)
+        for step, within, left in _PASSES:
+            shares = averaged(shares, tissue[box] > 0, step, within, left)
+        flat = np.rint(shares * np.float32(_NOISE * FINER)).astype(np.uint8)
+        return flat, mixed // MIXED_PLACES[2] % MIXED_PLACES[1], vessels, void
 
     def _sheets(self, k: int, place: np.ndarray, zooms, rng: np.random.Generator, levels=None) -> np.ndarray:
         """(x, y, z) which of `_VALUES` a smooth field of normal scores has at each voxel, or `levels` have mostly."""
@@ -113,7 +145,8 @@ class DetailPrior:
             total += np.float32(np.sqrt(_LED[k])) * _standard(levels, place)
             left -= _LED[k]
         for scale, weight in zip(SCALES_MM, self.weights[k], strict=True):
-            total += np.float32(np.sqrt(left * weight)) * smooth_noise(place.shape, zooms, scale, rng)[0]
+            if weight:
+                total += np.float32(np.sqrt(left * weight)) * smooth_noise(place.shape, zooms, scale, rng)[0]
         return nearest_score(total, _MOST, _SCORES)
 
 
