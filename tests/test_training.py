@@ -168,12 +168,12 @@ def test_what_a_segmenter_no_longer_finds_costs(cases, tmp_path):
     assert validation_score(found_more) == pytest.approx(plain["score"])
 
 
-@eagerly()
 def opened(folder, scans):
     """What stands for a set of real scans."""
     return SimpleNamespace(refuse_painted=lambda why: None, synthetic_note=lambda: None, reading=PLAIN)
 
 
+@eagerly()
 def test_without_weights_for_a_discriminator_there_is_none(cases, monkeypatch, tmp_path):
     from synth.models.weights import load_generator
     from synth.trainers.painting import training as module
