@@ -8,6 +8,7 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter
 from synth.brats import GRID, MODALITIES
 from synth.datasets.cases import find_cases, read_case
 from synth.datasets.voxels.judge import judge_case
+from synth.layout import atlas
 from synth.layout.atlas import atlas_probabilities
 
 
@@ -96,6 +97,12 @@ def test_modalities_with_nothing_in_common_are_not_compared(brain):
 
 def test_the_coarse_atlas_is_the_fine_one_at_every_fourth_voxel():
     np.testing.assert_allclose(atlas_probabilities(4), atlas_probabilities()[::4, ::4, ::4], atol=1e-5)
+
+
+def test_the_atlas_is_cut_where_it_ends_and_nowhere_else(monkeypatch):
+    cut = atlas_probabilities(4)
+    monkeypatch.setattr(atlas, "_end", lambda mask, matrix, shape: shape)
+    np.testing.assert_array_equal(cut, atlas_probabilities.__wrapped__(4))
 
 
 def test_equal_voxels_are_left_to_the_reader(brain):

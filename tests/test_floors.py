@@ -58,7 +58,7 @@ def imports(name: str) -> list[tuple[str, bool, int]]:
     def visit(node, inside):
         if isinstance(node, ast.If) and ast.unparse(node.test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING"):
             return
-        inside = inside or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
+        inside = inside or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))
         if isinstance(node, ast.Import):
             out.extend((alias.name, inside, node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -66,7 +66,8 @@ def imports(name: str) -> list[tuple[str, bool, int]]:
                 full = f"{node.module}.{alias.name}"
                 out.append((full if full in MODULES else node.module, inside, node.lineno))
         for child in ast.iter_child_nodes(node):
-            visit(child, inside)
+            if not isinstance(child, ast.expr):  # no import hides in one, and most of a module are those
+                visit(child, inside)
 
     visit(ast.parse(MODULES[name].read_text()), False)
     return out

@@ -1,25 +1,29 @@
 """The whole report: on drawn cases, and on real scans spoilt in every way that it must notice."""
 
+import errno
 import json
 import os
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 from commands import files, invoke
 from corrupted import write_copies, write_scaled_labels
 
-import synth
 from synth.brats import AFFINE, NAMINGS
 from synth.case import Case
 from synth.datasets.cases import find_cases
 from synth.datasets.sets import open_set
 from synth.errors import DataError, OutputError
 from synth.exporters import open_exporter
+from synth.hosts.anatomies import AtlasAnatomies
+from synth.layout.sampling.sampler import LayoutSampler
+from synth.report import build
 from synth.report.core import measuring
 from synth.report.core.config import ReportConfig
 from synth.report.core.judge import Verdict
-from synth.report.run import report, sampled
+from synth.report.run import report, sampled, write_together
 from synth.style.prior import shipped_style_prior
 
 COMMAND = (
@@ -31,7 +35,7 @@ SECTIONS = ["validity", "fidelity", "diversity", "memorisation", "usefulness"]
 
 def drawn_case(number):
     """A lawful layout in the colours of a drawn style, with grain: a scan that costs no network."""
-    layout, _ = next(synth.layouts(seed=number, n=1))
+    layout, _ = LayoutSampler(AtlasAnatomies(), seed=number).draw(0)
     rng = np.random.default_rng(number)
     style = shipped_style_prior().sample(rng)
     table = np.concatenate([np.zeros((1, 4)), np.array(style.mean)])
@@ -164,6 +168,13 @@ def test_a_set_without_one_usable_case_is_reported_not_refused(place, tmp_path):
         report(place / "real", tmp_path / "scaled", tmp_path / "other", **cache)
 
 
+@pytest.fixture
+def validity_alone(monkeypatch):
+    """A report of one section, where what the others say of the same cases is not asked."""
+    monkeypatch.setattr(build, "SECTIONS", {"validity": build.SECTIONS["validity"]})
+
+
+@pytest.mark.usefixtures("validity_alone")
 def test_a_training_scan_under_another_name_is_no_holdout(place, tmp_path):
     write_copies(find_cases(place / "real")[:1], tmp_path / "held", "Renamed")
     config = ReportConfig(pictures="none", segmenter=str(place / "tiny"))
@@ -187,6 +198,22 @@ def test_a_name_that_is_no_text_is_a_finding(place, tmp_path):
     assert "no readable" in (tmp_path / "out/report.html").read_text()
 
 
+def test_page_and_numbers_are_written_both_or_neither(tmp_path, monkeypatch):
+    def full(path, data):
+        if "html" in path.name:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        return written(path, data)
+
+    written = Path.write_bytes
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OutputError, match=r"report\.html"):
+        write_together(tmp_path, {"report.json": "{}", "report.html": "<p>"})
+    assert not list(tmp_path.iterdir())
+    monkeypatch.undo()
+    write_together(tmp_path, {"report.json": "{}", "report.html": "<p>"})
+    assert files(tmp_path) == {"report.json": b"{}", "report.html": b"<p>"}
+
+
 def test_a_sample_is_chosen_by_the_seed(place):
     cases = open_set(place / "real")
     chosen = [sampled(cases, ReportConfig(sample=2, seed=seed)).ids for seed in range(8)]
@@ -199,6 +226,7 @@ def test_a_sample_is_chosen_by_the_seed(place):
     assert len(few) in (2, 3)
 
 
+@pytest.mark.usefixtures("validity_alone")
 def test_a_cache_below_the_report_is_no_strangers(place, tmp_path):
     config = ReportConfig(pictures="none", segmenter=str(place / "tiny"))
     for _ in range(2):

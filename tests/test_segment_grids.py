@@ -44,10 +44,16 @@ def prepared(brain, tmp_path_factory):
     affine[:3, 3] = (99.25, 108, -70)
     write_case(root / "data", replace(cut, affine=affine))
     keras.utils.set_random_seed(1)
-    card = {"name": "tiny", "segmenter": TINY.to_dict(), "window": 64, "postprocess": {}}
+    card = {"name": "tiny", "segmenter": TINY.to_dict(), "window": 144, "postprocess": {}}
     save_segmenter(root / "model", build_segmenter(TINY), card)
     segment(resampled_set(root / "data"), root / "out", model=root / "model")
     return root
+
+
+@pytest.fixture(scope="module")
+def on_grid(prepared) -> dict[str, Case]:
+    """Both scans, read on the BraTS grid."""
+    return {case_id: case_of(prepared, case_id, reading=Reading(resample=True)) for case_id in "AB"}
 
 
 def resampled_set(path):
@@ -81,9 +87,9 @@ def test_labels_lie_on_the_scans_own_grid(prepared):
         assert set(np.unique(labels)) <= {0, 1, 2, 4}
 
 
-def test_the_case_is_read_on_the_brats_grid_and_says_how(prepared):
+def test_the_case_is_read_on_the_brats_grid_and_says_how(prepared, on_grid):
     for case_id, done in (("A", BY_HEADER), ("B", SHIFTED)):
-        case = case_of(prepared, case_id, reading=Reading(resample=True))
+        case = on_grid[case_id]
         assert (case.images.shape, case.images.dtype) == ((*GRID, len(MODALITIES)), np.int16)
         assert np.array_equal(case.affine, AFFINE)
         how = Resampling.from_dict(case.meta["resampling"])
@@ -128,12 +134,12 @@ def test_the_member_remembers_how_it_is_read(prepared):
     assert resampled.examine()[0].images.shape[:3] == GRID
 
 
-def test_what_was_written_is_seen_where_the_scan_is(prepared):
-    case = case_of(prepared, "B", reading=Reading(resample=True))
-    on_grid = read_segmentation(case, prepared / "out")
+def test_what_was_written_is_seen_where_the_scan_is(prepared, on_grid):
+    case = on_grid["B"]
+    seen = read_segmentation(case, prepared / "out")
     own = np.asanyarray(nib.load(prepared / "out/B/B_seg.nii.gz").dataobj)
-    assert np.count_nonzero(on_grid) == np.count_nonzero(own)
-    assert np.array_equal(from_brats_grid(on_grid, Resampling.from_dict(case.meta["resampling"])) > 0, own > 0)
+    assert np.count_nonzero(seen) == np.count_nonzero(own)
+    assert np.array_equal(from_brats_grid(seen, Resampling.from_dict(case.meta["resampling"])) > 0, own > 0)
 
 
 # --- headers ------------------------------------------------------------------------------------------------------

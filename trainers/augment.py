@@ -215,7 +215,7 @@ def _rotation(degrees) -> np.ndarray:
     return matrix
 
 
-@tf.function(jit_compile=True, reduce_retracing=True)
+@tf.function(jit_compile=True, reduce_retracing=True, autograph=False)
 def _trilinear(images, source):
     """Gather (S, S, S, C) at (X, Y, Z, 3) source voxels; compiled: one fused pass, 10 times faster than scipy."""
     size = tf.shape(images)[0]

@@ -46,7 +46,8 @@ class TrainingLoop:
         self.checkpoint = tf.train.Checkpoint(step=self.number, best=self.best, **step.checkpointed())
         self.manager = tf.train.CheckpointManager(self.checkpoint, str(self.run / "checkpoints"), max_to_keep=2)
         self._stop = False
-        self.advance: Callable[[Batch], Parts] = tf.function(self._advance)
+        # AutoGraph would rewrite every function of ours first: more than half of what the first step takes
+        self.advance: Callable[[Batch], Parts] = tf.function(self._advance, autograph=False)
 
     def resume(self) -> int:
         """Restore the newest checkpoint, if there is one, and return the step to go on from.

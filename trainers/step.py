@@ -32,6 +32,8 @@ class Step(Protocol):
     def __call__(self, batch: Batch, number: tf.Variable) -> Parts:
         """Learn from one device's share of a batch; returns what is logged. Part of the graph of the step.
 
+        It is traced without AutoGraph: what depends on a tensor's value takes `tf.cond`, not Python's `if`.
+
         Args:
             batch: of the dataset that is trained on.
             number: steps done before this one.

@@ -74,7 +74,7 @@ def command(
         cache=cache,
         config=ReportConfig(**{key: value for key, value in options.items() if value is not None}),
         force=force,
-        progress=lambda what: bar(what, "case", quiet),
+        progress=lambda what: bar(what, "section" if what == "judging" else "case", quiet, lines=True),
     )
     if as_json:
         click.echo(json_text(result.to_dict(), what="the report", indent=1), nl=False)

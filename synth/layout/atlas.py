@@ -42,15 +42,33 @@ def atlas_probabilities(step: int = 1) -> np.ndarray:
     t1, gm, wm = maps
     csf = np.clip((t1 > 0) - gm / 255 - wm / 255, 0, 1)
     shape, matrix = tuple(-(-n // step) for n in GRID), BRATS_TO_ICBM @ np.diag([step, step, step, 1.0])
-    out = np.empty((*shape, len(TISSUES)), np.float32)
+    end = _end((t1 > 0) | (gm > 0) | (wm > 0), matrix, shape)
+    out = np.zeros((*shape, len(TISSUES)), np.float32)
     for index, source in enumerate((csf, gm / 255, wm / 255)):
-        affine_transform(source.astype(np.float32), matrix, output=out[..., index], output_shape=shape, order=1)
+        part = out[: end[0], : end[1], : end[2], index]
+        affine_transform(source, matrix, output=part, output_shape=end, order=1)
     out.flags.writeable = False
     return out
 
 
+def _end(mask: np.ndarray, matrix: np.ndarray, shape: tuple[int, int, int]) -> tuple[int, int, int]:
+    """One past the last voxel of a grid that `matrix` takes to where `mask`, interpolated, is not 0.
+
+    What is cut off is cut at the ends alone: places are told from the first voxel, to the bit as without the cut.
+    """
+    x, y = np.nonzero(mask.any(-1))
+    lines = mask[x, y]
+    first, last = lines.argmax(-1), lines.shape[-1] - 1 - lines[:, ::-1].argmax(-1)
+    ends = np.concatenate([np.stack([x, y, z], 1) for z in (first, last)])  # of lines along z: the furthest is there
+    inverse = np.linalg.inv(matrix)
+    reach = np.abs(inverse[:3, :3]).sum(1)  # of a neighbour, with which it is interpolated
+    furthest = np.floor((ends @ inverse[:3, :3].T).max(0) + inverse[:3, 3] + reach)
+    return tuple(int(min(n + 1, size)) for n, size in zip(furthest, shape, strict=True))
+
+
 def _load(path: Path) -> np.ndarray:
-    return np.asanyarray(nib.load(path).dataobj).astype(np.float32)
+    """In C order: from Fortran's, as files have it, the way to another grid takes three times as long."""
+    return np.asanyarray(nib.load(path).dataobj).astype(np.float32, order="C")
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class LayoutPainter:
         ]
         if self.sees_detail:
             signature.append(tf.TensorSpec((*volume, len(DETAIL)), tf.uint8))
-        self._run = tf.function(self._paint, input_signature=signature)
+        self._run = tf.function(self._paint, input_signature=signature, autograph=False)
 
     def _paint(self, classes, coordinates, tensors, seed, detail=None):
         inputs = paint(classes, coordinates, tensors, seed, detail)

@@ -29,7 +29,11 @@ class Segmenter:
         self.networks, self.window, self.overlap, self.mirror = list(networks), window, overlap, mirror
         spec = [tf.TensorSpec((1, None, None, None, len(MODALITIES)), tf.float32)]
         self._runs = [
-            tf.function(lambda x, net=net: net({"images": x}, training=False)["probabilities"], input_signature=spec)
+            tf.function(
+                lambda x, net=net: net({"images": x}, training=False)["probabilities"],
+                input_signature=spec,
+                autograph=False,
+            )
             for net in self.networks
         ]
 

@@ -133,7 +133,7 @@ class Embedder:
         seeing = keras.Model(network.inputs, [network.get_layer("probabilities").output, *wanted])
         strides = [stride for _, stride in self.levels.values()]
 
-        @tf.function(reduce_retracing=True)
+        @tf.function(reduce_retracing=True, autograph=False)
         def pool(features, masks):
             sums = []
             for seen, stride in zip(features, strides, strict=True):
@@ -145,7 +145,7 @@ class Embedder:
             return sums
 
         spec = [tf.TensorSpec((1, None, None, None, len(MODALITIES)), tf.float32)]
-        forward = tf.function(lambda x: seeing(x, training=False), input_signature=spec)
+        forward = tf.function(lambda x: seeing(x, training=False), input_signature=spec, autograph=False)
 
         def run(window):
             probabilities, *features = forward(window[..., : len(MODALITIES)])

@@ -66,7 +66,7 @@ def cuts(labels: np.ndarray) -> tuple[int, int, int]:
 
 def cut(volume: np.ndarray, plane: str, index: int) -> np.ndarray:
     """One plane of an upright volume as rows (from the top) and columns (from the left) of a picture."""
-    picture = np.take(volume, index, AXIS[plane]).T
+    picture = volume[(*(slice(None),) * AXIS[plane], index)].T
     return np.ascontiguousarray(picture if AXIS[plane] == 2 else picture[::-1])  # z grows upwards, rows downwards
 
 

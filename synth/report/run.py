@@ -13,7 +13,7 @@ from synth.datasets.case_files import refuse_any
 from synth.datasets.findings import Findings
 from synth.datasets.sets import CaseSet, open_set
 from synth.disk.claim import REPORT, claim
-from synth.disk.files import atomic_write, make_folder, remove_partials
+from synth.disk.files import atomic_files, make_folder, remove_partials
 from synth.disk.manifest import json_text
 from synth.errors import DataError, printable
 from synth.models.cards import SEGMENTER, read_card
@@ -151,13 +151,22 @@ def report(
     sections, viewer = sections_of(material)
     result = Report(tuple(sections), _about(material, split, config))
     numbers = result.to_dict()
-    texts = {NUMBERS: json_text(numbers, what="the report", indent=1), PAGE: render(numbers, sections, viewer)}
-    # names of files may hold bytes that are no text
-    written = {name: text.encode("utf-8", "backslashreplace") for name, text in texts.items()}
-    for name, data in written.items():
-        with atomic_write(out / name) as handle:
-            handle.write(data)
+    write_together(
+        out, {NUMBERS: json_text(numbers, what="the report", indent=1), PAGE: render(numbers, sections, viewer)}
+    )
     return result
+
+
+def write_together(out: Path, texts: dict[str, str]) -> None:
+    """Files of a report by name: all or none, so that a page never stands beside the numbers of another report.
+
+    Raises:
+        OutputError: the disk is full or they cannot be created there.
+    """
+    with atomic_files() as partial:
+        for name, text in texts.items():
+            # names of files may hold bytes that are no text
+            partial(out / name).write_bytes(text.encode("utf-8", "backslashreplace"))
 
 
 def _claim(out: Path, cache: Path, force: bool) -> None:
