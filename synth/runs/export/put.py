@@ -150,7 +150,9 @@ def _relabelled(source: Path, values: Mapping[int, int], expected: str | None) -
     volume.view(np.uint8)[: len(data)] = np.frombuffer(data, np.uint8)
     words = volume[start // 8 :]
     where = np.flatnonzero(words != 0)
-    codes = bytes(values.get(value, 0) for value in range(256))
+    codes = bytearray(256)
+    for old, new in values.items():
+        codes[old] = new
     words[where] = np.frombuffer(words[where].tobytes().translate(codes), np.uint64)
     volume = volume.view(np.uint8)
     volume[:start] = np.frombuffer(header.binaryblock + bytes(start - header.sizeof_hdr), np.uint8)
