@@ -5,8 +5,8 @@
 
 `train` has a few annotated cases or more, `val` others that choose the best weights, `test` others again, which judge:
 each is painted from its own layout and compared with the scan (1 is right for textures and bands of power), by the
-generator as it came and as it is now. docs/export.md has a table of cases, time and effect. It can be interrupted: the
-same command goes on. `tuned` holds your patients' voxels.
+generator as it came and as it is now. It can be interrupted: the same command goes on. `tuned` holds your patients'
+voxels.
 """
 
 import argparse
