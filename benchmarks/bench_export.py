@@ -1,10 +1,11 @@
 """Time `synth export` to every layout beside `cp -r` and `sync` of the same set.
 
-Usage: python benchmarks/bench_export.py SET [--to nnunet,msd,...] [--real DATA] [--cases N]
+Usage: python benchmarks/bench_export.py SET [--to nnunet,msd,...] [--real DATA] [--cases N] [--repeat 3] [--kill]
 
 SET is what `synth generate` wrote as NIfTI; with --cases its cases are taken several times over, as hard links under
-new ids. Printed for each layout: seconds, times what copying took just before, peak memory of this process so far, and
-with --kill whether an export that was killed half-way (`kill -9`) and resumed is the same tree.
+new ids. Each export is a process of its own, right after a copy, as often as --repeat says. Printed for each layout:
+seconds, times what copying took (medians, with the range), processor time, peak memory, and with --kill whether an
+export that was killed half-way (`kill -9`) and resumed is the same tree.
 """
 
 import argparse
@@ -16,7 +17,10 @@ import subprocess
 import sys
 import tempfile
 import time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
+from statistics import median
 
 from synth import open_set
 from synth.runs.export.run import TARGETS, export
@@ -38,6 +42,13 @@ def copied(path: Path, out: Path) -> float:
     seconds = time.perf_counter() - start
     shutil.rmtree(out)
     return seconds
+
+
+def exported(path: Path, out: Path, to: str, real: list[str], link: str | None) -> tuple[int, float, float, float]:
+    """Cases, seconds, processor seconds and peak MiB of an export; for a process of its own."""
+    done = export([path], out, to=to, real=real, options=Options(link=link))
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return done.painted + done.real, done.seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
 def digest(folder: Path) -> str:
@@ -69,28 +80,34 @@ def main():
     parser.add_argument("--to", default="brats2020,nnunet,msd,bids,hf,tfrecord")
     parser.add_argument("--real", action="append", default=[])
     parser.add_argument("--cases", type=int, help="at least this many")
+    parser.add_argument("--repeat", type=int, default=3, help="pairs of a copy and an export")
     parser.add_argument("--kill", action="store_true", help="kill each export of files, too, and resume it")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=args.set.resolve().parent) as folder:
         path = many(args.set, args.cases, Path(folder) / "many") if args.cases else args.set
         for name in args.to.split(","):
-            copying = copied(path, Path(folder) / "copy")
             for link in (None, "soft") if "link" in TARGETS[name].options else (None,):
-                out = Path(folder) / name
-                done = export([path], out, to=name, real=args.real, options=Options(link=link))
-                peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-                cases = done.painted + done.real
+                out, runs, copies = Path(folder) / name, [], []
+                for _ in range(args.repeat):
+                    shutil.rmtree(out, ignore_errors=True)
+                    copies.append(copied(path, Path(folder) / "copy"))
+                    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+                        runs.append(pool.submit(exported, path, out, name, args.real, link).result())
+                (cases, *_), seconds = runs[0], [run[1] for run in runs]
+                times = [own / copying for own, copying in zip(seconds, copies, strict=True)]
                 again = ""
                 if args.kill and link is None and not args.real:
                     whole = digest(out)
                     shutil.rmtree(out)
-                    there, tree = killed_and_resumed(path, out, name, done.seconds)
+                    there, tree = killed_and_resumed(path, out, name, median(seconds))
                     again = (
                         f"; killed with {there} files and resumed: {'the same' if tree == whole else 'ANOTHER'} tree"
                     )
                 print(
-                    f"{name}{' --link soft' * bool(link)}: {cases} cases in {done.seconds:.1f} s, "
-                    f"{done.seconds / copying:.1f} times cp -r and sync ({copying:.1f} s); peak {peak:.0f} MiB{again}",
+                    f"{name}{' --link soft' * bool(link)}: {cases} cases in {median(seconds):.1f} s, "
+                    f"{median(times):.1f} ({min(times):.1f} to {max(times):.1f}) times cp -r and sync "
+                    f"({median(copies):.1f} s); processor {median(run[2] for run in runs):.1f} s with its start, "
+                    f"peak {max(run[3] for run in runs):.0f} MiB{again}",
                     flush=True,
                 )
                 shutil.rmtree(out)

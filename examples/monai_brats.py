@@ -1,6 +1,6 @@
 """Real and synthetic cases in one MONAI pipeline, whatever label values their files have.
 
-    pip install 'synth-brats[torch]' monai
+    pip install '.[torch]' monai
     synth generate --n 4 --out set
     python examples/monai_brats.py set BraTS2021_TrainingData
 

@@ -1,6 +1,6 @@
 """Train in PyTorch on pairs that never repeat: painted while the network learns, nothing written.
 
-    pip install 'synth-brats[torch]'
+    pip install '.[torch]'
     python examples/pytorch_fresh.py --steps 8
 
 No data are needed; `--data` draws from your cases. One sees the shapes, the share of tumour and the time of each batch.

@@ -10,6 +10,7 @@ Every stream is used for one input, given whole, and thrown away: zlib-ng had a 
 
 import gzip
 import zlib
+from collections.abc import Iterable
 from typing import BinaryIO
 
 try:
@@ -23,6 +24,7 @@ except ImportError:  # no wheel for this machine: other bytes of the same conten
     COMPRESSOR = f"zlib {zlib.ZLIB_RUNTIME_VERSION} level {_LEVEL}"
 
 _GZIP_HEADER = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x00\xff"  # deflate, no name, time 0, system unknown
+_LAST_BLOCK = b"\x03\x00"  # of deflate, empty
 DAMAGED = (EOFError, gzip.BadGzipFile, zlib.error, _codec.error)  # what reading damaged data raises
 
 
@@ -36,6 +38,34 @@ def gzip_bytes(data, *, small: bool = False) -> bytes:
     stream = _codec.compressobj(_SMALL if small else _LEVEL, zlib.DEFLATED, -15)
     tail = _codec.crc32(data).to_bytes(4, "little") + (len(data) & 0xFFFFFFFF).to_bytes(4, "little")
     return b"".join((_GZIP_HEADER, stream.compress(data), stream.flush(), tail))
+
+
+def gzip_parts(parts: Iterable) -> bytes:
+    """A gzip file of several data, one after the other, each packed by itself: one alone need be in memory.
+
+    Args:
+        parts: what `gzip_bytes` takes; the bytes depend on where one ends and the next begins.
+    """
+    out, crc, size = [_GZIP_HEADER], 0, 0
+    for part in parts:
+        stream = _codec.compressobj(_LEVEL, zlib.DEFLATED, -15)
+        out += stream.compress(part), stream.flush(zlib.Z_FULL_FLUSH)
+        crc, size = _codec.crc32(part, crc), size + memoryview(part).nbytes
+    tail = crc.to_bytes(4, "little") + (size & 0xFFFFFFFF).to_bytes(4, "little")
+    return b"".join((*out, _LAST_BLOCK, tail))
+
+
+def gunzip_bytes(data: bytes) -> bytes | None:
+    """What `gzip_bytes` was given; None where the data are damaged, cut off, or more than one such file.
+
+    For files whose checksum is known: however much they hold, it is unpacked.
+    """
+    stream = _codec.decompressobj(31)
+    try:
+        out = stream.decompress(data)
+    except DAMAGED:
+        return None
+    return out if stream.eof and not stream.unused_data else None
 
 
 def deflate(data) -> bytes:

@@ -8,7 +8,7 @@ no time stamp, no file name, no thread count.
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from hashlib import sha256
 from pathlib import Path
@@ -135,7 +135,7 @@ def write_nifti(
 def to_int16(image: np.ndarray) -> np.ndarray:
     """Intensities as they go to disk: rounded to the nearest whole number, cut to 0..32767, int16."""
     if image.dtype == np.int16:
-        return np.maximum(image, 0)
+        return image if image.min(initial=0) >= 0 else np.maximum(image, 0)
     rounded = np.rint(image)
     return np.clip(rounded, 0, INT16_MAX, out=rounded).astype(np.int16)
 
@@ -157,6 +157,22 @@ def nifti_bytes(array: np.ndarray, affine: np.ndarray, dtype=None, note: str = "
     box = _box(array)
     voxels[box] = array[box]
     return data
+
+
+def nifti_parts(arrays: Sequence[np.ndarray], affine: np.ndarray, note: str = "") -> Iterator[bytes | np.ndarray]:
+    """An uncompressed NIfTI-1 file with four axes as it comes: what stands before the voxels, then each volume.
+
+    Args:
+        arrays: (X, Y, Z) volumes of one shape and type.
+        affine: (4, 4) voxel to mm.
+        note: the header's `descrip`.
+    """
+    dtype = arrays[0].dtype
+    header = nifti_header((*arrays[0].shape, len(arrays)), dtype, affine)
+    header["descrip"] = note.encode()
+    yield header.binaryblock + bytes(int(header["vox_offset"]) - header.sizeof_hdr)
+    for array in arrays:
+        yield array.astype(dtype.newbyteorder("<"), copy=False).ravel(order="F")
 
 
 def nifti_header(shape: tuple[int, ...], dtype: np.dtype, affine: np.ndarray) -> nib.Nifti1Header:

@@ -39,24 +39,18 @@ def encode(case: Case, *, synthetic: bool) -> bytes:
     """A case as a serialised `tf.train.Example`; the same case gives the same bytes."""
     import tensorflow as tf
 
-    def whole(*values):
-        return tf.train.Feature(int64_list=tf.train.Int64List(value=values))
-
-    def raw(value: bytes):
-        return tf.train.Feature(bytes_list=tf.train.BytesList(value=[value]))
-
+    example = tf.train.Example()  # filled in place: a message that is given to another is copied
+    features = example.features.feature
     images = np.ascontiguousarray(to_int16(case.images).astype("<i2", copy=False))
     labels = b"" if case.labels is None else np.ascontiguousarray(case.labels).tobytes()
-    features = {
-        "id": raw(case.id.encode()),
-        "synthetic": whole(int(synthetic)),
-        "shape": whole(*case.images.shape[:3]),
-        "affine": tf.train.Feature(float_list=tf.train.FloatList(value=case.affine.ravel())),
-        "labelled": whole(int(case.labels is not None)),
-        "images": raw(images.tobytes()),
-        "labels": raw(labels),
-    }
-    return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString(deterministic=True)
+    features["images"].bytes_list.value.append(images.tobytes())
+    features["labels"].bytes_list.value.append(labels)
+    features["id"].bytes_list.value.append(case.id.encode())
+    features["synthetic"].int64_list.value.append(int(synthetic))
+    features["shape"].int64_list.value.extend(case.images.shape[:3])
+    features["affine"].float_list.value.extend(case.affine.ravel())
+    features["labelled"].int64_list.value.append(int(case.labels is not None))
+    return example.SerializeToString(deterministic=True)
 
 
 def parse(record: "tf.Tensor") -> dict[str, "tf.Tensor"]:

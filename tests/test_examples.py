@@ -3,6 +3,7 @@
 import ast
 import dataclasses
 import inspect
+import json
 import runpy
 import shutil
 import subprocess
@@ -17,12 +18,14 @@ from phantoms import embed, head_layout, phantom_case, write_case
 from PIL import Image
 
 import synth
+from synth.cli.train import generator as command_of_training
 from synth.datasets.layout_files import save_layout
 from synth.exporters import open_exporter
 from synth.models.configs import GeneratorConfig, SegmenterConfig
 from synth.models.networks.generator import build_generator
 from synth.models.networks.segmenter import build_segmenter
 from synth.models.weights import save_generator, save_segmenter
+from synth.runs.reconstruct import Comparison
 
 EXAMPLES = sorted((Path(__file__).parent.parent / "examples").glob("*.py"))
 NAMES = [name for name in synth.__all__ if name != "__version__"]
@@ -115,6 +118,16 @@ def test_an_example_uses_public_names_alone_and_is_short(path):
             assert node.module == "synth", f"line {node.lineno}: {node.module} is not public"
             assert {alias.name for alias in node.names} <= set(synth.__all__)
     assert len(path.read_text().splitlines()) <= 90
+
+
+def test_the_readme_has_the_lines_of_every_example():
+    """`benchmarks/clients/run_examples.py` runs them as they stand there."""
+    run = runpy.run_path(str(EXAMPLES[0].parents[1] / "benchmarks/clients/run_examples.py"))
+    told = run["examples"]()
+    assert sorted(told) == [path.stem for path in EXAMPLES]
+    for path in EXAMPLES:
+        text = ast.get_docstring(ast.parse(path.read_text()))
+        assert told[path.stem] == [line.strip() for line in text.splitlines() if line.startswith("    ")]
 
 
 @pytest.fixture(scope="module")
@@ -253,6 +266,46 @@ def test_nnunet_gets_its_dataset_and_its_split(painted, tmp_path, monkeypatch, c
     folder = tmp_path / "work/nnUNet_preprocessed/Dataset501_Synth"
     assert len(synth.open_set(tmp_path / "work/nnUNet_raw/Dataset501_Synth")) == 4
     assert [path.name for path in folder.iterdir()] == ["splits_final.json"]
+
+
+def test_a_bids_derivative_is_validated(painted, tmp_path, monkeypatch, capsys, small_grid):
+    """The validator itself is fed by `benchmarks/clients`; here a stand-in takes its place."""
+    main = example("bids_validate")["main"]
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SystemExit, match="To validate it: pip install bids-validator-deno"):
+        main([str(painted / "set"), "--real", str(painted / "real"), "--out", str(tmp_path / "bids")])
+    assert "2 painted and 2 real cases" in capsys.readouterr().out
+    assert (tmp_path / "bids/sub-Synth00001/anat").is_dir()
+    command = tmp_path / "bids-validator-deno"
+    for severity in ("warning", "error"):
+        issues = [{"code": "X", "severity": severity}] * 2
+        command.write_text(f"#!/bin/sh\necho '{json.dumps({'issues': {'issues': issues}})}'\n")
+        command.chmod(0o755)
+        line = [str(painted / "set"), "--out", str(tmp_path / severity)]
+        if severity == "error":
+            with pytest.raises(SystemExit):
+                main(line)
+        else:
+            main(line)
+        assert f"{severity}: X, 2 times" in capsys.readouterr().out
+
+
+def test_a_generator_is_judged_before_and_after_it_learnt(tmp_path, monkeypatch, capsys):
+    """Training and painting have tests of their own; here stand-ins take their place."""
+    main, asked = example("finetune_generator")["main"], []
+
+    def painted(scans, out, *, model, force):
+        value = 0.5 if model == "default" else 0.75
+        fine = {"power_0.1": value, "gradient": None}
+        return [Comparison("a", m, value, 0.0, None, None, value, fine) for m in ("t1", "t1ce", "t2", "flair")] * 2
+
+    monkeypatch.setitem(main.__globals__, "reconstruct", painted)
+    monkeypatch.setattr(subprocess, "run", lambda line, check: asked.append(line))
+    main(["--data", "train", "--val", "val", "--test", "test", "--steps", "8", "--out", str(tmp_path)])
+    assert "t2: SSIM 0.500 -> 0.750, texture 0.500 -> 0.750, power_0.1 0.500 -> 0.750" in capsys.readouterr().out
+    (line,) = asked
+    options = command_of_training.make_context("generator", line[5:]).params  # the command has all of these
+    assert (options["steps"], options["validate_every"], options["init"]) == (8, 2, "default")
 
 
 def test_pytorch_is_fed_with_fresh_samples(models, heads, capsys):

@@ -221,7 +221,7 @@ def test_other_peoples_files_are_left_alone(place):
 
 def test_memory_holds_as_many_cases_as_are_written_at_a_time(place, monkeypatch):
     alive = []
-    monkeypatch.setattr(run, "_AT_A_TIME", 1)
+    monkeypatch.setattr(run.Brats2023, "at_a_time", 1)
 
     class Watched(run.Content):
         def __init__(self, item):

@@ -19,8 +19,9 @@ import synth.runs.generate
 import synth.runs.replay
 from synth.brats import MODALITIES
 from synth.datasets.layout_files import load_layout, save_layout
+from synth.datasets.sets import open_set
 from synth.disk.manifest import MANIFEST, RUN, read_entries
-from synth.errors import DataError
+from synth.errors import DataError, OutputError
 from synth.exporters import deflate
 from synth.exporters.hdf5_cases import open_cases
 from synth.hosts.sources import EMBEDDED, data_sources
@@ -28,6 +29,7 @@ from synth.models.configs import GeneratorConfig
 from synth.models.networks.generator import build_generator
 from synth.models.runtime import kernels
 from synth.models.weights import save_generator
+from synth.runs.export.run import export
 from synth.runs.generate import GenerateConfig, Generation, generate
 from synth.runs.recipe import SampleRecipe
 from synth.runs.replay import replay
@@ -112,6 +114,21 @@ def test_an_hdf5_case_gets_a_file_of_its_own_and_equal_content(place):
     assert again.ids == ["Synth_00001"]
     assert (again.read(0).images == before.read(1).images).all()
     assert again.read(0).meta == before.read(1).meta
+
+
+def test_the_tables_of_a_format_tell_of_all_samples_made_again(place):
+    export([place / "nifti"], place / "exported", to="msd")
+    shutil.copy(place / "exported" / MANIFEST, place / "nifti")  # as a run of this format leaves them
+    change(place / "nifti" / RUN, format="msd")
+    options = {"data": [place / "layouts"], "model": place / "model"}
+    results = replay(place / "nifti", ["0", "2"], place / "out", **options)
+    assert [r.differing for r in results] == [(), ()]
+    table = json.loads((place / "out/dataset.json").read_text())
+    assert table["numTraining"] == 2
+    assert open_set(place / "out").ids == ["Synth_00000", "Synth_00002"]
+    with pytest.raises(OutputError, match=r"nothing but these samples, as dataset\.json tells of all"):
+        replay(place / "nifti", ["0"], place / "out", force=True, **options)
+    assert json.loads((place / "out/dataset.json").read_text()) == table
 
 
 def test_the_layouts_beside_a_run_need_not_be_given(place):

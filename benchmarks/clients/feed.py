@@ -4,7 +4,8 @@ Usage: python benchmarks/clients/feed.py WORK [--set SET] [--real DIR] [--client
 
 For each client: its packages are installed into WORK/env-GROUP (or the environment given by --venv), a small set is
 exported as the client wants it, and the client's own commands or loaders take it (`feeds/`, which run in the client's
-environment and know nothing of synth). Printed: a table of client, version, outcome; exit code 1 where one failed.
+environment and know nothing of synth). Printed: a table of client, version, what to give it, outcome; exit code 1 where
+one failed.
 
 Without --set, `synth generate` makes 6 cases first. --real adds real cases to nnU-Net's data, and with them the splits.
 WORK is not emptied: what was installed and exported before is used again.
@@ -42,6 +43,7 @@ class Client:
         group: of clients that share an environment.
         packages: what pip installs for it; the first one's version is told.
         feed: the script in `feeds/`.
+        give: what a user gives it, as the table has it.
         exports: folder -> options of `synth export` (or `generate`), below WORK.
         real: whether real cases go along in an export, by its folder.
     """
@@ -50,9 +52,14 @@ class Client:
     group: str
     packages: tuple[str, ...]
     feed: str
+    give: str
     exports: dict[str, str]
     real: tuple[str, ...] = field(default=())
 
+
+PLAIN, LATER = "`synth generate` as it is", "`--naming brats2023` or `--to brats2023`"
+OF_2020, OF_2023 = {"brats2020": "--to brats2020"}, {"brats2023": "--to brats2023"}
+HDF5 = {"hdf5": "generate --format hdf5"}
 
 CLIENTS = (
     Client(
@@ -60,6 +67,7 @@ CLIENTS = (
         "torch",
         ("nnunetv2",),
         "nnunet",
+        "`synth export --to nnunet --real`, without real cases `synth generate --format nnunet`",
         {
             "nnUNet_raw/Dataset501_Synth": "--to nnunet",
             "nnUNet_raw/Dataset502_SynthRegions": "--to nnunet --regions --link soft",
@@ -67,23 +75,46 @@ CLIENTS = (
         },
         real=("nnUNet_raw/Dataset501_Synth",),
     ),
-    Client("nnUNetv2_convert_MSD_dataset", "torch", ("nnunetv2",), "convert_msd", {"Task504_Synth": "--to msd"}),
+    Client(
+        "nnUNetv2_convert_MSD_dataset",
+        "torch",
+        ("nnunetv2",),
+        "convert_msd",
+        "`--to msd` into a folder named like `Task504_Synth`",
+        {"Task504_Synth": "--to msd"},
+    ),
     Client(
         "MONAI",
         "torch",
         ("monai", "nibabel"),
         "monai_brats",
+        "`--to msd` into `Task01_BrainTumour` (`DecathlonDataset`), `--to brats2020`, or `synth.torch_dataset` "
+        "(`examples/monai_brats.py`)",
         {"Task01_BrainTumour": "--to msd", "brats2020": "--to brats2020", "brats2023": "--to brats2023"},
     ),
-    Client("TorchIO", "torch", ("torchio",), "torchio_subjects", {"brats2020": "--to brats2020"}),
-    Client("BIDS validator", "light", ("bids-validator-deno",), "bids", {"bids": "--to bids"}),
-    Client("BraTS_evaluation", "light", ("brats-evaluation",), "brats_evaluation", {"brats2023": "--to brats2023"}),
-    Client("panoptica", "light", ("panoptica",), "panoptica_dice", {"brats2023": "--to brats2023"}),
-    Client("h5py", "light", ("h5py",), "hdf5_h5py", {"hdf5": "generate --format hdf5"}),
-    Client("PyTables", "light", ("tables",), "hdf5_pytables", {"hdf5": "generate --format hdf5"}),
-    Client("SimpleITK", "light", ("SimpleITK",), "geometry", {"brats2020": "--to brats2020"}),
-    Client("Hugging Face datasets", "light", ("datasets", "nibabel"), "huggingface", {"hf": "--to hf"}),
-    Client("tf.data", OWN, ("tensorflow",), "tfdata", {"tfrecord": "--to tfrecord --per-shard 2"}),
+    Client("TorchIO", "torch", ("torchio",), "torchio_subjects", f"{PLAIN} (`examples/torchio_queue.py`)", OF_2020),
+    Client(
+        "BIDS validator",
+        "light",
+        ("bids-validator-deno",),
+        "bids",
+        "`--to bids`, `synth generate --format bids` (`examples/bids_validate.py`)",
+        {"bids": "--to bids"},
+    ),
+    Client("BraTS_evaluation", "light", ("brats-evaluation",), "brats_evaluation", LATER, OF_2023),
+    Client("panoptica", "light", ("panoptica",), "panoptica_dice", LATER, OF_2023),
+    Client("h5py", "light", ("h5py",), "hdf5_h5py", "`--format hdf5`", HDF5),
+    Client("PyTables", "light", ("tables",), "hdf5_pytables", "`--format hdf5`", HDF5),
+    Client("SimpleITK", "light", ("SimpleITK",), "geometry", f"{PLAIN}, or any NIfTI layout", OF_2020),
+    Client("Hugging Face datasets", "light", ("datasets", "nibabel"), "huggingface", "`--to hf`", {"hf": "--to hf"}),
+    Client(
+        "tf.data",
+        OWN,
+        ("tensorflow",),
+        "tfdata",
+        "`--to tfrecord` (`synth.exporters.tfrecord`), or `synth.dataset` without files",
+        {"tfrecord": "--to tfrecord --per-shard 2"},
+    ),
 )
 
 
@@ -181,12 +212,13 @@ def main() -> int:
         given[group] = Path(folder).resolve()
     painted = options.set.resolve() if options.set else made(work, 6)
     wanted = [one.casefold() for one in options.client or [""]]
-    rows, good = ["| client | version | outcome |", "|---|---|---|"], True
+    rows, good = ["| client | version | give it | outcome |", "|---|---|---|---|"], True
     for client in CLIENTS:
         if any(part in client.name.casefold() for part in wanted):
             number, outcome, passed = fed(work, client, given, painted, options.real)
             good &= passed
-            rows.append(f"| {client.name} | {number} | {'' if passed else 'FAILED: '}{outcome} |")
+            told = f"{'' if passed else 'FAILED: '}{outcome}"
+            rows.append(f"| {client.name} | {number} | {client.give} | {told} |")
             print(rows[-1], flush=True)
     print("\n".join(rows))
     return 0 if good else 1

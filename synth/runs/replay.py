@@ -1,8 +1,8 @@
 """One sample made again from its record, and compared with it to the byte.
 
 Nothing is drawn: the recorded edits, style and seeds are applied as they stand in the manifest. A painted case of a
-NIfTI run is written as its files; one of an HDF5 run into an HDF5 file of its own, whose content (every block of
-voxels, affine and recipe) is compared with the recorded checksum, since a shard's bytes depend on its other cases.
+NIfTI run is written as its files; one of an HDF5 run into an HDF5 file apart, whose content (every block of voxels,
+affine and recipe) is compared with the recorded checksum, since a shard's bytes depend on its other cases.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -12,6 +12,7 @@ from pathlib import Path
 
 from synth import __version__
 from synth.brats import NAMINGS
+from synth.case import Case
 from synth.datasets.case_files import QUARANTINE
 from synth.datasets.members import CASE, LAYOUT, SEGMENTATION
 from synth.datasets.reading import Reading
@@ -27,7 +28,7 @@ from synth.layout.sampling.recipe import LayoutRecipe
 from synth.layout.sampling.sampler import LayoutSampler
 from synth.models.cards import model_hash, read_card, sees_detail
 from synth.runs.comparison import Replayed, compared, recorded_or_own
-from synth.runs.export.formats import open_output
+from synth.runs.export.formats import open_output, refuse_others
 from synth.runs.generate import GenerateConfig, Generation
 from synth.runs.layouts import FORMAT, write_layout
 from synth.runs.recipe import SampleRecipe
@@ -79,10 +80,18 @@ def replay(
     layouts = layout_only or run.get("format") == FORMAT
     detail = any(map(_detailed, records)) if layouts else _painted_with_detail(run, model)
     sources = _sources(run, records, folder, [_as_read(run, path) for path in data], detail)
-    make = _layouts(run, sources, folder, out) if layouts else _painted(run, sources, model, out)
-    make_folder(out)
+    if layouts:
+        make = _layouts(run, sources, folder, out)
+        make_folder(out)
+        written = [make(record) for record in progress(records)]
+    else:
+        refuse_others(run, [record["id"] for record in records], out)
+        paint = _painted(run, sources, model)
+        make_folder(out)
+        with open_output(run, out) as exporter:  # one for all: some write tables of their cases when they are closed
+            written = [exporter.write(paint(record)) for record in progress(records)]
     reason = partial(_reason, run, sources)
-    return [compared(record, make(record), folder, out, reason) for record in progress(records)]
+    return [compared(record, files, folder, out, reason) for record, files in zip(records, written, strict=True)]
 
 
 def _detailed(record: dict) -> bool:
@@ -227,8 +236,8 @@ def _layouts(run: dict, sources: Sources, folder: Path, out: Path) -> Callable[[
     return make
 
 
-def _painted(run: dict, sources: Sources, model: str | Path | None, out: Path) -> Callable[[dict], dict[str, str]]:
-    """A function that paints and writes a record's case; returns the checksums of what was written."""
+def _painted(run: dict, sources: Sources, model: str | Path | None) -> Callable[[dict], Case]:
+    """A function that paints a record's case."""
     from synth.models.runtime import repeatable
 
     _check_model(run, model)
@@ -237,15 +246,14 @@ def _painted(run: dict, sources: Sources, model: str | Path | None, out: Path) -
     config = GenerateConfig(seed=run["seed"], format=run["format"], naming=run["naming"], edits="none", style="sampled")
     generation = Generation(sources, model or run["model"]["name"], config)
 
-    def make(record: dict) -> dict[str, str]:
+    def paint(record: dict) -> Case:
         recipe = SampleRecipe.from_dict(record)
         layout = generation.sampler.replay(recipe.layout, detail=generation.sees_detail)
         case = generation.paint(layout, recipe)
         meta = {key: value for key, value in record.items() if key not in NOT_MADE}
-        with open_output(run, out) as exporter:
-            return exporter.write(replace(case, id=record["id"], meta=meta))
+        return replace(case, id=record["id"], meta=meta)
 
-    return make
+    return paint
 
 
 def _check_model(run: dict, model: str | Path | None) -> None:

@@ -5,7 +5,7 @@ The tables of the whole set are written when the run is complete.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
@@ -184,3 +184,20 @@ def open_output(settings: Mapping[str, Any], out: str | os.PathLike) -> Exporter
     if "model" in signature(exporter_class(name)).parameters:
         options["model"] = settings["model"]
     return open_exporter(name, out, **options)
+
+
+def refuse_others(settings: Mapping[str, Any], ids: Sequence[str], out: Path) -> None:
+    """Refuse a folder with files of others where the format's tables tell of all that is in it.
+
+    Raises:
+        OutputError: there is one; samples made again would have tables that leave it out.
+    """
+    kind = exporter_class(settings["format"])
+    if not issubclass(kind, TargetExporter):
+        return
+    own = kind.names(out, ids, NAMINGS[settings["naming"]])
+    there = sorted(path.relative_to(out).as_posix() for path in out.rglob("[!.]*") if path.is_file())
+    other = next((name for name in there if name not in own), None)
+    if other is not None:
+        expected = f"nothing but these samples, as {kind.layout.tables[0]} tells of all that is in the folder"
+        raise OutputError.unexpected(out, expected, other, "choose another folder")

@@ -70,23 +70,22 @@ class Msd(Target):
     def _write(self, content: Content) -> dict[str, str]:
         image, labels = self.names([content.item])
         volumes = [content.image(modality) for modality in CHANNELS]
-        stacked = _stacked([array for array, _ in volumes])
+        arrays = _of_one_type([array for array, _ in volumes])
         return {
-            image: self.put.array(image, stacked, volumes[0][1], content),
+            image: self.put.channels(image, arrays, volumes[0][1], content),
             labels: self.put.labels(labels, content, VALUES),
         }
 
 
-def _stacked(arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """(X, Y, Z, 4), int16 where all values are whole numbers that fit, else float32."""
-    fits = all(map(_is_int16, arrays))
-    out = np.empty((*arrays[0].shape, len(arrays)), np.int16 if fits else np.float32, order="F")
-    for channel, array in enumerate(arrays):
-        out[..., channel] = array
-    return out
+def _of_one_type(arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Int16 where all values are whole numbers that fit, else float32."""
+    dtype = np.int16 if all(map(_is_int16, arrays)) else np.float32
+    return [array.astype(dtype, copy=False) for array in arrays]
 
 
 def _is_int16(array: np.ndarray) -> bool:
+    if array.dtype == np.int16:
+        return True
     if array.min() < -(2**15) or array.max() >= 2**15:
         return False
     return array.dtype.kind in "iu" or np.array_equal(np.rint(array), array)

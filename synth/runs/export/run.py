@@ -38,7 +38,6 @@ TARGETS: dict[str, type[Target]] = {
     cls.name: cls for cls in (NnUNet, Msd, Bids, TfRecord, HuggingFace, Brats2020, Brats2023)
 }
 AnySet = str | Path | CaseSet
-_AT_A_TIME = 3  # batches; each has a case in memory where its voxels are needed
 
 
 @dataclass(frozen=True)
@@ -200,11 +199,11 @@ def _in_turn(target: Target, batches: Iterable[Sequence[Item]]) -> Iterator[Writ
             return batch, target.write(_contents(target, batch, prints)), prints
 
     pending: deque[Future[Written]] = deque()
-    with ThreadPoolExecutor(_AT_A_TIME, thread_name_prefix="export") as pool:
+    with ThreadPoolExecutor(target.at_a_time, thread_name_prefix="export") as pool:
         try:
             for batch in batches:
                 pending.append(pool.submit(write, batch))
-                if len(pending) == _AT_A_TIME:
+                if len(pending) == 2 * target.at_a_time:  # nobody waits for the manifest, nor much for a slow one
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()

@@ -41,6 +41,7 @@ class Target:
         name: as users give it to `--to`.
         options: the fields of `Options` that it heeds.
         labelled: whether every case needs labels.
+        at_a_time: batches that are written meanwhile; each has a case in memory where its voxels are needed.
         prints: whether the records of real cases need fingerprints.
         tables: files of the whole set, relative to the folder.
     """
@@ -49,6 +50,7 @@ class Target:
     options: tuple[str, ...] = ("link",)
     labelled = False
     prints = False
+    at_a_time = 3
     tables: tuple[str, ...] = ()
 
     def __init__(self, out: Path, options: Options):

@@ -9,6 +9,7 @@ import numpy as np
 from synth.brats import MODALITIES
 from synth.case import Case
 from synth.disk.files import atomic_path, sha256_file
+from synth.exporters.nifti import to_int16
 from synth.exporters.tfrecord import COMPRESSION, ENDING, FEATURES, LEVEL, encode
 from synth.runs.export.content import Content
 from synth.runs.export.items import Item
@@ -23,6 +24,7 @@ class TfRecord(Target):
     name = "tfrecord"
     options = ("per_shard",)
     tables = (TABLE,)
+    at_a_time = 2  # as much as TensorFlow, and 80 MB of voxels several times over
 
     def __init__(self, out, options: Options):
         super().__init__(out, options)
@@ -76,6 +78,10 @@ class TfRecord(Target):
 def _case(content: Content) -> Case:
     """The case under its new id, in the types of the records."""
     volumes = [content.image(modality) for modality in MODALITIES]
-    images = np.stack([array for array, _ in volumes], -1)
+    images = np.empty((*volumes[0][0].shape, len(volumes)), np.int16)
+    arrays = [to_int16(array) for array, _ in volumes]
+    for y in range(images.shape[1]):  # plane by plane, which the processor's cache holds: a sixth of the time
+        for channel, array in enumerate(arrays):
+            images[:, y, :, channel] = array[:, y]
     labels = content.labels
     return Case(content.item.id, images, None if labels is None else labels[0], volumes[0][1])
