@@ -19,7 +19,16 @@ from synth.brats import AFFINE, GRID
 from synth.datasets.layout_files import folder_sources
 from synth.hosts.anatomies import draw_anatomy
 from synth.layout.detail import EIGHTHS, MIXED
-from synth.layout.priors.detail import FINER, LINED_PLACES, MIXED_PLACES, SCALES_MM, SHIPPED, DetailPrior, places_of
+from synth.layout.priors.detail import (
+    FINER,
+    LINED_PLACES,
+    MIXED_PLACES,
+    SCALES_MM,
+    SHIPPED,
+    DetailPrior,
+    depth_of,
+    places_of,
+)
 from synth.layout.priors.vessels import STEP
 from synth.layout.space import box_of, mirrored, spacing, widened
 
@@ -30,10 +39,8 @@ FINE_KEPT = {"wm": 0.0}  # of the part that is smooth at 1 mm: averaging takes i
 BANDS = (0.03, 0.1, 0.2, 0.3, 0.5)  # 1 / mm
 DRAWN = 6  # brains that are drawn on real tissue maps
 KEPT = {"vessels": 0.45}  # of how often there are any: the rest are the trees'
-BRIGHT, OVER_MM = (
-    2,
-    1.7,
-)  # levels of a vessel that counts as one of a tree; deviation of the blur of how often there is one
+BRIGHT = 2  # levels of a vessel that counts as one of a tree
+OVER_MM = 1.7  # deviation of the blur of how often there is one
 BRAINS = 8  # of the atlas, that the curves are found on
 SIZES = [np.prod(MIXED_PLACES)] * 2 + [np.prod(LINED_PLACES)] * 2
 
@@ -106,7 +113,7 @@ def curves_of(prior, cases):
     depths, finest = MIXED_PLACES[1], EIGHTHS * FINER + 1
     real, drawn = np.zeros((2, depths, EIGHTHS + 1)), np.zeros((2, depths, finest))
     for places, (csf, white, *_), known in cases:
-        deep = places[0][known] // MIXED_PLACES[2] % depths
+        deep = depth_of(places[0][known])
         white = np.rint((EIGHTHS - csf) * (white / EIGHTHS)).astype(int)
         for count, part in zip(real, (csf, white), strict=True):
             count += np.bincount(deep * count.shape[1] + part[known], minlength=count.size).reshape(count.shape)

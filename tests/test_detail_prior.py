@@ -9,8 +9,8 @@ from scipy.ndimage import distance_transform_edt
 
 from synth.brats import Tissue
 from synth.errors import LayoutError
+from synth.layout import nonlocal_means
 from synth.layout.detail import EIGHTHS, MIXED
-from synth.layout.priors import detail as priors_detail
 from synth.layout.priors.detail import (
     FINER,
     LINED_PLACES,
@@ -39,7 +39,7 @@ def prior_of(shares=None, lined=None, weights=(0.0, 1.0, 0.0), leaning=0.0):
 @pytest.fixture
 def not_averaged(monkeypatch):
     """Shares as the tables and fields alone give them."""
-    monkeypatch.setattr(priors_detail, "_PASSES", ())
+    monkeypatch.setattr(nonlocal_means, "_PASSES", ())
 
 
 def evenly(most):
@@ -102,8 +102,8 @@ def test_flat_parts_become_flat(monkeypatch):
     brain = np.full((40, 40, 40), Tissue.GM, np.uint8)
     prior = prior_of(np.stack([[0.5, *np.ones(7)], np.ones(8)]), weights=(1.0, 0.0, 0.0))  # none or an eighth
     steep = []
-    for passes in (priors_detail._PASSES, ()):
-        monkeypatch.setattr(priors_detail, "_PASSES", passes)
+    for passes in (nonlocal_means._PASSES, ()):
+        monkeypatch.setattr(nonlocal_means, "_PASSES", passes)
         fluid = prior.draw(brain, np.eye(4), np.random.default_rng(0)).csf.astype(float)
         steep.append(np.mean(np.abs(np.diff(fluid, axis=0)) > 0))
     assert steep[0] < 0.7 * steep[1]

@@ -1,15 +1,10 @@
-"""Noise taken out of a scan before its voxels are told apart: non-local means over all four modalities at once.
-
-The second pass looks at every second voxel (à trous, Dammertz et al. 2010), since noise is
-the same over a voxel or two where a scan was interpolated.
-"""
+"""Noise taken out of a scan before its voxels are told apart: non-local means over all four modalities at once."""
 
 import numpy as np
 
 from synth.layout.nonlocal_means import averaged
 from synth.style.style import GRAINS, P20_OF_RMS, Style
 
-_PASSES = ((1, 3.0, 1.0), (2, 2.0, 0.0))  # voxels to a neighbour; deviations within which all count; noise still there
 _LEAST_NOISE = 0.004  # of an image without any
 
 
@@ -29,6 +24,4 @@ def denoised(images: np.ndarray, brain: np.ndarray, noise: np.ndarray) -> np.nda
         noise: (4,) deviation of each modality's.
     """
     out = np.where(brain, np.moveaxis(images, -1, 0) / noise.astype(np.float32)[:, None, None, None], 0)
-    for step, within, left in _PASSES:
-        out = averaged(out, brain, step, within, left)
-    return out * noise.astype(np.float32)[:, None, None, None]
+    return averaged(out, brain) * noise.astype(np.float32)[:, None, None, None]

@@ -41,7 +41,7 @@ _PARTS, _FARTHEST = 64, 24  # how finely, and up to which, the squared distance 
 _RARE, _PASSING = 1e-4, 5  # vessels are nowhere rarer; voxels over which how often they are passes smoothly
 _LED = (0.9, 0.35)  # of the variance of scores of CSF and of white matter: what known levels decide
 _SMOOTH_MM = 0.7  # of white matter's surface: single noisy voxels are none
-_PASSES, _NOISE = ((1, 3.0, 1.0), (2, 2.0, 0.0)), 0.4  # as `style.denoising` has them; eighths
+_NOISE = 0.4  # eighths: of what is drawn, for averaging
 FINER = 8  # parts of an eighth that are told apart in what is averaged
 
 
@@ -133,10 +133,8 @@ class DetailPrior:
         vessels = np.maximum(vessels, vessel_trees(tissue[box], affine, box, self.often, rng))
         white = np.rint((EIGHTHS - csf) * (white / np.float32(EIGHTHS)))
         shares = np.stack([csf, white]).astype(np.float32) / np.float32(_NOISE)
-        for step, within, left in _PASSES:
-            shares = averaged(shares, tissue[box] > 0, step, within, left)
-        flat = np.rint(shares * np.float32(_NOISE * FINER)).astype(np.uint8)
-        return flat, mixed // MIXED_PLACES[2] % MIXED_PLACES[1], vessels, void
+        flat = np.rint(averaged(shares, tissue[box] > 0) * np.float32(_NOISE * FINER)).astype(np.uint8)
+        return flat, depth_of(mixed), vessels, void
 
     def _sheets(self, k: int, place: np.ndarray, zooms, rng: np.random.Generator, levels=None) -> np.ndarray:
         """(x, y, z) which of `_VALUES` a smooth field of normal scores has at each voxel, or `levels` have mostly."""
@@ -201,6 +199,11 @@ def places_of(tissue: np.ndarray, zooms, box: Box) -> tuple[np.ndarray, np.ndarr
     mixed = np.ravel_multi_index((far, deep, mixture), MIXED_PLACES).astype(np.int32)
     middle = np.broadcast_to(middle, own.shape)
     return mixed, np.ravel_multi_index((middle, deep, fluid, own), LINED_PLACES).astype(np.int32)
+
+
+def depth_of(mixed: np.ndarray) -> np.ndarray:
+    """Which part of `MIXED_PLACES`' depths places are in; of the curves too."""
+    return mixed // MIXED_PLACES[2] % MIXED_PLACES[1]
 
 
 def _depth(brain: np.ndarray, zooms) -> np.ndarray:

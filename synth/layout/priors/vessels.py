@@ -7,14 +7,14 @@ doi:10.1073/pnas.12.3.207).
 """
 
 import numpy as np
-from scipy.ndimage import map_coordinates
+from scipy.ndimage import binary_erosion, map_coordinates
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import dijkstra
 
 from synth.brats import AFFINE, Tissue
 from synth.layout.detail import VESSEL_LEVELS
 from synth.layout.priors.fields import smooth_noise
-from synth.layout.space import Box
+from synth.layout.space import Box, block_share, spacing
 
 STEP = 4  # voxels of the BraTS grid between places of the map of how often there is a vessel
 _COARSE = 2  # voxels of a node along each axis
@@ -41,7 +41,7 @@ def vessel_trees(
         rng: what ends and ways are drawn from.
     """
     out = np.zeros(tissue.shape, np.uint8)
-    zooms = np.linalg.norm(affine[:3, :3], axis=0)
+    zooms = np.asarray(spacing(affine))
     open_, fluid = _blocks(_surface_and_fluid(tissue)), _blocks(tissue == Tissue.CSF)
     nodes = np.argwhere(open_)
     if not len(nodes):
@@ -78,19 +78,14 @@ def vessel_trees(
 
 def _surface_and_fluid(tissue: np.ndarray) -> np.ndarray:
     """(x, y, z) bool where vessels may run: fluid, and brain beside what is none."""
-    brain = np.pad(tissue > 0, 1)
-    inner = brain[1:-1, 1:-1, 1:-1].copy()
-    for axis in range(3):
-        for step in (-1, 1):
-            inner &= np.roll(brain, step, axis)[1:-1, 1:-1, 1:-1]
-    return (tissue == Tissue.CSF) | (tissue > 0) & ~inner
+    brain = tissue > 0
+    return (tissue == Tissue.CSF) | brain & ~binary_erosion(brain)
 
 
 def _blocks(mask: np.ndarray) -> np.ndarray:
     """Whether any voxel of a node is marked."""
-    wide = [-(-size // _COARSE) for size in mask.shape]
-    whole = np.pad(mask, [(0, n * _COARSE - size) for n, size in zip(wide, mask.shape, strict=True)])
-    return whole.reshape(wide[0], _COARSE, wide[1], _COARSE, wide[2], _COARSE).any((1, 3, 5))
+    whole = np.pad(mask, [(0, -size % _COARSE) for size in mask.shape])
+    return block_share(whole, (_COARSE,) * 3) > 0
 
 
 def _graph(open_: np.ndarray, nodes: np.ndarray, cost: np.ndarray, zooms: np.ndarray) -> coo_array:
