@@ -37,6 +37,8 @@ setup(
         "click>=8.1",
         "tqdm>=4.66",
         "nilearn>=0.14",  # carries NiiVue
+        "scikit-learn>=1.4",  # nilearn needs it too
+        "threadpoolctl>=3.1",  # scikit-learn needs it too
         "pillow>=10.1",
         "pyyaml>=6",
         "tensorboard>=2.18",  # TensorFlow no longer brings it
@@ -51,7 +53,6 @@ setup(
             "SimpleITK>=2.3",
             "scikit-image>=0.22",
             "medpy>=0.5.2",  # metrics to compare ours with
-            "scikit-learn>=1.4",  # the same
             "selenium>=4.20",  # drives the system's Chromium, where there is one
             "build>=1",
             "setuptools>=77",

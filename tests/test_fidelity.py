@@ -11,7 +11,7 @@ from synth.case import Case
 from synth.datasets.cases import find_cases, read_case
 from synth.layout.layout import Layout
 from synth.layout.space import box_of
-from synth.quality import anatomy, fine, intensity, spectrum, texture
+from synth.quality import anatomy, fine, intensity, shells, spectrum, texture
 from synth.quality.prepared import Prepared
 from synth.quality.records import Record, store
 from synth.report.core import judge
@@ -21,7 +21,7 @@ from synth.report.core.sets import Sets
 from synth.report.fidelity.aspects import aspects
 from synth.report.fidelity.section import judged, section_of
 
-PROBES = [one.PROBE for one in (anatomy, intensity, texture, spectrum, fine)]
+PROBES = [one.PROBE for one in (anatomy, intensity, texture, spectrum, fine, shells)]
 VERSIONS = {probe.name: probe.version for probe in PROBES}
 
 
@@ -224,6 +224,7 @@ def records(folder, name: str, seed: int, count: int, change=None) -> list[Recor
                 "axes": rng.normal(0, 2, (4, 3, 5)),
             },
             "fine": {"tails": np.exp(rng.normal((-0.5, 2), 0.2, (4, 2)))},
+            "shells": {"statistics": rng.normal(0, 0.2, (4, 4, 4))},
             "anatomy": {
                 "tissue_share": rng.dirichlet((20, 50, 30)),
                 "volume_ml": np.exp(rng.normal(3, 0.5, 6)),
@@ -267,6 +268,10 @@ def _veiled(arrays):
     arrays["fine"]["tails"][:, 0] *= 0.3  # no edge is as steep as real ones, in noise of the right power
 
 
+def _smooth_inside(arrays):
+    arrays["shells"]["statistics"][3, :, 1:] -= 1.5
+
+
 def _brighter(arrays):
     arrays["intensity"]["quantiles"][2, 1] += 1.5
 
@@ -296,6 +301,7 @@ class TestSection:
             (_flat, {f"fidelity.spread.{m}" for m in MODALITIES}),
             (_blurred, {f"fidelity.sharpness.{m}" for m in MODALITIES}),
             (_veiled, {f"fidelity.tails.{m}" for m in MODALITIES}),
+            (_smooth_inside, {"fidelity.shell.interior"}),
             (_brighter, {"fidelity.intensity.t2.GM"}),
             (_mislabelled, {"fidelity.border.WT", "fidelity.border.ET"}),
             (_grown, {"fidelity.anatomy.tumour"}),

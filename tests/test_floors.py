@@ -31,6 +31,7 @@ HEAVY = {
     "tensorflow",
     "keras",
     "matplotlib",
+    "sklearn",
     "webbrowser",
     "SimpleITK",
     "radiomics",

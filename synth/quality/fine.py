@@ -42,7 +42,7 @@ def fine_ratios(real: np.ndarray, image: np.ndarray, brain: np.ndarray) -> dict[
     frequency = _frequencies(real.shape)
     power = [_power(part, inside, window, frequency) for part in (real, image)]
     steep = [np.percentile(np.sqrt(sum(g * g for g in np.gradient(part)))[inside], STEEP) for part in (real, image)]
-    tails = [_kurtosis(laplace(part)[inside]) for part in (real, image)]
+    tails = [kurtosis(laplace(part)[inside]) for part in (real, image)]
     out = {f"power_{low:g}": _ratio(power[1][k], power[0][k]) for k, (low, _) in enumerate(BANDS)}
     return {**out, "gradient": _ratio(steep[1], steep[0]), "kurtosis": _ratio(tails[1], tails[0])}
 
@@ -53,14 +53,30 @@ def measure_fine(prepared: Prepared) -> dict[str, np.ndarray]:
     inside = np.flatnonzero(binary_erosion(prepared.brain, iterations=_RIM))
     places = inside[:: max(len(inside) // MOST, 1)]
     if len(places):
-        _, y, z = prepared.brain.shape
         for m in range(len(MODALITIES)):
-            flat = prepared.z[..., m].ravel()
-            sides = [(flat[places - step], flat[places + step]) for step in (y * z, z, 1)]
-            lengths = np.sqrt(sum((after - before) ** 2 for before, after in sides)) / 2
-            curved = sum(before + after for before, after in sides) - 6 * flat[places]
-            out[m] = np.percentile(lengths, STEEP), _kurtosis(curved)
+            _, lengths, curved = neighbourhood(prepared.z[..., m], places)
+            out[m] = np.percentile(lengths, STEEP), kurtosis(curved)
     return {"tails": out}
+
+
+def neighbourhood(image: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Values, lengths of the gradient and Laplacian at some voxels of an image, without a look at the others.
+
+    Args:
+        image: (x, y, z).
+        places: (n,) their flat indices; none at the image's border.
+    """
+    _, y, z = image.shape
+    flat = image.ravel()
+    values, sides = flat[places], [(flat[places - step], flat[places + step]) for step in (y * z, z, 1)]
+    lengths = np.sqrt(sum((after - before) ** 2 for before, after in sides)) / 2
+    return values, lengths, sum(before + after for before, after in sides) - 6 * values
+
+
+def kurtosis(values: np.ndarray) -> float:
+    """Their fourth moment about 0 over the square of the second; 3 for Gaussian noise, 0 where all are 0."""
+    second = float((values**2).mean())
+    return float((values**4).mean()) / second**2 if second else 0.0
 
 
 def low_passed(image: np.ndarray) -> np.ndarray:
@@ -77,11 +93,6 @@ def _power(image, inside, window, frequency) -> list[float]:
     waves = rfftn((image - image[inside].mean()) * window)
     strength = waves.real**2 + waves.imag**2
     return [float(strength[(frequency >= low) & (frequency < high)].sum()) for low, high in BANDS]
-
-
-def _kurtosis(values: np.ndarray) -> float:
-    second = float((values**2).mean())
-    return float((values**4).mean()) / second**2 if second else 0.0
 
 
 def _ratio(value: float, real: float) -> float:

@@ -3,7 +3,19 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from synth.quality import anatomy, embedding, fine, intensity, radiomics, slices, spectrum, texture, thumbnail
+from synth.quality import (
+    anatomy,
+    embedding,
+    fine,
+    intensity,
+    local,
+    radiomics,
+    shells,
+    slices,
+    spectrum,
+    texture,
+    thumbnail,
+)
 from synth.quality.probes import Probe
 from synth.report.core.judge import Figure, Section
 from synth.report.core.material import Material
@@ -33,7 +45,7 @@ def probes_of(segmenter: str) -> list[Probe]:
     Raises:
         ModelError: there is no such segmenter.
     """
-    own = [module.PROBE for module in (anatomy, intensity, texture, spectrum, fine, thumbnail, slices)]
+    own = [module.PROBE for module in (anatomy, intensity, texture, spectrum, fine, local, shells, thumbnail, slices)]
     optional = [radiomics.PROBE] if radiomics.available() else []
     return [*own, *optional, embedding.probe(segmenter)]
 

@@ -6,7 +6,7 @@ from functools import partial
 import numpy as np
 
 from synth.brats import CLASSES, MODALITIES, REGIONS
-from synth.quality import anatomy, fine, intensity, spectrum, texture
+from synth.quality import anatomy, fine, intensity, shells, spectrum, texture
 from synth.report.core.aspects import Aspect, Side
 
 FINE = 0.25  # cycles per mm, waves of 4 mm: above it lies what blurring takes and noise adds
@@ -21,12 +21,18 @@ _SAID = {
 }
 _LEAST_DB = 0.5
 _HEALTHY, _TUMOUR = ("GM", "WM"), ("ED", "ET")
+_SHELLS = {
+    "surface": "1 to 4 mm below the brain's edge",
+    "sulci": "sulci and their banks",
+    "rim": "2 mm to either side of the tumour's border",
+    "interior": "inside the tumour",
+}
 _ML = 0.1  # added to volumes under a logarithm: what an annotator's pen leaves
 
 
 def aspects() -> list[Aspect]:
     """Everything that is judged but the distributions of intensities."""
-    return [*_contrasts(), *_borders(), *_textures(), *_spectra(), *_anatomy()]
+    return [*_contrasts(), *_borders(), *_textures(), *_spectra(), *_shells(), *_anatomy()]
 
 
 def _contrasts() -> list[Aspect]:
@@ -86,6 +92,15 @@ def _spectra() -> list[Aspect]:
     title = "power along z over that along x and y, above 0.2 per mm (dB)"
     read = _reader("spectrum", "axes", _through_plane)
     return [*out, Aspect("fidelity.spectrum.through_plane", group, title, MODALITIES, read, _LEAST_DB)]
+
+
+def _shells() -> list[Aspect]:
+    group, names = "By place", tuple(f"{name} of {modality}" for modality in MODALITIES for name in shells.STATISTICS)
+    out = []
+    for k, shell in enumerate(shells.SHELLS):
+        title, read = f"{_SHELLS[shell]}: brightness, deviation, edges, grain", _reader("shells", "statistics", _at(k))
+        out.append(Aspect(f"fidelity.shell.{shell}", group, title, names, read, 0.05))
+    return out
 
 
 def _anatomy() -> list[Aspect]:

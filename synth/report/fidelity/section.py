@@ -21,7 +21,7 @@ from synth.report.core.judge import (
 from synth.report.core.material import Material
 from synth.report.core.pictures import gallery
 from synth.report.core.sets import Sets
-from synth.report.fidelity import features, plots
+from synth.report.fidelity import classifier, features, plots
 from synth.report.fidelity.aspects import aspects
 from synth.report.fidelity.tables import tables
 
@@ -44,15 +44,16 @@ def section(material: Material) -> Section:
     if not sets.synthetic:
         return no_cases("fidelity", "Fidelity", QUESTION)
     checks, figures = features.checks(sets)
+    checks += classifier.checks(sets.synthetic, sets.real, sets.seed)
     return section_of(sets, checks, [*gallery(sets), *figures])
 
 
 def section_of(sets: Sets, extra: Sequence[Check] = (), figures: Sequence[Figure] = ()) -> Section:
-    """Judge intensities, contrasts, label borders, texture, spectrum and anatomy.
+    """Judge intensities, contrasts, label borders, texture, spectrum, shells and anatomy.
 
     Args:
-        sets: with the probes `anatomy`, `intensity`, `texture` and `spectrum` measured.
-        extra: further checks of the section (`features.checks`), put last.
+        sets: with the probes `anatomy`, `intensity`, `texture`, `spectrum`, `fine` and `shells` measured.
+        extra: further checks of the section (`features.checks`, `classifier.checks`), put last.
         figures: further figures, put first where they are pictures of cases.
 
     Returns:
