@@ -41,6 +41,7 @@ setup(
         "threadpoolctl>=3.1",  # scikit-learn needs it too
         "pillow>=10.1",
         "pyyaml>=6",
+        "fastjsonschema>=2.19",  # pure Python; checks every JSON that somebody else may have written
         "tensorboard>=2.18",  # TensorFlow no longer brings it
         "matplotlib>=3.8",
         "zlib-ng>=1.1; platform_machine in 'x86_64 AMD64 aarch64 arm64'",

@@ -25,7 +25,8 @@ import h5py
 from synth import __version__
 from synth.brats import NAMINGS, Naming, Tumour
 from synth.case import Case
-from synth.disk.files import atomic_path, atomic_write, case_path, remove_partials
+from synth.disk.files import atomic_path, atomic_write, case_path
+from synth.disk.staging import remove_left
 from synth.errors import DataError, OutputError
 from synth.exporters.hdf5_cases import STAGING, Hdf5Cases, open_cases, shard_paths
 from synth.exporters.hdf5_packed import COMPRESSIONS, PackedCase, pack
@@ -72,8 +73,7 @@ class Hdf5Exporter:
         self._compression = compression
         self._limit = None if shard_gb is None else int(shard_gb * 1e9)
         self._staging = self.out / STAGING
-        remove_partials(self._staging)
-        remove_partials(self.out, "synth*.h5")
+        remove_left(self.out)
         self._cases = Hdf5Cases()  # whatever earlier writers left
         self._take_in(shard_paths(self.out), staged=False)
         self._take_in(sorted(self._staging.glob("*.h5")), staged=True)

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from synth.errors import DataError
 from synth.quality.records import Record, array_path
@@ -98,10 +99,14 @@ def test_without_utility_it_says_how_to_get_it(tmp_path):
 
 def test_reading_what_utility_wrote(tmp_path):
     (tmp_path / "utility.json").write_text(json.dumps(utility()))
-    (tmp_path / "utility.png").write_bytes(b"png")
+    Image.new("RGB", (4, 3)).save(tmp_path / "utility.png")
     found, plot = read_utility(tmp_path)
     assert found["sizes"]["real"] == 12
-    assert plot == b"png"
+    assert plot == (tmp_path / "utility.png").read_bytes()
+    (tmp_path / "utility.png").write_bytes(b"png")
+    with pytest.raises(DataError, match=r"utility\.png: expected the plot"):
+        read_utility(tmp_path)
+    (tmp_path / "utility.png").unlink()
     (tmp_path / "utility_4.json").write_text(json.dumps(utility()))
     with pytest.raises(DataError, match="2 results"):
         read_utility(tmp_path)

@@ -14,6 +14,7 @@ from typing import Any
 import tensorflow as tf
 
 from synth.disk.files import atomic_write
+from synth.disk.json_files import Schema, fields, read
 from synth.errors import ModelError, OutputError
 from synth.trainers.config import TrainConfig
 from synth.trainers.csv_log import CsvLog
@@ -21,6 +22,7 @@ from synth.trainers.progress import StepProgress
 from synth.trainers.step import Batch, Parts, Step
 
 BEST_RECORD = "best.json"
+_BEST = Schema("the best validation of a run", fields({"step": {"type": "integer"}, "score": {"type": "number"}}))
 WEIGHTS = ".weights.h5"
 
 
@@ -165,6 +167,19 @@ class TrainingLoop:
         self.step.average(self.number)
         self.number.assign_add(1)
         return reduced
+
+
+def kept_best(run: Path) -> dict[str, Any] | None:
+    """The validation that picked a run's weights; None where nothing did.
+
+    Raises:
+        ModelError: what the run keeps of it is damaged.
+    """
+    path = run / BEST_RECORD
+    try:
+        return read(path, _BEST) if path.is_file() else None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path}: cannot be read ({error}); delete it to train on without.") from error
 
 
 @contextlib.contextmanager

@@ -16,12 +16,14 @@ from synth.datasets.fingerprint import Fingerprint
 from synth.datasets.inspection import Inspection
 from synth.datasets.reading import PLAIN, Reading
 from synth.disk.files import atomic_folder, atomic_write
+from synth.disk.json_files import TEXT, Schema, fields, listed, read
 from synth.errors import DataError, SynthError, printable
 
 RECORD = "case.json"
 IMAGES = "images"
 SCAN = "fingerprint"  # in a record: of the scan that was prepared
 WARNINGS = "warnings"  # in a record, and in the `meta` of a case: what was said when it was read
+_CASE = Schema("the record of a prepared case", fields({"id": TEXT}, {WARNINGS: listed(TEXT)}))
 Kept = TypeVar("Kept")
 
 
@@ -152,9 +154,6 @@ def damaged(path: Path, reason: object) -> DataError:
 def _record(folder: Path) -> dict[str, Any]:
     path = folder / RECORD
     try:
-        record = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
+        return read(path, _CASE)
+    except (OSError, ValueError) as error:
         raise damaged(path, error) from error
-    if not isinstance(record, dict) or not isinstance(record.get("id"), str):
-        raise damaged(path, "no record of a case")
-    return record

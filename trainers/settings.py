@@ -10,6 +10,7 @@ from synth import __version__
 from synth.brats import MODALITIES, NAMINGS
 from synth.disk.claim import SETTINGS, TRAIN, claim
 from synth.disk.files import atomic_write, make_folder
+from synth.disk.json_files import read
 from synth.errors import ModelError
 
 CITATIONS = (
@@ -38,7 +39,7 @@ def keep_settings(out: Path, config: Any, **also: Any) -> None:
     claim(out, TRAIN)
     path, wanted = out / SETTINGS, json.loads(json.dumps({**asdict(config), **also}))
     if path.is_file():
-        known = json.loads(path.read_bytes())  # the claim has read it: it is whole, and a training's
+        known = read(path)  # the claim has read it: it is whole, and a training's
         for part in (known, wanted):
             for free in _FREE:
                 part["train"].pop(free, None)

@@ -5,6 +5,7 @@ from importlib import import_module
 import click
 
 from synth import __version__
+from synth.cli.signals import ended_by_signals
 from synth.errors import SynthError
 
 # name -> (module whose click command is called `command`, its line in the group's help); listed in this order
@@ -41,8 +42,13 @@ class LazyGroup(click.Group):
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
+    def main(self, *args, **options):
+        """Parse and run; Ctrl-C and SIGTERM end the process at once."""
+        with ended_by_signals():
+            return super().main(*args, **options)
+
     def invoke(self, ctx: click.Context):
-        """Run a command; a `SynthError` ends it with its sentence and exit code 1, Ctrl-C with one line and 130."""
+        """Run a command; a `SynthError` ends it with its sentence and code 1, training's second Ctrl-C with 130."""
         try:
             return super().invoke(ctx)
         except SynthError as error:

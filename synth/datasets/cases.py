@@ -35,6 +35,7 @@ from synth.datasets.resample import BY_HEADER, Resampling, to_brats_grid
 from synth.datasets.volume import Volume, read_volume
 from synth.datasets.voxels.judge import judge_case
 from synth.datasets.voxels.place import judge_place
+from synth.disk.files import regular
 from synth.errors import DataError, FileError, SynthError, printable
 from synth.layout.layout import bounding_box
 
@@ -219,7 +220,7 @@ def _hint(files: CaseFiles, missing: str, likely: dict[str, list[str]]) -> str:
 def _axes_problem(name: str, files: CaseFiles, grid: tuple[int, int, int]) -> str:
     """What is wrong with a file that has four axes, for those kinds that can be told; empty for all others."""
     try:
-        shape = nib.load(files.paths[name]).shape
+        shape = nib.load(regular(files.paths[name])).shape
     except (OSError, ValueError, EOFError, nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError):
         return ""
     while len(shape) > 4 and shape[-1] == 1:

@@ -25,10 +25,12 @@ from synth.datasets.members import ArraysMember, FilesMember, Member
 from synth.datasets.reading import AUTO, Reading
 from synth.datasets.resample import to_brats_grid
 from synth.datasets.volume import LONGEST, Volume, read_volume
-from synth.disk.files import sha256_file
+from synth.disk.files import regular, sha256_file
+from synth.disk.json_files import Schema, fields, read
 from synth.errors import DataError, printable
 
 TABLE = "dataset.json"
+_TABLE = Schema("a table of a set", fields({}))
 NNUNET, MSD = "nnunet", "msd"
 Records = Callable[[], dict[str, dict] | None]
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
@@ -59,7 +61,7 @@ class MsdMember(ArraysMember):
 
     def header(self) -> nib.Nifti1Header:
         """Of the image."""
-        return nib.load(self.path).header
+        return nib.load(regular(self.path)).header
 
     def checksum(self) -> str:
         """Of image and label map."""
@@ -100,7 +102,7 @@ class MsdMember(ArraysMember):
     def _images(self) -> tuple[np.ndarray, np.ndarray]:
         """(X, Y, Z, 4) in our order, int16 where the file's numbers are, else float32; and the affine."""
         try:
-            image = nib.load(self.path)
+            image = nib.load(regular(self.path))
             shape = image.shape
             if len(shape) == 4 and shape[3] == len(self.channels) and max(shape) <= LONGEST:
                 order = [self.channels.index(modality) for modality in MODALITIES]
@@ -163,10 +165,9 @@ def described(path: Path, reading: Reading, records: Records) -> tuple[str, tupl
 
 def _table(path: Path) -> dict[str, Any] | None:
     try:
-        table = json.loads(path.read_bytes()) if path.is_file() else None
-    except (OSError, ValueError, RecursionError):
+        return read(path, _TABLE) if path.is_file() else None
+    except (OSError, ValueError):
         return None  # the names of the files are told by what they are alone
-    return table if isinstance(table, dict) else None
 
 
 def _channels(path: Path, named: Mapping[str, Any]) -> tuple[str, ...]:

@@ -20,6 +20,7 @@ from synth.brats import AFFINE, Tissue, Tumour
 from synth.datasets.fingerprint import Fingerprint
 from synth.datasets.volume import Volume, read_volume, same_place
 from synth.disk.files import atomic_write, case_path
+from synth.disk.json_files import TEXT, Schema, listed, mapped, read
 from synth.disk.manifest import records_of
 from synth.errors import FileError, LayoutError, SynthError
 from synth.exporters.nifti import write_nifti
@@ -30,6 +31,8 @@ from synth.lineage import ancestors
 from synth.style.style import Style
 
 MAPS: dict[str, type[IntEnum]] = {"tissue": Tissue, "tumour": Tumour}
+_STYLE = Schema("a style", {"type": "object"})
+_SCAN = Schema("what is known of a scan", mapped(listed(TEXT)))
 _AXES = "".join(nib.aff2axcodes(AFFINE))
 
 
@@ -184,8 +187,8 @@ def load_style(folder: str | Path) -> Style:
     """
     path = style_path(Path(folder))
     try:
-        return Style.from_dict(json.loads(path.read_text()))
-    except (OSError, ValueError, TypeError, KeyError, RecursionError, SynthError) as error:
+        return Style.from_dict(read(path, _STYLE))
+    except (OSError, ValueError, TypeError, KeyError, SynthError) as error:
         raise LayoutError(f"{path}: expected the style of this layout ({error}); extract it again.") from error
 
 
@@ -249,14 +252,11 @@ def _scan(folder: Path) -> dict[str, list[str]]:
     if not path.is_file():
         return {}
     try:
-        known = json.loads(path.read_bytes())
-        if not all(isinstance(text, str) for texts in known.values() for text in [*texts]):
-            raise ValueError("texts expected")
-    except (OSError, ValueError, TypeError, AttributeError, RecursionError) as error:
+        return read(path, _SCAN)
+    except (OSError, ValueError) as error:
         raise LayoutError(
             f"{path}: expected what is known of this layout's scan ({error}); extract it again."
         ) from error
-    return known
 
 
 def _read_map(path: Path, layout_id: str) -> Volume:

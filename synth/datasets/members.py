@@ -17,7 +17,7 @@ from synth.datasets.findings import Findings
 from synth.datasets.labels import keep_inside
 from synth.datasets.layout_files import load_detail, load_layout, load_style, map_path, style_path
 from synth.datasets.reading import PLAIN, Reading
-from synth.disk.files import sha256_file
+from synth.disk.files import regular, sha256_file
 from synth.errors import DataError, SynthError, printable
 from synth.exporters import Exporter
 from synth.exporters.hdf5_cases import Hdf5Cases
@@ -71,6 +71,11 @@ class Member(ABC):
     def annotated(self) -> bool:
         """Whether its labels are known: stored, or stated to be those of a healthy brain."""
         return self.labelled or (self.reading.healthy and self.kind == CASE)
+
+    @property
+    def endings(self) -> tuple[str, ...]:
+        """How the names of its files end, each with what the file is: a reader goes by it."""
+        return ()
 
     def header(self) -> nib.Nifti1Header | None:
         """The header of its scan; None where it has none of its own."""
@@ -165,9 +170,14 @@ class FilesMember(Member):
             parts.append(f"{name}:{path.name}:{stat.st_size}:{stat.st_mtime_ns}")
         return hashlib.sha256("|".join(parts).encode()).hexdigest()[:32]
 
+    @property
+    def endings(self) -> tuple[str, ...]:
+        """`t1.nii.gz` and so on."""
+        return tuple(name + path.name[path.name.rfind(".nii") :] for name, path in sorted(self.files.paths.items()))
+
     def header(self) -> nib.Nifti1Header:
         """Of its t1."""
-        return nib.load(self.files.paths["t1"]).header
+        return nib.load(regular(self.files.paths["t1"])).header
 
 
 class ArraysMember(Member):

@@ -6,7 +6,6 @@ by `Claim.clear`, after everything else that may be refused has been checked. Wh
 settings is compared under the folder's lock (`manifest.other_settings`), in the same form of sentence.
 """
 
-import json
 import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from contextlib import ExitStack
@@ -16,6 +15,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from synth.disk.json_files import read
 from synth.disk.lock import FolderLock
 from synth.disk.manifest import MANIFEST, RUN
 from synth.errors import OutputError, printable
@@ -302,8 +302,8 @@ def _told(place: Path, by: Owner, strange: list[str]) -> str:
     """What a folder holds that is nobody's we know."""
     if by.mark in strange:
         try:
-            json.loads((place / by.mark).read_bytes())
-        except (OSError, ValueError, RecursionError) as error:
+            read(place / by.mark)
+        except (OSError, ValueError) as error:
             return f"a {by.mark} that cannot be read ({printable(error)})"
     # what another run of a command without a mark, or a killed one, has left there cannot be told from strangers' files
     whose = "" if by.joins is Joins.FORCED else " that synth did not write"
@@ -320,8 +320,8 @@ def _is_of(place: Path, owner: Owner) -> bool:
     if not owner.mark or not (place / owner.mark).is_file():
         return False
     try:
-        content: Any = json.loads((place / owner.mark).read_bytes())
-    except (OSError, ValueError, RecursionError):
+        content: Any = read(place / owner.mark)
+    except (OSError, ValueError):
         return False
     return isinstance(content, dict) and owner.known(content)
 

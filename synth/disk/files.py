@@ -1,26 +1,23 @@
 """Files that appear under their final name only when complete, and the checksums that vouch for them.
 
-Everything is written under a temporary name in the same folder (`.<name>.<pid>.partial`), flushed to the disk and
-then renamed, which a file system does in one step: whoever looks, at whatever moment the power goes, sees either
-the whole file or none.
+Everything is written under a temporary name in the same folder (`disk.staging`), flushed to the disk and then renamed,
+which a file system does in one step: whoever looks, at whatever moment the power goes, sees either the whole file or
+none. What a killed process left under such a name goes when the same name is written again.
 """
 
 import contextlib
 import errno
-import glob
 import hashlib
 import os
-import re
-import shutil
+import stat
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
+from synth.disk.staging import delete, partial_name, remove_left, staging
 from synth.errors import OutputError
 
-PARTIAL = ".partial"
-_LEFT = re.compile(r"\.\d+\.partial$")
 _TOGETHER = 8  # files flushed at a time: they wait for the same turn of the disk
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -51,8 +48,9 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     partial = partial_name(path)
+    remove_left(path.parent, path.name)
     try:
-        with _explained(path, partial):
+        with staging(partial), _explained(path, partial):
             yield partial
             _sync(partial, os.O_RDWR)
             os.replace(partial, path)
@@ -73,10 +71,12 @@ def atomic_files() -> Iterator[Callable[[Path], Path]]:
         OutputError: the disk is full or a file cannot be created there.
     """
     partials: dict[Path, Path] = {}
+    stack = contextlib.ExitStack()
 
     def name(path: Path) -> Path:
         partial = partial_name(path)
         partials[partial] = path
+        stack.enter_context(staging(partial))
         return partial
 
     try:
@@ -96,6 +96,8 @@ def atomic_files() -> Iterator[Callable[[Path], Path]]:
             with _explained(partials.get(partial, partial), partial):
                 raise
         raise
+    finally:
+        stack.close()
 
 
 @contextlib.contextmanager
@@ -111,24 +113,36 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
     path = Path(path)
     partial, old = partial_name(path), partial_name(path, "old")
     try:
-        with _explained(path, partial):
+        with staging(partial), _explained(path, partial):
             path.parent.mkdir(parents=True, exist_ok=True)
-            remove_partials(path.parent, glob.escape(path.name))
+            remove_left(path.parent, path.name)
             partial.mkdir()
             yield partial
             for file in sorted(partial.iterdir()):
                 _sync(file, os.O_RDWR)
             sync_folder(partial)
-            if path.exists():  # a folder that is not empty cannot be replaced in one step: move it aside first
-                os.rename(path, old)
-            os.rename(partial, path)
+            _replace_folder(partial, path, old)
     except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
+        delete(partial)
         if old.exists() and not path.exists():
             os.rename(old, path)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    delete(old)
     sync_folder(path.parent)
+
+
+def _replace_folder(partial: Path, path: Path, old: Path) -> None:
+    """Give a folder its final name; one that has it, perhaps put there by another process a moment ago, gives way."""
+    while True:
+        try:
+            os.rename(partial, path)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+        delete(old)
+        with contextlib.suppress(FileNotFoundError):  # a folder that is not empty cannot be replaced in one step
+            os.rename(path, old)
 
 
 def make_folder(folder: Path) -> None:
@@ -154,34 +168,26 @@ def case_path(folder: Path, case_id: str, suffix: str = "") -> Path:
     return folder / (case_id + suffix)
 
 
-def partial_name(path: Path, role: str = "") -> Path:
-    """The temporary name for `path`: hidden, in the same folder, with the process id."""
-    return path.with_name(f".{path.name}.{role and role + '.'}{os.getpid()}{PARTIAL}")
-
-
-def remove_partials(folder: str | os.PathLike, names: str = "*") -> int:
-    """Delete what killed writers left behind in `folder`, for final names of this glob pattern; return how many.
-
-    Only for a folder that no other process writes to at the moment (`synth.disk.manifest` holds the lock).
-    """
-    left = [path for path in Path(folder).glob(f".{names}.*{PARTIAL}") if _LEFT.search(path.name)]
-    for path in left:
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
-    return len(left)
-
-
 def sync_folder(folder: str | os.PathLike) -> None:
     """Ask the system to put the folder's list of names on the disk; best effort, some file systems cannot."""
     with contextlib.suppress(OSError):
         _sync(folder, os.O_RDONLY)
 
 
+def regular(path: str | os.PathLike) -> str | os.PathLike:
+    """The path, if it is a regular file's or a link's to one: opening a pipe waits for ever, reading a device may.
+
+    Raises:
+        OSError: it is another's, or nothing's.
+    """
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "a folder, pipe or device where a file is expected", os.fspath(path))
+    return path
+
+
 def sha256_file(path: str | os.PathLike) -> str:
-    """The SHA-256 of a file's bytes, as hex digits."""
-    with open(path, "rb") as handle:
+    """The SHA-256 of a regular file's bytes, as hex digits; raises `OSError` as `regular`."""
+    with open(regular(path), "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(handle)
 
 

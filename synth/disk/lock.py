@@ -5,8 +5,11 @@ import errno
 import json
 import os
 import socket
+import stat
 from pathlib import Path
 
+from synth.disk.json_files import TEXT, WHOLE, Schema, fields, parse
+from synth.disk.staging import is_running
 from synth.errors import OutputError
 
 try:
@@ -15,6 +18,7 @@ except ImportError:  # Windows has none: there a lock left by a dead process mus
     fcntl = None
 
 LOCK = ".synth.lock"
+_OWNER = Schema("the owner of a folder", fields({"host": TEXT, "pid": WHOLE}))
 
 
 class FolderLock:
@@ -48,12 +52,17 @@ class FolderLock:
     def _try(self) -> int | None:
         """The handle of the locked file; None if its owner deleted it meanwhile and we must look again."""
         try:
-            handle = os.open(self._path, os.O_RDWR | os.O_CREAT | (os.O_EXCL if fcntl is None else 0), 0o644)
+            # a link of that name is not followed: what it points to is not ours to empty
+            extra = sum(getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_NONBLOCK"))  # nor is a pipe waited for
+            flags = os.O_RDWR | os.O_CREAT | extra | (os.O_EXCL if fcntl is None else 0)
+            handle = os.open(self._path, flags, 0o644)
         except FileExistsError as error:
             raise self._refusal(self._path.read_text(errors="replace")) from error
         except OSError as error:
             raise OutputError(f"{self._path.parent}: the folder cannot be written ({error.strerror}).") from error
         try:
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise OutputError(f"{self._path}: expected a file, found a folder, pipe or device; remove it.")
             locked = _flock(handle)
             owner = os.read(handle, 4096).decode(errors="replace")
             if locked is False or _may_run(owner, dead_if_here=bool(locked)):
@@ -92,10 +101,10 @@ def _flock(handle: int) -> bool | None:
 def _owner(text: str) -> tuple[str, int] | None:
     """Host and process that a lock file names; None if it is empty or torn: its writer died while making it."""
     try:
-        record = json.loads(text)
-        return str(record["host"]), int(record["pid"])
-    except (ValueError, KeyError, TypeError):
+        owner = parse(text, _OWNER)
+    except ValueError:
         return None
+    return owner["host"], owner["pid"]
 
 
 def _may_run(text: str, *, dead_if_here: bool) -> bool:
@@ -108,13 +117,7 @@ def _may_run(text: str, *, dead_if_here: bool) -> bool:
         return True
     if dead_if_here or pid <= 0 or pid == os.getpid():
         return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+    return is_running(pid)
 
 
 def _is_file(handle: int, path: Path) -> bool:

@@ -14,12 +14,16 @@ from typing import Any
 
 import numpy as np
 
-from synth.disk.files import atomic_write, make_folder, remove_partials
+from synth.disk.files import atomic_write, make_folder
+from synth.disk.json_files import parse, read, read_bytes
 from synth.disk.lock import FolderLock
-from synth.errors import DataError, OutputError
+from synth.disk.run_schemas import RECORD, SETTINGS
+from synth.disk.staging import remove_left
+from synth.errors import DataError, OutputError, printable
 
 MANIFEST = "manifest.jsonl"
 RUN = "run.json"
+_MOST_BYTES = 1 << 33  # of a manifest: about a million samples
 
 
 class Manifest:
@@ -49,7 +53,7 @@ class Manifest:
         make_folder(self.folder)
         self._lock = FolderLock(self.folder)
         try:
-            remove_partials(self.folder)
+            remove_left(self.folder, locked=True)
             self._lines, self._size = _read_lines(self.path)
             if config is not None:
                 self._claim(config, free)
@@ -205,12 +209,9 @@ def read_run(folder: str | os.PathLike) -> dict:
     """
     path = Path(folder) / RUN
     try:
-        config = json.loads(_regular(path).read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise OutputError(f"{path}: the settings of the run cannot be read ({error}).") from error
-    if not isinstance(config, dict):
-        raise OutputError(f"{path}: expected a JSON object with the settings of a run, found another value.")
-    return config
+        return read(path, SETTINGS)
+    except (OSError, ValueError) as error:
+        raise OutputError(f"{path}: the settings of the run cannot be read ({printable(error)}).") from error
 
 
 def recorded_files(folder: str | os.PathLike) -> set[str]:
@@ -277,19 +278,23 @@ def _plain(value: Any) -> Any:
 
 def _read_lines(path: Path) -> tuple[dict[int, bytes], int]:
     """The whole lines by index, and the number of bytes they take; what follows was torn by a kill."""
-    data = _regular(path).read_bytes() if path.exists() else b""
+    try:
+        data = read_bytes(path, _MOST_BYTES) if path.exists() else b""
+    except ValueError as error:
+        raise OutputError(f"{path}: {error}; remove it.") from error
     lines, size = {}, 0
     for number, line in enumerate(data.splitlines(keepends=True), 1):
         end = size + len(line)
         try:
-            index = _index(json.loads(line), path)
-        except (ValueError, RecursionError, OutputError) as error:
+            value = parse(line)
+        except ValueError as error:
             if end == len(data):
                 break
-            raise OutputError(
-                f"{path}, line {number}: expected a record of one sample, found damaged text; restore the file "
-                "or start over with --force."
-            ) from error
+            raise _damaged(path, number, error) from error
+        try:
+            index = RECORD.check(value)["index"]
+        except ValueError as error:
+            raise _damaged(path, number, error) from error
         if not line.endswith(b"\n"):
             break
         if index in lines:
@@ -298,11 +303,11 @@ def _read_lines(path: Path) -> tuple[dict[int, bytes], int]:
     return dict(sorted(lines.items())), size
 
 
-def _regular(path: Path) -> Path:
-    """The path, if reading it ends: a pipe would wait for ever."""
-    if path.exists() and not path.is_file():
-        raise OutputError(f"{path}: expected a file, found a folder, pipe or device; remove it.")
-    return path
+def _damaged(path: Path, line: int, error: ValueError) -> OutputError:
+    return OutputError(
+        f"{path}, line {line}: expected a record of one sample, found damaged text ({printable(error)}); restore the "
+        "file or start over with --force."
+    )
 
 
 def _index(record: Any, path: Path) -> int:

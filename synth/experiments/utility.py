@@ -8,7 +8,6 @@ Esteban et al. 2017, arXiv:1706.02633.
 
 import gc
 import hashlib
-import json
 import shutil
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +18,7 @@ import numpy as np
 from synth.datasets.sets import CaseSet
 from synth.disk.claim import SETTINGS, UTILITY, claim
 from synth.disk.files import atomic_write, make_folder
+from synth.disk.json_files import SHARE, Schema, fields, mapped, read
 from synth.disk.lock import FolderLock
 from synth.disk.manifest import json_text, other_settings
 from synth.errors import DataError, ModelError, OutputError
@@ -34,6 +34,7 @@ from synth.trainers.segmentation.training import SegmenterTraining, fit_segmente
 from synth.trainers.settings import origin
 
 SCORES = "scores.json"
+_SCORES = Schema("the scores of test cases", fields({"dice": mapped(mapped(SHARE))}))
 PRESETS = {
     # minutes on two CPU cores: enough to see whether a set is broken, too short to praise it
     "quick": {"steps": 300, "seeds": 2},
@@ -258,9 +259,9 @@ def _finished(run: Path, ids: Sequence[str]) -> dict | None:
     if not path.is_file():
         return None
     try:
-        stored = json.loads(path.read_text())["dice"]
+        stored = read(path, _SCORES)["dice"]
         return {case_id: {region: float(v) for region, v in stored[case_id].items()} for case_id in ids}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError) as error:
         raise OutputError(f"{path}: not the scores of the test cases ({error!r}); delete {run} to redo it.") from error
 
 
@@ -278,7 +279,7 @@ def _keep_settings(out: Path, config: UtilityConfig, sets: dict[str, list[Annota
         wanted[f"files of --{role}"] = hashlib.sha256(text.encode()).hexdigest()[:16]
     path = out / SETTINGS
     if path.is_file():
-        known = json.loads(path.read_text())
+        known = read(path)  # the claim has read it: it is an experiment's
         differing = {key: (known.get(key), value) for key, value in wanted.items() if known.get(key) != value}
         if differing:
             raise other_settings(out, differing, "give the same to go on with it, or choose another folder")

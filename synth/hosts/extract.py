@@ -1,6 +1,5 @@
 """Layouts and styles of a whole dataset, stored as small files."""
 
-import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +20,7 @@ from synth.datasets.layout_files import (
 from synth.datasets.members import Member
 from synth.datasets.sets import CaseSet, open_set
 from synth.disk.claim import EXTRACT, claim
+from synth.disk.json_files import read
 from synth.errors import OutputError, SynthError
 from synth.layout.detail import MAPS as DETAIL
 from synth.layout.layout import Layout
@@ -137,7 +137,7 @@ def _store(layout: Layout, out: str | Path, *known) -> None:
 
 def _stored_signature(folder: Path) -> str | None:
     try:
-        record = json.loads(style_path(folder).read_text())
+        record = read(style_path(folder))
     except (OSError, ValueError):
         return None
     complete = all(path.is_file() for path in _files(folder))

@@ -4,12 +4,14 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from synth.datasets.fingerprint import Fingerprint
+from synth.disk.json_files import DIGEST, TEXT, WHOLE, Rules, Schema, fields, listed, optional, read
 from synth.errors import ModelError, printable
 from synth.lineage import hash_id
 from synth.models.architectures import generator_config
@@ -29,20 +31,62 @@ class Kind:
         name: also the card's entry that rebuilds it.
         config: the settings in that entry.
         shipped: folder of what ships, by name.
+        entries: of its card alone, and what they have to be.
     """
 
     name: str
     config: Callable[[dict], Any]
     shipped: dict[str, str]
+    entries: dict[str, Rules]
 
     @property
     def weights(self) -> str:
         """The weights' file."""
         return f"{self.name}.weights.h5"
 
+    @cached_property
+    def schema(self) -> Schema:
+        """What its cards have to be."""
+        return Schema(
+            f"the card of a {self.name}",
+            fields({**_IDENTITY, **self.entries}, {**_HISTORY, "texture_gain": _GAIN, "postprocess": _THRESHOLDS}),
+        )
 
-GENERATOR = Kind("generator", generator_config, {DEFAULT_MODEL: "default"})
-SEGMENTER = Kind("segmenter", lambda entry: SegmenterConfig(**entry), {DEFAULT_MODEL: "segmenter"})
+
+_CASES = {"cases": WHOLE, "ids_sha256": optional(listed(TEXT)), "fingerprints_sha256": optional(listed(TEXT))}
+_USED = optional(fields({}, {**_CASES, "settings": optional({"type": "object"})}))
+_HISTORY = {"training": _USED, "validation": _USED}
+_PARENT = Schema("the card that a model was begun from", fields({}, _HISTORY))
+_IDENTITY = {"name": TEXT, "weights_sha256": DIGEST}
+_FACTOR = {"minimum": 0, "maximum": 100}
+_GAIN = {
+    **_FACTOR,
+    **listed({"type": "number", **_FACTOR}, 4, 4),
+    "type": ["number", "array"],
+}  # one, or one a modality
+_THRESHOLDS = {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}}
+_NETWORK = fields(
+    {},
+    {
+        "arch": TEXT,
+        "conditioning": TEXT,
+        "width": {"type": "integer", "minimum": 1, "maximum": 512},  # of 512 the bottom alone takes a gibibyte
+        "bottleneck": {"type": "integer", "minimum": 1, "maximum": 64},
+    },
+)
+
+GENERATOR = Kind(
+    "generator",
+    generator_config,
+    {DEFAULT_MODEL: "default"},
+    {"generator": _NETWORK},
+)
+SEGMENTER = Kind(
+    "segmenter",
+    lambda entry: SegmenterConfig(**entry),
+    {DEFAULT_MODEL: "segmenter"},
+    {"segmenter": _NETWORK, "window": {"type": "integer"}},
+)
 
 
 def model_folder(model: str | Path, kind: Kind = GENERATOR) -> Path:
@@ -70,11 +114,19 @@ def read_card(model: str | Path, kind: Kind = GENERATOR) -> dict:
     """
     path = model_folder(model, kind) / CARD
     try:
-        card = json.loads(path.read_text())
+        card = read(path, kind.schema)
         kind.config(card[kind.name])
+        _check_parents(card)
         return card
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError(f"{path}: not the card of a {kind.name} ({error}); copy the model folder again.") from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ModelError) as error:
+        said = f"{printable(path)}: not the card of a {kind.name} ({printable(error)}); copy the model folder again."
+        raise ModelError(said) from error
+
+
+def _check_parents(card: dict) -> None:
+    """Raise `ValueError` where what a card says of the models it was begun from is not what cards say."""
+    while parent := (card.get("training") or {}).get("begun from"):
+        card = _PARENT.check(parent)
 
 
 def sees_detail(card: dict) -> bool:

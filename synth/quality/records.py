@@ -1,22 +1,28 @@
 """Records: what was measured on each case, kept on the disk under the checksum of the case's files.
 
 Only one case is in memory while a set is measured, and afterwards none: comparisons read the few arrays they need.
+Every file holds a checksum of its own content, the archives as their comment: what was changed since counts as missing.
 """
 
+import io
 import json
 import zipfile
 import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
 
 from synth.disk.files import atomic_write
+from synth.disk.json_files import Schema, fields, read, read_bytes
 from synth.errors import DataError
 from synth.quality.probes import Probe
 
 # what a changed byte makes of an archive
+_SEALED = Schema("facts with their checksum", fields({"sha256": {"type": "string"}, "facts": {"type": "object"}}))
+_MOST_BYTES = 1 << 29  # of an archive; those of a case have up to a few megabytes
 DAMAGED = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
@@ -88,30 +94,42 @@ def missing(folder: Path, probes: Iterable[Probe]) -> list[Probe]:
 def store(folder: Path, probe: Probe, arrays: dict[str, np.ndarray]) -> None:
     """Keep what a probe gave, whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
+    packed = io.BytesIO()
+    np.savez_compressed(packed, **arrays)
     with atomic_write(array_path(folder, probe.name, probe.version)) as handle:
-        np.savez_compressed(handle, **arrays)
+        handle.write(_sealed(packed.getvalue()))
 
 
 def store_facts(folder: Path, name: str, facts: dict) -> None:
     """Keep JSON-able facts beside the arrays."""
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_write(folder / f"{name}.json") as handle:
-        handle.write(json.dumps(facts, sort_keys=True).encode())
+        handle.write(json.dumps({"sha256": _digest(facts), "facts": facts}, sort_keys=True).encode())
 
 
-def kept_facts(folder: Path, name: str) -> dict | None:
-    """What `store_facts` kept, or None."""
+def kept_facts(folder: Path, name: str, schema: Schema) -> dict | None:
+    """What `store_facts` kept, if it is unchanged and such facts; else None."""
     try:
-        content = json.loads((folder / f"{name}.json").read_bytes())
+        kept = read(folder / f"{name}.json", _SEALED)
+        return schema.check(kept["facts"]) if _digest(kept["facts"]) == kept["sha256"] else None
     except (OSError, ValueError):
         return None
-    return content if isinstance(content, dict) else None
 
 
 def _readable(path: Path) -> bool:
-    """Whether an archive is there and not cut off."""
+    """Whether an archive is there and as it was written."""
     try:
-        with zipfile.ZipFile(path) as archive:
-            return bool(archive.namelist())
-    except DAMAGED:
+        packed = read_bytes(path, _MOST_BYTES)
+    except (OSError, ValueError):
         return False
+    return len(packed) > 66 and packed == _sealed(packed[:-66] + b"\0\0")
+
+
+def _sealed(archive: bytes) -> bytes:
+    """A ZIP archive, which ends in the length of its comment (0), with its checksum as the comment."""
+    seal = sha256(archive).hexdigest().encode()
+    return archive[:-2] + len(seal).to_bytes(2, "little") + seal
+
+
+def _digest(facts: dict) -> str:
+    return sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

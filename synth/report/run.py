@@ -13,8 +13,9 @@ from synth.datasets.case_files import refuse_any
 from synth.datasets.findings import Findings
 from synth.datasets.sets import CaseSet, open_set
 from synth.disk.claim import REPORT, claim
-from synth.disk.files import atomic_files, make_folder, remove_partials
+from synth.disk.files import atomic_files, make_folder
 from synth.disk.manifest import json_text
+from synth.disk.staging import remove_left
 from synth.errors import DataError, printable
 from synth.models.cards import SEGMENTER, read_card
 from synth.report.build import probes_of, sections_of
@@ -136,8 +137,9 @@ def report(
     card = read_card(config.segmenter, SEGMENTER)
     probes = probes_of(config.segmenter)
     make_folder(out)
-    remove_partials(out)
     make_folder(cache)
+    for folder in (out, cache):
+        remove_left(folder)
     ours = measure_set(painted, probes, cache, progress("measuring the synthetic set"))
     theirs = measure_set(scans, probes, cache, progress("measuring the real scans"))
     if not theirs.records:

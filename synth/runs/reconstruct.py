@@ -19,6 +19,7 @@ from synth.datasets.inspection import Inspection
 from synth.datasets.sets import CaseSet, open_set
 from synth.disk.claim import RECONSTRUCT, claim
 from synth.disk.files import atomic_write
+from synth.disk.json_files import TEXT, Schema, fields, listed, mapped, read
 from synth.errors import OutputError, SynthError
 from synth.exporters import open_exporter
 from synth.hosts.extract import layout_and_style
@@ -35,6 +36,11 @@ if TYPE_CHECKING:
     from synth.models.inference import LayoutPainter
 
 RESULTS = "reconstruct.json"
+_SCALE = fields({"real": {"type": "array"}, "written": {"type": "array"}})
+_RESULTS = Schema(
+    "what `synth reconstruct` wrote",
+    fields({"comparisons": listed(fields({"case": TEXT}))}, {"scales": mapped(_SCALE)}),
+)
 SHEET = "contact_sheet.png"
 
 
@@ -194,12 +200,12 @@ def scales_of(folder: str | Path) -> dict[str, Scale]:
     if not path.is_file():
         return {}
     try:
-        scales = json.loads(path.read_bytes()).get("scales", {})
+        scales = read(path, _RESULTS).get("scales", {})
         return {
             case: Scale(recorded_window(scale["real"]), recorded_window(scale["written"]))
             for case, scale in scales.items()
         }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, SynthError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SynthError) as error:
         raise SynthError(
             f"{path}: expected what `synth reconstruct` wrote ({error}); reconstruct the cases again."
         ) from error
@@ -208,8 +214,8 @@ def scales_of(folder: str | Path) -> dict[str, Scale]:
 def _keep_off(cases: CaseSet, out: Path) -> None:
     """Refuse an output in which a case's folder is not one of an earlier reconstruction: it would be replaced whole."""
     try:
-        earlier = {row["case"] for row in json.loads((out / RESULTS).read_bytes())["comparisons"]}
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        earlier = {row["case"] for row in read(out / RESULTS, _RESULTS)["comparisons"]}
+    except (OSError, ValueError):
         earlier = set()
     for member in cases.members:
         place = out / member.id

@@ -1,7 +1,6 @@
 """`synth train generator`: from folders of cases to weights and a card."""
 
 import hashlib
-import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,7 +25,7 @@ from synth.trainers.adversarial import AdversarialStep
 from synth.trainers.augment import AugmentConfig
 from synth.trainers.config import TrainConfig, choose_strategy
 from synth.trainers.cutting import PatchConfig
-from synth.trainers.loop import BEST_RECORD, TrainingLoop
+from synth.trainers.loop import TrainingLoop, kept_best
 from synth.trainers.painting.patches import TrainingCase, patch_dataset, prepare_cases
 from synth.trainers.painting.task import PaintingLoss, PaintingTask
 from synth.trainers.painting.validation import GeneratorValidation, calibrate_texture
@@ -191,7 +190,6 @@ def _anatomy(case: TrainingCase) -> str:
 def _card(
     name: str, config: GeneratorTraining, train: list[TrainingCase], val: list[TrainingCase], out: Path
 ) -> dict[str, Any]:
-    best = out / BEST_RECORD
     return {
         **origin(),
         "name": name,
@@ -203,7 +201,7 @@ def _card(
         },
         "validation": {
             **used_cases({case.id: case.fingerprint for case in val}),
-            "best": json.loads(best.read_text()) if best.is_file() else None,
+            "best": kept_best(out),
         },
         "grid": "240x240x155, 1 mm, LPS, origin (0, 239, 0); sizes divisible by 16 inside the brain's box",
         "intended use": "synthetic training data for research on brain-tumour segmentation. Research use only.",

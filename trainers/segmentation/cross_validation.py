@@ -10,7 +10,8 @@ import numpy as np
 
 from synth.brats import Tumour
 from synth.disk.files import atomic_write
-from synth.errors import DataError, ModelError
+from synth.disk.json_files import read
+from synth.errors import DataError, ModelError, SynthError
 from synth.models.cards import CARD, SEGMENTER, read_card
 from synth.models.ensembles import FOLDS
 from synth.models.postprocess import Postprocess, choose
@@ -150,6 +151,6 @@ def thresholds_of(run: str | Path) -> Postprocess:
     """
     path = Path(run) / FOLDS
     try:
-        return Postprocess(**json.loads(path.read_text())["postprocess"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return Postprocess(**read(path)["postprocess"])
+    except (OSError, ValueError, KeyError, TypeError, SynthError) as error:
         raise ModelError(f"{path}: expected the thresholds of a finished run with --folds ({error}).") from error

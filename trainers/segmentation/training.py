@@ -1,6 +1,5 @@
 """`synth train segmenter`: from annotated cases of any origin to a segmenter's weights and card."""
 
-import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -20,7 +19,7 @@ from synth.trainers.adversarial import AdversarialStep
 from synth.trainers.augment import SegmentationAugment
 from synth.trainers.config import TrainConfig, choose_strategy
 from synth.trainers.cutting import PatchConfig
-from synth.trainers.loop import BEST_RECORD, TrainingLoop
+from synth.trainers.loop import TrainingLoop, kept_best
 from synth.trainers.segmentation.annotated import Annotated, fingerprinted, inspect_annotated, prepare
 from synth.trainers.segmentation.folds import refuse_relatives
 from synth.trainers.segmentation.fresh import FreshPool
@@ -250,7 +249,6 @@ def _card(
     thresholds: Postprocess | None,
     out: Path,
 ) -> dict[str, Any]:
-    best = out / BEST_RECORD
     return {
         **origin(),
         "name": name,
@@ -266,7 +264,7 @@ def _card(
         },
         "validation": {
             **used_cases({case.id: case.fingerprint for case in val}),
-            "best": json.loads(best.read_text()) if best.is_file() else None,
+            "best": kept_best(out),
         },
         "grid": "240x240x155, 1 mm, LPS; the brain z-scored, 0 outside",
         "intended use": "segmentation of gliomas for research: quality of synthetic scans, a downstream baseline.",

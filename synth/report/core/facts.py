@@ -11,10 +11,32 @@ from synth.case import Case
 from synth.datasets.findings import Finding
 from synth.datasets.fingerprint import fingerprint
 from synth.datasets.voxels.label_order import label_surface
+from synth.disk.json_files import SHARE, TEXT, WHOLE, Schema, fields, listed, optional
 from synth.layout.law import MAX_PIECES, violations
 from synth.layout.layout import Layout
 
 VERSION = "3"  # of the facts: raise it when `case_facts` or `law_facts` tell something else
+
+_BY_LABEL = listed(WHOLE, 3, 3)
+_RANGE = fields({"covered": SHARE, "distinct": WHOLE, "saturated": SHARE})
+FACTS = Schema(
+    "the facts of a case",
+    fields(
+        {
+            "findings": listed(fields({"severity": TEXT, "topic": TEXT, "message": TEXT})),
+            "brain_share": SHARE,
+            "largest_piece": SHARE,
+            "ranges": fields(dict.fromkeys(MODALITIES, _RANGE)),
+            "fingerprint": listed(TEXT),
+            "labels": fields(
+                {"voxels": _BY_LABEL, "surface": _BY_LABEL, "t1ce": optional(listed(optional({"type": "number"})))}
+            ),
+            "digests": fields(dict.fromkeys((*MODALITIES, "seg"), TEXT)),
+            "tumour_voxels": WHOLE,
+            "law": listed(TEXT),
+        }
+    ),
+)
 
 
 def case_facts(case: Case) -> dict:

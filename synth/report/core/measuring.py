@@ -17,11 +17,10 @@ from synth.hosts.extract import VERSION
 from synth.quality.prepared import Prepared, prepare
 from synth.quality.probes import Probe
 from synth.quality.records import Record, case_folder, kept_facts, missing, store, store_facts
+from synth.report.core.facts import FACTS, case_facts, finding_dict, law_facts
 from synth.report.core.facts import VERSION as FACTS_VERSION
-from synth.report.core.facts import case_facts, finding_dict, law_facts
 
 _FACTS = f"case-{FACTS_VERSION}"
-_KEPT = {"findings", "digests", "fingerprint", "labels", "law"}
 _PREPARED = f"prepared-{VERSION}"  # what all measurements rest on; raised in `hosts.extract`
 
 
@@ -96,8 +95,9 @@ def joint_checksum(member: Member) -> str:
 
 
 def _stated(member: Member) -> dict[str, str]:
-    """What the user stated about its files: the same bytes may be read as other labels."""
-    return {"reading": member.reading.tag} if member.reading.tag else {}
+    """What is not in its bytes: how its files are called, and what the user stated, may make other labels of them."""
+    stated = {"reading": member.reading.tag} if member.reading.tag else {}
+    return {**stated, "names": " ".join([member.naming.name, *member.endings])}
 
 
 def _joint(files: dict[str, str]) -> str:
@@ -117,8 +117,8 @@ def _steps(members: Iterable[Member], probes: Sequence[Probe], cache: Path) -> I
     for member in members:
         files = member.checksums()
         folder = case_folder(cache / _PREPARED, _joint({**files, **_stated(member)}))
-        facts, todo = kept_facts(folder, _FACTS), missing(folder, probes)
-        if facts is not None and facts.keys() >= _KEPT and not todo:
+        facts, todo = kept_facts(folder, _FACTS, FACTS), missing(folder, probes)
+        if facts is not None and not todo:
             yield _Step(member, files, folder, {**facts, "id": member.id}, None, [])
             continue
         facts, prepared = _examined(member)

@@ -1,13 +1,33 @@
 """What `synth utility --out` wrote, read and checked."""
 
-import json
+import io
 from pathlib import Path
 
-import numpy as np
+from PIL import Image
 
 from synth.brats import REGIONS
+from synth.disk.json_files import SHARE, TEXT, WHOLE, Rules, Schema, fields, listed, optional, read, read_bytes
 from synth.errors import DataError, printable
-from synth.experiments.utility_result import ARMS, SCHEMA, VERSION
+from synth.experiments.utility_result import ARMS, COMPARISONS, SCHEMA, VERSION
+
+_NUMBER: Rules = {"type": "number", "minimum": -1000, "maximum": 1000}  # a ratio to nearly nothing is large
+_ARM = fields({"mean": SHARE, "median": SHARE, "interval": listed(SHARE, 2, 2)})
+_COMPARISON = fields({"estimate": optional(_NUMBER), "interval": optional(listed(_NUMBER, 2, 2))})
+_RESULT = Schema(
+    "utility.json of `synth utility --out`",
+    fields(
+        {
+            "schema": {"enum": [SCHEMA]},
+            "version": {"enum": [VERSION]},
+            "settings": fields({}, {"synthetic": TEXT}),
+            "sizes": {"type": "object", "additionalProperties": WHOLE},
+            "summary": fields(dict.fromkeys(ARMS, fields(dict.fromkeys(REGIONS, _ARM)))),
+            **dict.fromkeys(COMPARISONS, fields(dict.fromkeys(REGIONS, _COMPARISON))),
+        },
+        {"notes": listed(TEXT)},
+    ),
+)
+_MOST_PIXELS = 1 << 24  # of the plot, which has half a million
 
 
 def read_utility(path: str | Path) -> tuple[dict, bytes | None]:
@@ -24,32 +44,39 @@ def read_utility(path: str | Path) -> tuple[dict, bytes | None]:
             raise DataError(f"{printable(path)}: holds {len(results)} results of `synth utility` ({names}); give one.")
         path = results[0] if results else path / "utility.json"
     try:
-        utility = json.loads(path.read_bytes())
-        if utility["schema"] != SCHEMA or utility["version"] != VERSION:
-            raise ValueError(f"schema {utility['schema']} {utility['version']}")
-        _check_result(utility)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        utility = read(path, _RESULT)
+        _check_order(utility)
+    except (OSError, ValueError) as error:
         raise DataError(
             f"{printable(path)}: expected utility.json of `synth utility --out` ({error}); give that folder."
         ) from error
-    plot = path.with_suffix(".png")
-    return utility, plot.read_bytes() if plot.is_file() else None
+    return utility, _plot(path.with_suffix(".png"))
 
 
-def _check_result(utility: dict) -> None:
-    """Raise on a result that lacks what the section reads."""
-    if not isinstance(utility["settings"].get("synthetic", ""), str):
-        raise ValueError("settings.synthetic is no text")
-    if not all(isinstance(note, str) for note in utility.get("notes", [])):
-        raise ValueError("notes are no texts")
-    {name: int(n) for name, n in utility["sizes"].items()}
-    for name, regions in {**utility["summary"], "tstr_ratio": utility["tstr_ratio"], "gain": utility["gain"]}.items():
-        for region in REGIONS:
-            scores = regions[region]
-            undefined = name in ("tstr_ratio", "gain") and scores["estimate"] is None
-            middle = "estimate" if "estimate" in scores else "mean"
-            values = [] if undefined else [scores[middle], *scores["interval"]]
-            if not undefined and (len(values) != 3 or not np.isfinite(np.array(values, float)).all()):
-                raise ValueError(f"{name} of {region} is no number with its interval")
-    for arm in ARMS:
-        [float(utility["summary"][arm][region]["median"]) for region in REGIONS]
+def _check_order(utility: dict) -> None:
+    """Raise `ValueError` where an interval is none, or is not there though its estimate is."""
+    for name in (*ARMS, *COMPARISONS):
+        for region, row in (utility["summary"][name] if name in ARMS else utility[name]).items():
+            middle, interval = row.get("estimate", row.get("mean")), row["interval"]
+            if (middle is None) != (interval is None) or (interval and not interval[0] <= middle <= interval[1]):
+                raise ValueError(f"{name} of {printable(region)} is no number with its interval")
+
+
+def _plot(path: Path) -> bytes | None:
+    """The picture beside a result.
+
+    Raises:
+        DataError: it is none.
+    """
+    if not path.exists():
+        return None
+    try:
+        plot = read_bytes(path)
+        with Image.open(io.BytesIO(plot), formats=("PNG",)) as image:
+            if image.width * image.height > _MOST_PIXELS:
+                raise ValueError(f"{image.width} x {image.height} pixels")
+            image.load()
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        said = f"expected the plot of `synth utility --out`, found no such picture ({printable(error)})"
+        raise DataError(f"{printable(path)}: {said}; delete it or draw it anew.") from error
+    return plot

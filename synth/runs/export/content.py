@@ -14,6 +14,7 @@ from synth.datasets.labels import told_classes
 from synth.datasets.members import FilesMember
 from synth.datasets.reading import AUTO
 from synth.datasets.volume import read_volume
+from synth.disk.files import regular
 from synth.errors import DataError, printable
 from synth.exporters.nifti import is_synthetic, to_int16
 from synth.runs.export.items import Item
@@ -115,7 +116,7 @@ class Content:
                 continue
             path = member.files.paths[part]
             try:
-                image = nib.load(path)
+                image = nib.load(regular(path))
                 grid = image.shape, np.asarray(image.affine)
             except Exception as error:
                 raise DataError(f"{printable(path)}: cannot be read ({error}); copy or download it again.") from error

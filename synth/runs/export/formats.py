@@ -17,8 +17,9 @@ import numpy as np
 from synth.brats import MODALITIES, NAMINGS, Naming, Tumour, recoded
 from synth.case import Case
 from synth.datasets.members import ExporterMember
-from synth.disk.files import case_path, changed_files, remove_partials
+from synth.disk.files import case_path, changed_files
 from synth.disk.manifest import MANIFEST, read_entries
+from synth.disk.staging import remove_left
 from synth.errors import OutputError
 from synth.exporters import Exporter, exporter_class, open_exporter, register
 from synth.runs.export import bids, msd, nnunet
@@ -79,7 +80,7 @@ class TargetExporter:
         case_path(self.out, case.id)  # a plain name, or it is refused
         item = self._item({"index": len(self._written), **case.meta, "id": case.id})
         for folder in {(self.out / name).parent for name in self._target.names([item])} - self._swept:
-            remove_partials(folder)
+            remove_left(folder)
             self._swept.add(folder)
         with self._target.put.together():
             (files,) = self._target.write([Painted(item, case)])

@@ -14,7 +14,7 @@ import nibabel as nib
 import numpy as np
 
 from synth.brats import recoded
-from synth.disk.files import atomic_files, atomic_path, make_folder, sha256_file
+from synth.disk.files import atomic_files, atomic_path, make_folder, regular, sha256_file
 from synth.errors import DataError, OutputError, printable
 from synth.exporters.deflate import gunzip_bytes, gzip_bytes, gzip_parts
 from synth.exporters.nifti import PROVENANCE, nifti_bytes, nifti_parts
@@ -161,7 +161,7 @@ def _relabelled(source: Path, values: Mapping[int, int], expected: str | None) -
 
 def _copy(source: Path, path: Path, expected: str | None) -> str:
     digest, block = hashlib.sha256(), memoryview(bytearray(_BLOCK))
-    with open(source, "rb", buffering=0) as own, open(path, "wb") as handle:
+    with open(regular(source), "rb", buffering=0) as own, open(path, "wb") as handle:
         while size := own.readinto(block):
             digest.update(block[:size])
             handle.write(block[:size])

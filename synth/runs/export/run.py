@@ -19,7 +19,7 @@ from synth.brats import NAMINGS
 from synth.datasets.reading import PLAIN, Reading
 from synth.datasets.sets import CaseSet, open_set
 from synth.disk.claim import EXPORT, claim
-from synth.disk.files import changed_files, remove_partials
+from synth.disk.files import changed_files
 from synth.disk.manifest import Manifest, json_text, read_run, recorded_files
 from synth.errors import DataError, OutputError, SynthError, printable
 from synth.runs.export.bids import Bids
@@ -179,8 +179,6 @@ def _write(target: Target, items: Sequence[Item], manifest: Manifest, progress: 
     out = manifest.folder
     good, batches = manifest.verified(partial(changed_files, out)), target.batches(items)
     todo = [batch for batch in batches if not all(item.index in good for item in batch)]
-    for folder in {(out / name).parent for batch in todo for name in target.names(batch)}:
-        remove_partials(folder)
     for batch, written, prints in _in_turn(target, progress(todo)):
         for item, files in zip(batch, written, strict=True):
             manifest.append({**item.to_record(), **prints.get(item.index, {}), "files": files})

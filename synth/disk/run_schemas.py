@@ -1,0 +1,56 @@
+"""What the two files of a run may say, whichever command wrote them: `run.json` and a line of `manifest.jsonl`.
+
+Entries may be missing and there may be others: each command asks for its own. What is there is of this type and range.
+"""
+
+from synth.brats import NAMINGS
+from synth.disk.json_files import DIGEST, NAME, PATH, TEXT, WHOLE, Schema, fields, listed, mapped, optional
+
+_ANY = {"type": "object"}
+SETTINGS = Schema(  # of a run of any command
+    "the settings of a run",
+    fields(
+        {},
+        {
+            "synth": TEXT,
+            "made_by": TEXT,
+            "format": TEXT,
+            "naming": {"enum": [*NAMINGS]},
+            "n": WHOLE,
+            "seed": WHOLE,
+            "first": WHOLE,
+            "cases": WHOLE,
+            "shard": listed(WHOLE, 2, 2),
+            "ids": fields({}, {"prefix": TEXT, "first": WHOLE, "digits": {**WHOLE, "maximum": 20}}),
+            "model": fields({}, {"name": optional(TEXT), "hash": TEXT, "kernels": TEXT}),
+            "reading": fields({}, {"labels": TEXT, "resample": {"type": "boolean"}, "healthy": {"type": "boolean"}}),
+            "to": TEXT,
+            "sets": listed(TEXT),
+            "real": listed(TEXT),
+            "options": _ANY,
+            "edits": _ANY,
+        },
+    ),
+)
+RECORD = Schema(  # of a sample of any command
+    "the record of a sample",
+    fields(
+        {"index": WHOLE},
+        {
+            "id": NAME,
+            "files": mapped(DIGEST, PATH),
+            "host": optional(TEXT),
+            "donor": optional(TEXT),
+            "seed": optional(WHOLE),
+            "attempt": WHOLE,
+            "edits": listed(_ANY),
+            "redraws": listed({}),
+            "style": optional(_ANY),
+            "plan": optional(_ANY),
+            "gate": optional(mapped(optional({"type": "number"}))),
+            "scores": optional(_ANY),
+            "source": optional(TEXT),
+            "fingerprint": listed(TEXT),
+        },
+    ),
+)
