@@ -81,7 +81,7 @@ class NiftiExporter:
             if seg.exists():
                 labels = self.naming.from_disk(np.asanyarray(nib.load(seg).dataobj))
         except Exception as error:
-            raise OutputError(f"{folder}: case cannot be read back ({error}); write it again with --resume.") from error
+            raise OutputError(f"{folder}: case cannot be read back ({error}); write it again.") from error
         return Case(case_id, np.stack(images, -1), labels, affine, {"naming": self.naming.name})
 
     @staticmethod

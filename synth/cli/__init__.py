@@ -1,5 +1,6 @@
 """The command line: `synth`, a group whose commands are imported only when they are run."""
 
+import re
 from importlib import import_module
 
 import click
@@ -22,6 +23,10 @@ COMMANDS = {
     "utility": ("synth.cli.utility", "Measure what training on synthetic pairs is worth on real scans."),
     "view": ("synth.cli.view", "Show cases or layouts in an interactive page that works offline."),
 }
+
+
+_WORDS = "synth.words"
+_OPTION = re.compile(r"(?<![\w`-])--[a-z]+(?:-[a-z]+)*")
 
 
 class LazyGroup(click.Group):
@@ -47,12 +52,17 @@ class LazyGroup(click.Group):
         with ended_by_signals():
             return super().main(*args, **options)
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep the words of the command: which one it is decides what a sentence may advise."""
+        ctx.meta[_WORDS] = tuple(args)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context):
         """Run a command; a `SynthError` ends it with its sentence and code 1, training's second Ctrl-C with 130."""
         try:
             return super().invoke(ctx)
         except SynthError as error:
-            raise click.ClickException(str(error)) from error
+            raise click.ClickException(_advisable(str(error), self, ctx)) from error
         except OSError as error:
             if error.filename is None:  # not about a file of the user's: a defect, to be seen whole
                 raise
@@ -61,6 +71,18 @@ class LazyGroup(click.Group):
         except KeyboardInterrupt:
             click.echo("\nInterrupted.", err=True)
             ctx.exit(130)
+
+
+def _advisable(sentence: str, command: click.Command, ctx: click.Context) -> str:
+    """A sentence; where it names options that the command lacks (rooms below know no command), it says so."""
+    names = []
+    for word in ctx.meta.get(_WORDS, ()):
+        if not isinstance(command, click.Group) or (inner := command.get_command(ctx, word)) is None:
+            break
+        command, names = inner, [*names, word]
+    known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
+    strange = [option for option in dict.fromkeys(_OPTION.findall(sentence)) if option not in known]
+    return f"{sentence} (`synth {' '.join(names)}` has no {' or '.join(strange)}.)" if strange else sentence
 
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

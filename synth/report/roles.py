@@ -68,6 +68,11 @@ def split_real(
     card, why = _card(synthetic, generator)
     if card is None:
         if holdout:
+            if not everything - held:
+                raise DataError(
+                    f"{printable(holdout.path)}: holds all cases of {printable(real.path)}, and nothing else tells "
+                    f"what the generator was trained on ({why}); give other cases as --holdout, or ids as --train-ids."
+                )
             return _grouped(everything - held, everything, f"The hold-out set counts as never seen ({why}).", scans)
         return Split(None, held, f"Which real cases the generator was trained on is unknown: {why}.")
     seen, picked = known_cases(card, "training"), known_cases(card, "validation")

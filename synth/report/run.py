@@ -16,7 +16,7 @@ from synth.disk.claim import REPORT, claim
 from synth.disk.files import atomic_files, make_folder
 from synth.disk.manifest import json_text
 from synth.disk.staging import remove_left
-from synth.errors import DataError, printable
+from synth.errors import DataError, OutputError, printable
 from synth.models.cards import SEGMENTER, read_card
 from synth.report.build import probes_of, sections_of
 from synth.report.core.config import ReportConfig
@@ -173,6 +173,9 @@ def write_together(out: Path, texts: dict[str, str]) -> None:
 
 def _claim(out: Path, cache: Path, force: bool) -> None:
     """Refuse a folder that is not ours to write to."""
+    if cache.resolve() == out.resolve():
+        advice = "choose another folder, or leave it out"
+        raise OutputError.unexpected(cache, "a folder for measurements apart from --out", "that very folder", advice)
     own = cache.resolve().relative_to(out.resolve()).parts[:1] if cache.resolve().is_relative_to(out.resolve()) else ()
     claim(out, REPORT, force=force, beside=own)
 

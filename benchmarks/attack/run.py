@@ -1,0 +1,78 @@
+"""Attack everything that synth reads and writes, for a stated time, and print a table.
+
+    python benchmarks/attack/run.py [--seconds 600] [--only kills,signals,...] [--seed 0] [--step 10]
+
+Each attack gets an equal share of the time, and ends sooner where it has tried all it knows. Exit code 1 if anything
+failed; what failed is printed below the table, a line each.
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from importlib import import_module
+from itertools import islice
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import interrupted
+import stage
+
+ATTACKS = {
+    "kills": interrupted.kills,
+    "signals": interrupted.signals,
+    "full": interrupted.full,
+    "links": interrupted.links,
+    "two": interrupted.two_at_once,
+}
+MODULES = ("generate", "layouts", "segment", "report", "export", "reconstruct", "replay")
+
+
+def ready(place: Path, seed: int = 0) -> interrupted.Ground:
+    """A furnished place, with all modules imported: forks find them there."""
+    for name in MODULES:
+        import_module(f"synth.cli.{name}")
+    import synth.report.build
+    import synth.report.run  # noqa: F401 (for the forks)
+
+    stage.install(place)
+    stage.furnish(place)
+    made = interrupted.run(lambda: stage.main_in(place, stage.COMMANDS[0].arguments(place / "painted")), place / "log")
+    if made.code:
+        raise SystemExit(f"the stage cannot be furnished: {made.said}")
+    return interrupted.Ground(place, seed)
+
+
+def main() -> int:
+    """Run the attacks; exit code 1 if anything failed."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--only", default=",".join(ATTACKS), help="attacks, with commas")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--most", type=int, help="tries of an attack")
+    options = parser.parse_args()
+    names, failed = options.only.split(","), []
+    with tempfile.TemporaryDirectory() as temporary:
+        ground = ready(Path(temporary), options.seed)
+        print(f"{'attack':12}{'on':18}{'tried':>7}{'failed':>8}{'slowest s':>11}{'MiB':>7}")
+        for name in names:
+            rows, until = defaultdict(list), time.monotonic() + options.seconds / len(names)
+            for what, problem, ended in islice(ATTACKS[name](ground), options.most):
+                rows[what].append((bool(problem), ended))
+                if problem:
+                    failed.append(f"{name}, {what}: {problem}")
+                if time.monotonic() > until:
+                    break
+            for what, tries in rows.items():
+                worst, memory = max(ended.after for _, ended in tries), max(ended.memory for _, ended in tries)
+                bad = sum(wrong for wrong, _ in tries)
+                print(f"{name:12}{what:18}{len(tries):7}{bad:8}{worst:11.1f}{memory:7}", flush=True)
+    for line in failed:
+        print(line)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
