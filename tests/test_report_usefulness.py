@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from synth.disk.json_files import seal
 from synth.errors import DataError
 from synth.quality.records import Record, array_path
 from synth.report.core.judge import Verdict
@@ -98,7 +99,7 @@ def test_without_utility_it_says_how_to_get_it(tmp_path):
 
 
 def test_reading_what_utility_wrote(tmp_path):
-    (tmp_path / "utility.json").write_text(json.dumps(utility()))
+    (tmp_path / "utility.json").write_text(json.dumps(seal(utility())))
     Image.new("RGB", (4, 3)).save(tmp_path / "utility.png")
     found, plot = read_utility(tmp_path)
     assert found["sizes"]["real"] == 12
@@ -107,7 +108,7 @@ def test_reading_what_utility_wrote(tmp_path):
     with pytest.raises(DataError, match=r"utility\.png: expected the plot"):
         read_utility(tmp_path)
     (tmp_path / "utility.png").unlink()
-    (tmp_path / "utility_4.json").write_text(json.dumps(utility()))
+    (tmp_path / "utility_4.json").write_text(json.dumps(seal(utility())))
     with pytest.raises(DataError, match="2 results"):
         read_utility(tmp_path)
     assert read_utility(tmp_path / "utility_4.json")[1] is None
@@ -133,15 +134,23 @@ def test_a_damaged_result_of_utility(tmp_path, place, value):
     for key in place[:-1]:
         inner = inner[key]
     inner[place[-1]] = value
-    (tmp_path / "utility.json").write_text(json.dumps(made))
+    (tmp_path / "utility.json").write_text(json.dumps(seal(made)))
     with pytest.raises(DataError, match=r"utility\.json"):
+        read_utility(tmp_path)
+
+
+def test_a_result_that_somebody_changed(tmp_path):
+    made = seal(utility(tstr=0.5))
+    made["tstr_ratio"] = utility(tstr=1.0)["tstr_ratio"]
+    (tmp_path / "utility.json").write_text(json.dumps(made))
+    with pytest.raises(DataError, match="it was changed"):
         read_utility(tmp_path)
 
 
 def test_a_ratio_that_does_not_exist_is_not_judged(tmp_path):
     made = json.loads(json.dumps(utility()))
     made["tstr_ratio"]["ET"] = {"estimate": None, "interval": None}
-    (tmp_path / "utility.json").write_text(json.dumps(made))
+    (tmp_path / "utility.json").write_text(json.dumps(seal(made)))
     ours, theirs = records(tmp_path, "s", [[0.8] * 3]), records(tmp_path, "r", [[0.8] * 3])
     found = section_of(ours, theirs, True, "default", read_utility(tmp_path)[0])
     (check,) = [one for one in found.checks if one.id == "usefulness.tstr.ET"]

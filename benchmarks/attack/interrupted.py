@@ -14,6 +14,8 @@ from pathlib import Path
 from blows import Ended, at_call, full_from, kill, run
 from stage import COMMANDS, Command, main_in, tree
 
+from synth.disk.staging import delete
+
 Try = tuple[str, str, Ended]  # what was attacked, the problem ("": none), how it ended
 QUICK = 10.0  # seconds in which a signal has to end a process
 
@@ -28,7 +30,7 @@ class Ground:
     def fresh(self) -> Path:
         """A folder's name that is free."""
         out = self.place / "out"
-        shutil.rmtree(out, ignore_errors=True)
+        delete(out)
         return out
 
     def undisturbed(self, command: Command) -> tuple[dict[str, str], int, float]:

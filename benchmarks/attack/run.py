@@ -1,9 +1,9 @@
 """Attack everything that synth reads and writes, for a stated time, and print a table.
 
-    python benchmarks/attack/run.py [--seconds 600] [--only kills,signals,...] [--seed 0] [--step 10]
+    python benchmarks/attack/run.py [--seconds 600] [--only kills,signals,...] [--on segment] [--seed 0]
 
 Each attack gets an equal share of the time, and ends sooner where it has tried all it knows. Exit code 1 if anything
-failed; what failed is printed below the table, a line each.
+failed; what failed is printed at once, a line each, on standard error.
 """
 
 import argparse
@@ -52,25 +52,26 @@ def main() -> int:
     parser.add_argument("--only", default=",".join(ATTACKS), help="attacks, with commas")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--most", type=int, help="tries of an attack")
+    parser.add_argument("--on", help="the one command to be attacked")
     options = parser.parse_args()
+    chosen = {"commands": [one for one in stage.COMMANDS if one.name == options.on]} if options.on else {}
     names, failed = options.only.split(","), []
     with tempfile.TemporaryDirectory() as temporary:
         ground = ready(Path(temporary), options.seed)
         print(f"{'attack':12}{'on':18}{'tried':>7}{'failed':>8}{'slowest s':>11}{'MiB':>7}")
         for name in names:
             rows, until = defaultdict(list), time.monotonic() + options.seconds / len(names)
-            for what, problem, ended in islice(ATTACKS[name](ground), options.most):
+            for what, problem, ended in islice(ATTACKS[name](ground, **chosen), options.most):
                 rows[what].append((bool(problem), ended))
                 if problem:
                     failed.append(f"{name}, {what}: {problem}")
+                    print(failed[-1], file=sys.stderr, flush=True)
                 if time.monotonic() > until:
                     break
             for what, tries in rows.items():
                 worst, memory = max(ended.after for _, ended in tries), max(ended.memory for _, ended in tries)
                 bad = sum(wrong for wrong, _ in tries)
                 print(f"{name:12}{what:18}{len(tries):7}{bad:8}{worst:11.1f}{memory:7}", flush=True)
-    for line in failed:
-        print(line)
     return 1 if failed else 0
 
 

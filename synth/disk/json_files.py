@@ -13,6 +13,7 @@ import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from hashlib import sha256
 from typing import Any
 
 import fastjsonschema
@@ -26,6 +27,7 @@ MOST_DEPTH = (
 _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
 _SURROGATE = re.compile(r"\\u[dD][89abABcCdDeEfF]")
 _LIMIT = 1 << 64
+SEAL = "sha256"
 
 Rules = dict[str, Any]
 WHOLE: Rules = {"type": "integer", "minimum": 0}
@@ -120,6 +122,23 @@ def read(path: str | os.PathLike, schema: Schema | None = None, most: int = MOST
         ValueError: it is no such JSON, larger than `most` bytes, or no regular file (which is not opened).
     """
     return parse(read_bytes(path, most), schema)
+
+
+def seal(content: dict[str, Any]) -> dict[str, Any]:
+    """An object with a checksum of all that it says, as `sha256`: whoever changes a part of it is found out."""
+    text = json.dumps({key: value for key, value in content.items() if key != SEAL}, sort_keys=True)
+    return {**content, SEAL: sha256(text.encode()).hexdigest()}
+
+
+def check_seal(content: dict[str, Any]) -> dict[str, Any]:
+    """The object, if its checksum is that of what it says.
+
+    Raises:
+        ValueError: it has none, or another one.
+    """
+    if content.get(SEAL) != seal(content)[SEAL]:
+        raise ValueError("its own checksum is another's: it was changed, or made by an earlier synth")
+    return content
 
 
 def read_bytes(path: str | os.PathLike, most: int = MOST_BYTES) -> bytes:

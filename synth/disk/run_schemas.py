@@ -3,8 +3,8 @@
 Entries may be missing and there may be others: each command asks for its own. What is there is of this type and range.
 """
 
-from synth.brats import NAMINGS
-from synth.disk.json_files import DIGEST, NAME, PATH, TEXT, WHOLE, Schema, fields, listed, mapped, optional
+from synth.brats import NAMINGS, REGIONS
+from synth.disk.json_files import DIGEST, NAME, PATH, SHARE, TEXT, WHOLE, Schema, fields, listed, mapped, optional
 
 _ANY = {"type": "object"}
 SETTINGS = Schema(  # of a run of any command
@@ -47,9 +47,13 @@ RECORD = Schema(  # of a sample of any command
             "redraws": listed({}),
             "style": optional(_ANY),
             "plan": optional(_ANY),
-            "gate": optional(mapped(optional({"type": "number"}))),
+            "gate": optional(fields(dict.fromkeys(REGIONS, SHARE))),
             "scores": optional(_ANY),
-            "source": optional(TEXT),
+            "source": {**fields({}, {"set": TEXT, "id": TEXT}), "type": ["string", "object", "null"]},
+            "patients": optional(listed(TEXT)),
+            "ancestors": optional(listed(TEXT)),
+            "real": {"type": "boolean"},
+            "model": optional(fields({}, {"name": TEXT, "hash": TEXT})),
             "fingerprint": listed(TEXT),
         },
     ),

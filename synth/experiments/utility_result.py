@@ -9,6 +9,7 @@ import numpy as np
 from synth import __version__
 from synth.brats import REGIONS
 from synth.disk.files import atomic_write
+from synth.disk.json_files import parse, seal
 from synth.disk.manifest import json_text
 from synth.quality.bootstrap import difference, mean_of_first, paired_bootstrap, ratio
 
@@ -100,7 +101,8 @@ class UtilityResult:
     def write(self, folder: Path, name: str = "utility") -> None:
         """`<name>.json`, `<name>.txt` (the table) and `<name>.png` in the folder."""
         with atomic_write(folder / f"{name}.json") as handle:
-            handle.write(json_text(self.to_dict(), what="the result", indent=1).encode())
+            plain = parse(json_text(self.to_dict(), what="the result"))
+            handle.write(json_text(seal(plain), what="the result", indent=1).encode())
         with atomic_write(folder / f"{name}.txt") as handle:
             notes = [f"note: {note}" for note in self.notes]
             handle.write(("\n".join([*self.table(), *notes]) + "\n").encode())

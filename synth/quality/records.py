@@ -16,12 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from synth.disk.files import atomic_write
-from synth.disk.json_files import Schema, fields, read, read_bytes
+from synth.disk.json_files import Schema, check_seal, read, read_bytes, seal
 from synth.errors import DataError
 from synth.quality.probes import Probe
 
 # what a changed byte makes of an archive
-_SEALED = Schema("facts with their checksum", fields({"sha256": {"type": "string"}, "facts": {"type": "object"}}))
 _MOST_BYTES = 1 << 29  # of an archive; those of a case have up to a few megabytes
 DAMAGED = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
@@ -104,14 +103,13 @@ def store_facts(folder: Path, name: str, facts: dict) -> None:
     """Keep JSON-able facts beside the arrays."""
     folder.mkdir(parents=True, exist_ok=True)
     with atomic_write(folder / f"{name}.json") as handle:
-        handle.write(json.dumps({"sha256": _digest(facts), "facts": facts}, sort_keys=True).encode())
+        handle.write(json.dumps(seal(facts), sort_keys=True).encode())
 
 
 def kept_facts(folder: Path, name: str, schema: Schema) -> dict | None:
     """What `store_facts` kept, if it is unchanged and such facts; else None."""
     try:
-        kept = read(folder / f"{name}.json", _SEALED)
-        return schema.check(kept["facts"]) if _digest(kept["facts"]) == kept["sha256"] else None
+        return check_seal(read(folder / f"{name}.json", schema))
     except (OSError, ValueError):
         return None
 
@@ -129,7 +127,3 @@ def _sealed(archive: bytes) -> bytes:
     """A ZIP archive, which ends in the length of its comment (0), with its checksum as the comment."""
     seal = sha256(archive).hexdigest().encode()
     return archive[:-2] + len(seal).to_bytes(2, "little") + seal
-
-
-def _digest(facts: dict) -> str:
-    return sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -18,7 +18,7 @@ from synth.datasets.findings import folded_lines
 from synth.datasets.inspection import Inspection
 from synth.datasets.sets import CaseSet, open_set
 from synth.disk.claim import RECONSTRUCT, claim
-from synth.disk.files import atomic_write
+from synth.disk.files import atomic_write, make_folder
 from synth.disk.json_files import TEXT, Schema, fields, listed, mapped, read
 from synth.errors import OutputError, SynthError
 from synth.exporters import open_exporter
@@ -154,7 +154,7 @@ def reconstruct(
 
     out, cases = Path(out), open_set(data, scans=True)
     claim(out, RECONSTRUCT, force=force, apart=("the scans", data))
-    _keep_off(cases, out)
+    earlier = _keep_off(cases, out)
     namings = {member.naming.name for member in cases.members}
     if len(namings) > 1:
         raise SynthError(f"{data}: holds cases named in {len(namings)} ways; reconstruct one naming at a time.")
@@ -163,6 +163,9 @@ def reconstruct(
     inspection, said = Inspection(cases.path, cases.reading), []
     with ExitStack() as stack:
         exporter = stack.enter_context(open_exporter("nifti", out, naming=cases.members[0].naming))
+        # which folders are its own, said before there are any: after a kill they are known again
+        to_come = sorted(earlier | {member.id for member in cases.members})
+        _save({"comparisons": [{"case": case} for case in to_come], "unfinished": True}, out)
         for member in progress(cases.members):
             real = member.read("required")
             inspection.see(real.id, real.labels, real.images)
@@ -183,11 +186,16 @@ def reconstruct(
         "comparisons": [vars(row) for row in rows],
         **({"scales": scales} if scales else {}),
     }
-    with atomic_write(out / RESULTS) as handle:
-        handle.write((json.dumps(record, indent=1) + "\n").encode())
+    _save(record, out)
     for line in [*folded_lines(said), *(note.message for note in inspection.findings())]:
         tell(line)
     return rows
+
+
+def _save(results: dict, out: Path) -> None:
+    make_folder(out)
+    with atomic_write(out / RESULTS) as handle:
+        handle.write((json.dumps(results, indent=1) + "\n").encode())
 
 
 def scales_of(folder: str | Path) -> dict[str, Scale]:
@@ -211,8 +219,11 @@ def scales_of(folder: str | Path) -> dict[str, Scale]:
         ) from error
 
 
-def _keep_off(cases: CaseSet, out: Path) -> None:
-    """Refuse an output in which a case's folder is not one of an earlier reconstruction: it would be replaced whole."""
+def _keep_off(cases: CaseSet, out: Path) -> set[str]:
+    """Refuse an output in which a case's folder is not one of an earlier reconstruction: it would be replaced whole.
+
+    Returns the ids of the earlier ones.
+    """
     try:
         earlier = {row["case"] for row in read(out / RESULTS, _RESULTS)["comparisons"]}
     except (OSError, ValueError):
@@ -224,6 +235,7 @@ def _keep_off(cases: CaseSet, out: Path) -> None:
         if os.path.lexists(place) and member.id not in earlier:
             found = f"a folder that {RESULTS} does not know"
             raise OutputError.unexpected(place, "a new folder or an earlier reconstruction", found, "choose another")
+    return earlier
 
 
 def summary_lines(rows: Sequence[Comparison]) -> list[str]:

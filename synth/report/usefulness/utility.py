@@ -6,7 +6,19 @@ from pathlib import Path
 from PIL import Image
 
 from synth.brats import REGIONS
-from synth.disk.json_files import SHARE, TEXT, WHOLE, Rules, Schema, fields, listed, optional, read, read_bytes
+from synth.disk.json_files import (
+    SHARE,
+    TEXT,
+    WHOLE,
+    Rules,
+    Schema,
+    check_seal,
+    fields,
+    listed,
+    optional,
+    read,
+    read_bytes,
+)
 from synth.errors import DataError, printable
 from synth.experiments.utility_result import ARMS, COMPARISONS, SCHEMA, VERSION
 
@@ -44,11 +56,12 @@ def read_utility(path: str | Path) -> tuple[dict, bytes | None]:
             raise DataError(f"{printable(path)}: holds {len(results)} results of `synth utility` ({names}); give one.")
         path = results[0] if results else path / "utility.json"
     try:
-        utility = read(path, _RESULT)
+        utility = check_seal(read(path, _RESULT))
         _check_order(utility)
     except (OSError, ValueError) as error:
         raise DataError(
-            f"{printable(path)}: expected utility.json of `synth utility --out` ({error}); give that folder."
+            f"{printable(path)}: expected utility.json of `synth utility --out` ({error}); give that folder, or the "
+            "command again: it goes on."
         ) from error
     return utility, _plot(path.with_suffix(".png"))
 
