@@ -17,6 +17,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import fuzz
 import interrupted
 import stage
 
@@ -26,6 +27,10 @@ ATTACKS = {
     "full": interrupted.full,
     "links": interrupted.links,
     "two": interrupted.two_at_once,
+    "records": fuzz.records,
+    "headers": fuzz.headers,
+    "caches": fuzz.caches,
+    "archives": fuzz.archives,
 }
 MODULES = ("generate", "layouts", "segment", "report", "export", "reconstruct", "replay")
 

@@ -18,7 +18,6 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-import nibabel as nib
 import numpy as np
 from scipy.ndimage import binary_dilation
 
@@ -32,10 +31,9 @@ from synth.datasets.labels import keep_inside, label_classes
 from synth.datasets.ranges import range_note
 from synth.datasets.reading import AUTO, PLAIN, Reading
 from synth.datasets.resample import BY_HEADER, Resampling, to_brats_grid
-from synth.datasets.volume import Volume, read_volume
+from synth.datasets.volume import Volume, open_image, read_volume
 from synth.datasets.voxels.judge import judge_case
 from synth.datasets.voxels.place import judge_place
-from synth.disk.files import regular
 from synth.errors import DataError, FileError, SynthError, printable
 from synth.layout.layout import bounding_box
 
@@ -220,8 +218,8 @@ def _hint(files: CaseFiles, missing: str, likely: dict[str, list[str]]) -> str:
 def _axes_problem(name: str, files: CaseFiles, grid: tuple[int, int, int]) -> str:
     """What is wrong with a file that has four axes, for those kinds that can be told; empty for all others."""
     try:
-        shape = nib.load(regular(files.paths[name])).shape
-    except (OSError, ValueError, EOFError, nib.filebasedimages.ImageFileError, nib.spatialimages.HeaderDataError):
+        shape = open_image(files.paths[name]).shape
+    except FileError:
         return ""
     while len(shape) > 4 and shape[-1] == 1:
         shape = shape[:-1]

@@ -24,8 +24,8 @@ from synth.datasets.labels import told_classes
 from synth.datasets.members import ArraysMember, FilesMember, Member
 from synth.datasets.reading import AUTO, Reading
 from synth.datasets.resample import to_brats_grid
-from synth.datasets.volume import LONGEST, Volume, read_volume
-from synth.disk.files import regular, sha256_file
+from synth.datasets.volume import LONGEST, Volume, open_image, read_volume
+from synth.disk.files import sha256_file
 from synth.disk.json_files import Schema, fields, read
 from synth.errors import DataError, printable
 
@@ -61,7 +61,7 @@ class MsdMember(ArraysMember):
 
     def header(self) -> nib.Nifti1Header:
         """Of the image."""
-        return nib.load(regular(self.path)).header
+        return open_image(self.path).header
 
     def checksum(self) -> str:
         """Of image and label map."""
@@ -102,7 +102,7 @@ class MsdMember(ArraysMember):
     def _images(self) -> tuple[np.ndarray, np.ndarray]:
         """(X, Y, Z, 4) in our order, int16 where the file's numbers are, else float32; and the affine."""
         try:
-            image = nib.load(regular(self.path))
+            image = open_image(self.path)
             shape = image.shape
             if len(shape) == 4 and shape[3] == len(self.channels) and max(shape) <= LONGEST:
                 order = [self.channels.index(modality) for modality in MODALITIES]

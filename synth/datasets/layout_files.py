@@ -22,7 +22,7 @@ from synth.datasets.volume import Volume, read_volume, same_place
 from synth.disk.files import atomic_write, case_path
 from synth.disk.json_files import TEXT, Schema, listed, mapped, read
 from synth.disk.manifest import records_of
-from synth.errors import FileError, LayoutError, SynthError
+from synth.errors import FileError, LayoutError, OutputError, SynthError
 from synth.exporters.nifti import write_nifti
 from synth.layout.detail import MAPS as DETAIL
 from synth.layout.detail import MIXED, Detail
@@ -83,9 +83,13 @@ def save_layout(
     painted one descends from, and `warnings`, what was said when the scan was read, are kept in a file of their own.
 
     Raises:
-        OutputError: the layout's id is no plain name: it would lead out of the folder.
+        OutputError: the layout's id is no plain name, or its folder a link: it would lead out of the folder.
     """
     target = case_path(Path(folder), layout.id)
+    if target.is_symlink():
+        raise OutputError.unexpected(
+            target, "a folder of the layout's own", "a link", "remove it or choose another folder"
+        )
     target.mkdir(parents=True, exist_ok=True)
     write_nifti(map_path(target, "tumour"), layout.tumour, layout.affine)
     for name in DETAIL:

@@ -17,7 +17,8 @@ from synth.datasets.findings import Findings
 from synth.datasets.labels import keep_inside
 from synth.datasets.layout_files import load_detail, load_layout, load_style, map_path, style_path
 from synth.datasets.reading import PLAIN, Reading
-from synth.disk.files import regular, sha256_file
+from synth.datasets.volume import open_image
+from synth.disk.files import sha256_file
 from synth.errors import DataError, SynthError, printable
 from synth.exporters import Exporter
 from synth.exporters.hdf5_cases import Hdf5Cases
@@ -177,7 +178,7 @@ class FilesMember(Member):
 
     def header(self) -> nib.Nifti1Header:
         """Of its t1."""
-        return nib.load(regular(self.files.paths["t1"])).header
+        return open_image(self.files.paths["t1"]).header
 
 
 class ArraysMember(Member):

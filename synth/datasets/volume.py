@@ -19,7 +19,8 @@ import numpy as np
 
 from synth.brats import AFFINE, GRID, SPACING
 from synth.datasets.grids import spacing_of
-from synth.errors import FileError
+from synth.disk.files import regular
+from synth.errors import FileError, printable
 from synth.exporters.deflate import DAMAGED, open_gzip
 
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -81,6 +82,19 @@ def read_volume(path: str | os.PathLike, grid: tuple[int, int, int] | None = GRI
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise FileError(path, f"cannot be read ({reason}); check the file, its permissions and its links.") from error
+
+
+def open_image(path: str | os.PathLike) -> nib.spatialimages.SpatialImage:
+    """The image in a file as nibabel opens it, its header alone read.
+
+    Raises:
+        FileError: nibabel stumbles over it, in whatever way; or it is no regular file.
+    """
+    try:
+        return nib.load(regular(path))
+    except Exception as error:  # damaged headers raise nearly everything: OverflowError, for a place at infinity
+        reason = printable(getattr(error, "strerror", None) or error)
+        raise FileError(path, f"cannot be read ({reason}); {_AGAIN}.") from error
 
 
 def geometry_problems(volume: Volume) -> list[str]:

@@ -151,10 +151,10 @@ def read_bytes(path: str | os.PathLike, most: int = MOST_BYTES) -> bytes:
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise ValueError("expected a file, found a folder, pipe or device")
     with open(path, "rb") as handle:
-        content = handle.read(most + 1)
-    if len(content) > most:
-        raise ValueError(f"more than {most >> 20} MB")
-    return content
+        size = os.fstat(handle.fileno()).st_size
+        if size > most:
+            raise ValueError(f"more than {most >> 20} MB")
+        return handle.read(size)  # a buffer of that size, not of `most`
 
 
 def _depth(text: str) -> int:

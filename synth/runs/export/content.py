@@ -13,8 +13,7 @@ from synth.datasets.fingerprint import Fingerprint, fingerprint
 from synth.datasets.labels import told_classes
 from synth.datasets.members import FilesMember
 from synth.datasets.reading import AUTO
-from synth.datasets.volume import read_volume
-from synth.disk.files import regular
+from synth.datasets.volume import open_image, read_volume
 from synth.errors import DataError, printable
 from synth.exporters.nifti import is_synthetic, to_int16
 from synth.runs.export.items import Item
@@ -115,11 +114,8 @@ class Content:
             if part not in member.files.paths:
                 continue
             path = member.files.paths[part]
-            try:
-                image = nib.load(regular(path))
-                grid = image.shape, np.asarray(image.affine)
-            except Exception as error:
-                raise DataError(f"{printable(path)}: cannot be read ({error}); copy or download it again.") from error
+            image = open_image(path)
+            grid = image.shape, np.asarray(image.affine)
             if isinstance(image.header, nib.Nifti1Header) and is_synthetic(image.header):
                 raise _painted(path)
             first = first or grid
