@@ -27,6 +27,8 @@ def ended_by_signals() -> Iterator[None]:
     owner, before = os.getpid(), {}
 
     def end(number: int, frame: object) -> None:
+        for other in before:  # once: an impatient user, or a program that signals a process and then its group
+            signal.signal(other, signal.SIG_IGN)
         if os.getpid() == owner:  # a forked worker hears Ctrl-C too, and has nothing to say
             _end_workers()
             discard_staged()
