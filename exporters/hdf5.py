@@ -25,7 +25,7 @@ import h5py
 from synth import __version__
 from synth.brats import NAMINGS, Naming, Tumour
 from synth.case import Case
-from synth.disk.files import atomic_path, atomic_write, case_path
+from synth.disk.files import atomic_path, atomic_write, case_path, make_folder
 from synth.disk.staging import remove_left
 from synth.errors import DataError, OutputError
 from synth.exporters.hdf5_cases import STAGING, Hdf5Cases, open_cases, shard_paths
@@ -166,7 +166,7 @@ class Hdf5Exporter:
         """Write a case as a file of its own; built in memory, so that HDF5 never meets a full disk."""
         if packed.id in self._cases.staged:
             self._staged_bytes -= self._cases.sizes[packed.id]
-        self._staging.mkdir(parents=True, exist_ok=True)
+        make_folder(self._staging)
         path = case_path(self._staging, packed.id, ".h5")
         image = io.BytesIO()
         with _new_file(image) as file:

@@ -20,14 +20,13 @@ import numpy as np
 
 from synth.brats import MODALITIES, NAMINGS, Naming
 from synth.case import Case
-from synth.disk.json_files import Schema, fields, parse
+from synth.disk.json_files import parse
 from synth.disk.manifest import json_text
 from synth.errors import DataError
 from synth.exporters.deflate import deflate, inflate
 from synth.exporters.nifti import PROVENANCE, to_int16
 
 BLOCK = 32
-_RECIPE = Schema("a recipe", fields({}))
 COMPRESSIONS = ("gzip", "none")
 MAX_DIM = 1024  # voxels along an axis: more than any head scan has, little enough to be refused before it is allocated
 
@@ -165,7 +164,9 @@ class PackedCase:
             DataError: what is stored makes no case.
         """
         try:
-            box, recipe = whole(self.arrays["images"].shape), parse(self.recipe, _RECIPE)
+            box, recipe = whole(self.arrays["images"].shape), parse(self.recipe)
+            if not isinstance(recipe, dict):
+                raise ValueError("its recipe is no JSON object")
             return Case(self.id, self.array("images", box), self.labels(box), self.affine, recipe)
         except (ValueError, TypeError, KeyError) as error:
             raise DataError(f"case {self.id}: cannot be read ({error}); write the case again.") from error

@@ -1,9 +1,10 @@
 import numpy as np
 import pytest
 
+from synth.disk.json_files import Schema, fields
 from synth.errors import DataError
 from synth.quality.probes import Probe
-from synth.quality.records import Record, missing, store
+from synth.quality.records import Record, kept_facts, missing, store, store_facts
 
 PROBE = Probe("probe", "1", None)
 
@@ -36,3 +37,23 @@ def test_a_file_that_is_cut_off_is_measured_again(tmp_path, size):
     assert missing(tmp_path, [PROBE]) == []
     path.write_bytes(path.read_bytes()[:size])
     assert missing(tmp_path, [PROBE]) == [PROBE]
+
+
+def test_what_somebody_changed_is_measured_again(tmp_path):
+    record, path = kept(tmp_path)
+    np.savez_compressed(path, values=record("probe", "values") * 0, more=np.arange(5.0))
+    assert missing(tmp_path, [PROBE]) == [PROBE]
+
+
+def test_facts_that_somebody_changed_or_that_are_no_facts_are_told_again(tmp_path):
+    schema = Schema("facts", fields({"law": {"type": "array"}}))
+    store_facts(tmp_path, "case", {"law": ["a breach"]})
+    assert kept_facts(tmp_path, "case", schema)["law"] == ["a breach"]
+    path = tmp_path / "case.json"
+    path.write_text(path.read_text().replace('["a breach"]', "[]"))
+    assert kept_facts(tmp_path, "case", schema) is None
+    for text in ("", "5", '{"law": []}', "[" * 100_000):
+        path.write_text(text)
+        assert kept_facts(tmp_path, "case", schema) is None
+    store_facts(tmp_path, "case", {"law": 5})
+    assert kept_facts(tmp_path, "case", schema) is None

@@ -143,6 +143,7 @@ def test_a_strangers_folder_is_not_touched(place, tmp_path):
         ("--synthetic synthetic --real real --generator nothing", "nothing"),
         ("--synthetic synthetic --real real --paired", "paired"),
         ("--synthetic synthetic --real real --holdout others", "Drawn_000: is one case in"),
+        ("--synthetic synthetic --real real --holdout real", "real: holds all cases of real"),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_no_report(place, options, said):
@@ -153,6 +154,12 @@ def test_bad_input_is_one_sentence_and_leaves_no_report(place, options, said):
     assert not list(place.glob("other/report.*"))
     assert (place / "other").exists() == ("--paired" in options)  # that is known when all is measured
     shutil.rmtree(place / "other", ignore_errors=True)
+
+
+def test_what_is_measured_is_kept_apart_from_the_report(place):
+    done = invoke(place, "report --synthetic synthetic --real real --out other --cache other --segmenter tiny")
+    assert (done.exit_code, (place / "other").exists()) == (1, False)
+    assert "other: expected a folder for measurements apart from --out, found that very folder" in done.output
 
 
 def test_a_set_without_one_usable_case_is_reported_not_refused(place, tmp_path):

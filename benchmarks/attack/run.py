@@ -32,16 +32,24 @@ ATTACKS = {
     "caches": fuzz.caches,
     "archives": fuzz.archives,
 }
-MODULES = ("generate", "layouts", "segment", "report", "export", "reconstruct", "replay")
+MODULES = (
+    *(f"synth.cli.{name}" for name in ("generate", "layouts", "segment", "export", "reconstruct", "replay", "report")),
+    *("synth.runs.generate", "synth.runs.layouts", "synth.runs.segment", "synth.runs.export.run", "synth.show.layouts"),
+)
+REPORT = ("synth.report.build", "synth.report.run")  # TensorFlow comes with them
+QUICK = {  # attack -> commands and tries, in seconds
+    "kills": (("generate hdf5", "layouts sample"), 4),
+    "signals": (("generate hdf5", "layouts sample", "export"), 3),
+    "full": (("generate hdf5",), 2),
+    "records": (None, 80),
+    "headers": (None, 40),
+}
 
 
-def ready(place: Path, seed: int = 0) -> interrupted.Ground:
+def ready(place: Path, seed: int = 0, quick: bool = False) -> interrupted.Ground:
     """A furnished place, with all modules imported: forks find them there."""
-    for name in MODULES:
-        import_module(f"synth.cli.{name}")
-    import synth.report.build
-    import synth.report.run  # noqa: F401 (for the forks)
-
+    for name in (*MODULES, *(() if quick else REPORT)):
+        import_module(name)
     stage.install(place)
     stage.furnish(place)
     made = interrupted.run(lambda: stage.main_in(place, stage.COMMANDS[0].arguments(place / "painted")), place / "log")
@@ -57,16 +65,22 @@ def main() -> int:
     parser.add_argument("--only", default=",".join(ATTACKS), help="attacks, with commas")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--most", type=int, help="tries of an attack")
+    parser.add_argument("--quick", action="store_true", help="a few tries of each kind, without the report: for CI")
     parser.add_argument("--on", help="the one command to be attacked")
     options = parser.parse_args()
     chosen = {"commands": [one for one in stage.COMMANDS if one.name == options.on]} if options.on else {}
-    names, failed = options.only.split(","), []
+    names, failed = [*QUICK] if options.quick else options.only.split(","), []
     with tempfile.TemporaryDirectory() as temporary:
-        ground = ready(Path(temporary), options.seed)
+        ground = ready(Path(temporary), options.seed, options.quick)
         print(f"{'attack':12}{'on':18}{'tried':>7}{'failed':>8}{'slowest s':>11}{'MiB':>7}")
         for name in names:
             rows, until = defaultdict(list), time.monotonic() + options.seconds / len(names)
-            for what, problem, ended in islice(ATTACKS[name](ground, **chosen), options.most):
+            most = options.most
+            if options.quick:
+                on, most = QUICK[name]
+                chosen = {"commands": [one for one in stage.COMMANDS if one.name in on]} if on else {"tries": most}
+                chosen |= {"step": 23} if name == "kills" else {}
+            for what, problem, ended in islice(ATTACKS[name](ground, **chosen), most):
                 rows[what].append((bool(problem), ended))
                 if problem:
                     failed.append(f"{name}, {what}: {problem}")

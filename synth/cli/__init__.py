@@ -26,6 +26,7 @@ COMMANDS = {
 
 
 _WORDS = "synth.words"
+_QUOTED = re.compile("`[^`]*`")  # commands given in full
 _OPTION = re.compile(r"(?<![\w`-])--[a-z]+(?:-[a-z]+)*")
 
 
@@ -81,7 +82,7 @@ def _advisable(sentence: str, command: click.Command, ctx: click.Context) -> str
             break
         command, names = inner, [*names, word]
     known = {option for parameter in command.params for option in (*parameter.opts, *parameter.secondary_opts)}
-    strange = [option for option in dict.fromkeys(_OPTION.findall(sentence)) if option not in known]
+    strange = [option for option in dict.fromkeys(_OPTION.findall(_QUOTED.sub("", sentence))) if option not in known]
     return f"{sentence} (`synth {' '.join(names)}` has no {' or '.join(strange)}.)" if strange else sentence
 
 

@@ -128,18 +128,14 @@ class CaseSet:
         Raises:
             DataError: a manifest is damaged.
         """
-        painted, cases = self._painted(), [member for member in self.members if member.kind == CASE]
+        cases = [member for member in self.members if member.kind == CASE]
+        painted = [m.id for m in cases if self.is_painted(m) or (not self.claimed(m) and m.says_synthetic)]
         if not painted:
             return None
         return (
             f"{printable(self.path)}: {len(painted)} of {len(cases)} cases are synthetic, painted by synth "
             f"({listing(painted)}): what is learnt from them, no patient's scan has shown."
         )
-
-    def _painted(self) -> list[str]:
-        """Ids of the cases that synth painted: by a manifest or, copied out of their set, by what their files say."""
-        cases = [member for member in self.members if member.kind == CASE]
-        return [m.id for m in cases if self.is_painted(m) or (not self.claimed(m) and m.says_synthetic)]
 
     def refuse_painted(self, why: str) -> None:
         """Refuse a set of which synth painted any case, where only real ones will do.
@@ -148,11 +144,10 @@ class CaseSet:
             why: only real ones will do; half a sentence.
 
         Raises:
-            DataError: it holds one, by the manifest nearest above it or by its own files; or the lineage of one is
-                unknown.
+            DataError: it holds one, by the manifest nearest above it; or the lineage of one is unknown.
         """
-        known = [member.id for member in self.members if self.record(member) is not None]
-        if painted := list(dict.fromkeys([*known, *self._painted()])):
+        painted = [member.id for member in self.members if self.record(member) is not None]
+        if painted:
             raise DataError(
                 f"{printable(self.path)}: expected real scans, found {len(painted)} of {len(self)} cases that synth "
                 f"painted ({listing(painted)}); {why}: give the folder of the real ones alone."

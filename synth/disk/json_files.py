@@ -103,6 +103,8 @@ def parse(text: bytes | str, schema: Schema | None = None) -> Any:
     """
     if isinstance(text, bytes):
         text = text.decode()
+    if not isinstance(text, str):
+        raise ValueError(f"no text but a value of type {type(text).__name__}")
     if _depth(text) > MOST_DEPTH:
         raise ValueError(f"more than {MOST_DEPTH} levels of nesting")
     if "\\u0000" in text or "\0" in text:

@@ -21,7 +21,11 @@ SETTINGS = Schema(  # of a run of any command
             "first": WHOLE,
             "cases": WHOLE,
             "shard": listed(WHOLE, 2, 2),
-            "ids": fields({}, {"prefix": TEXT, "first": WHOLE, "digits": {**WHOLE, "maximum": 20}}),
+            # of a run, how its cases are called; of an export, a checksum of what they are called
+            "ids": {
+                **fields({}, {"prefix": TEXT, "first": WHOLE, "digits": {**WHOLE, "maximum": 20}}),
+                "type": ["object", "string"],
+            },
             "model": fields({}, {"name": optional(TEXT), "hash": TEXT, "kernels": TEXT}),
             "reading": fields({}, {"labels": TEXT, "resample": {"type": "boolean"}, "healthy": {"type": "boolean"}}),
             "to": TEXT,

@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 
 from synth.brats import NAMINGS, Naming
-from synth.errors import SynthError, printable
+from synth.errors import OutputError, SynthError, printable
 
 OLD_DIGITS = 6  # in runs whose settings do not tell the form of ids
 
@@ -54,4 +54,7 @@ class CaseIds:
 
 def ids_of_run(run: dict) -> CaseIds:
     """How the cases of a run are called, by its settings."""
-    return CaseIds.of(NAMINGS[run["naming"]], **run.get("ids", {"digits": OLD_DIGITS}))
+    form = run.get("ids", {"digits": OLD_DIGITS})
+    if not isinstance(form, dict):
+        raise OutputError(f"expected how a run's cases are called, found {printable(form)}; restore its settings.")
+    return CaseIds.of(NAMINGS[run["naming"]], **form)
