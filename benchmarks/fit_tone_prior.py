@@ -16,7 +16,7 @@ from scipy.stats import rankdata
 
 from synth.datasets.layout_files import folder_sources
 from synth.layout.detail import EVEN, TONE_STEP
-from synth.layout.priors.tones import DEPTHS_MM, KINDS, SCALES_MM, SHIPPED, TonePrior
+from synth.layout.priors.tones import DEPTHS_MM, KINDS, SCALES_MM, SHIPPED, TonePrior, depth_mm
 from synth.layout.space import box_of
 
 LEAST = 500  # voxels of a class: fewer say nothing of it
@@ -40,7 +40,7 @@ def main():
         tones = TONE_STEP * (np.stack([np.pad(tone[box], 1) for tone in detail.tones], -1).astype(np.float32) - EVEN)
         for k, kind in enumerate(KINDS):
             if np.count_nonzero(tumour == kind) >= LEAST:
-                found[k].append(of_tumour(tumour == kind, tones))
+                found[k].append(of_tumour(tumour, kind, tones))
     prior = TonePrior(*map(np.stack, zip(*map(together, found), strict=True)))
     prior.save(arguments.out)
     for k, kind in enumerate(KINDS):
@@ -50,13 +50,13 @@ def main():
     print(f"{arguments.out}: {arguments.out.stat().st_size / 1000:.1f} kB")
 
 
-def of_tumour(here, tones):
+def of_tumour(tumour, kind, tones):
     """One tumour's class: its tones' quantiles, deviations, correlations, means by depth and over distance."""
+    here = tumour == kind
     values = tones[here]
     spread = np.maximum(values.std(0), 0.01)
     scores = np.stack([ndtri((rankdata(values[:, m]) - 0.5) / len(values)) for m in range(values.shape[1])], -1)
-    deep = distance_transform_edt(here)[here]
-    nearest = np.abs(deep[:, None] - np.array(DEPTHS_MM)).argmin(1)
+    nearest = np.abs(depth_mm(tumour, kind, (1, 1, 1))[:, None] - np.array(DEPTHS_MM)).argmin(1)
     depth = np.array(
         [scores[nearest == d].mean(0) if (nearest == d).sum() >= 50 else [np.nan] * 4 for d in range(len(DEPTHS_MM))]
     )
@@ -65,7 +65,7 @@ def of_tumour(here, tones):
     # the outermost probabilities are one voxel each, which tells too much of a patient
     quantiles[[0, -1]] = np.quantile(values / spread, [0.003, 0.997], axis=0)
     # at a class's edge voxels are half of the next one, in a way of their own
-    inner = deep >= DEEP_MM
+    inner = distance_transform_edt(here)[here] >= DEEP_MM
     within = here.copy()
     within[here] = inner
     return quantiles, spread, np.corrcoef(rest.T), depth, correlogram(within, rest[inner])

@@ -63,6 +63,20 @@ def test_they_are_spread_and_hang_together_as_the_prior_says():
     assert abs(np.corrcoef(values)[0, 2]) < 0.25
 
 
+def test_oedema_fades_towards_the_tumours_surface_and_not_towards_its_core():
+    depth = np.zeros((3, 4, len(DEPTHS_MM)))
+    depth[KINDS.index(Tumour.ED)] = np.linspace(-2, 2, len(DEPTHS_MM))
+    tumour = ball(20)
+    tumour[ball(8) > 0] = Tumour.ET
+    tones = plain_prior(depth=depth, weights=np.tile([1.0, 0.0, 0.0, 0.0], (3, 1))).draw(
+        tumour, np.eye(4), np.random.default_rng(0)
+    )
+    flair = tones[-1].astype(float) - EVEN
+    rings = [flair[(ball(outer) > 0) & (ball(inner) == 0)].mean() for outer, inner in ((20, 18), (16, 14), (11, 8))]
+    assert rings[0] < -8 < 0 < rings[1] < rings[2]
+    assert abs(flair[tumour == Tumour.ET].mean()) < 3  # a core's depth is its own
+
+
 @pytest.mark.parametrize(("scale", "zooms"), [(1, (1, 1, 1)), (2, (1, 1, 1)), (1, (1, 1, 2))])
 def test_they_are_smooth_over_the_millimetres_that_the_prior_says(scale, zooms):
     weights = np.tile(np.eye(len(SCALES_MM))[scale], (3, 1))
