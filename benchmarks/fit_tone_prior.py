@@ -14,9 +14,10 @@ from scipy.optimize import nnls
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
+from synth.brats import Tissue
 from synth.datasets.layout_files import folder_sources
 from synth.layout.detail import EVEN, TONE_STEP
-from synth.layout.priors.tones import DEPTHS_MM, KINDS, SCALES_MM, SHIPPED, TonePrior, depth_mm
+from synth.layout.priors.tones import AROUND_MM, DEPTHS_MM, KINDS, SCALES_MM, SHIPPED, TonePrior, depth_mm
 from synth.layout.space import box_of
 
 LEAST = 500  # voxels of a class: fewer say nothing of it
@@ -32,21 +33,23 @@ def main():
     parser.add_argument("layouts", type=Path)
     parser.add_argument("--out", type=Path, default=SHIPPED)
     arguments = parser.parse_args()
-    found = [[] for _ in KINDS]
+    found, around = [[] for _ in KINDS], []
     for source in folder_sources(arguments.layouts):
         layout, detail = source.load(), source.detail()
+        around.append(of_surroundings(layout, detail.wm))
         box = box_of(layout.tumour)
         tumour = np.pad(layout.tumour[box], 1)
         tones = TONE_STEP * (np.stack([np.pad(tone[box], 1) for tone in detail.tones], -1).astype(np.float32) - EVEN)
         for k, kind in enumerate(KINDS):
             if np.count_nonzero(tumour == kind) >= LEAST:
                 found[k].append(of_tumour(tumour, kind, tones))
-    prior = TonePrior(*map(np.stack, zip(*map(together, found), strict=True)))
+    prior = TonePrior(*map(np.stack, zip(*map(together, found), strict=True)), np.mean(around, 0))
     prior.save(arguments.out)
     for k, kind in enumerate(KINDS):
         print(f"{kind.name}: {len(found[k])} tumours")
         for name in ("spread", "varies", "together", "depth", "weights"):
             print(f"  {name} {np.round(getattr(prior, name)[k].astype(float), 2).tolist()}")
+    print(f"white matter around: {np.round(prior.around, 2).tolist()}")
     print(f"{arguments.out}: {arguments.out.stat().st_size / 1000:.1f} kB")
 
 
@@ -69,6 +72,14 @@ def of_tumour(tumour, kind, tones):
     within = here.copy()
     within[here] = inner
     return quantiles, spread, np.corrcoef(rest.T), depth, correlogram(within, rest[inner])
+
+
+def of_surroundings(layout, wm):
+    """White matter's share in its voxels outside a tumour, by distance, over that 7 to 10 mm away."""
+    away = np.ceil(distance_transform_edt(layout.tumour == 0))
+    own = (layout.tissue == Tissue.WM) & (layout.tumour == 0)
+    far = wm[own & (away >= 7) & (away <= 10)].mean()
+    return [wm[own & (away == mm)].mean() / far for mm in AROUND_MM]
 
 
 def correlogram(here, scores):

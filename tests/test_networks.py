@@ -84,7 +84,15 @@ def test_same_seed_same_weights_and_config_round_trip():
 
 
 @pytest.mark.parametrize(
-    "bad", [{"width": 2}, {"bottleneck": 0}, {"dropout": 1.0}, {"tissue_gain": 0.9}, {"conditioning": "words"}]
+    "bad",
+    [
+        {"width": 2},
+        {"bottleneck": 0},
+        {"dropout": 1.0},
+        {"tissue_gain": 0.9},
+        {"fluid_gain": 0.0},
+        {"conditioning": "words"},
+    ],
 )
 def test_impossible_networks_are_refused(bad):
     with pytest.raises(ModelError, match="found"):

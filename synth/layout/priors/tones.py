@@ -4,7 +4,8 @@ Fitted on training scans by `benchmarks/fit_tone_prior.py`. In each class (necro
 the four modalities have their own distribution (quantiles) and hang together (a Gaussian copula, Sklar 1959); how far
 they spread differs between tumours; they change with depth, as oedema fades towards the edge of the tumour and rims are
 brightest inside; and they are smooth over millimetres: white noise blurred at a few scales, whose weights give the
-measured correlation over distance. No place in any tumour can be read back from it.
+measured correlation over distance. Around a tumour white matter fades too: it has less of a voxel in the last
+millimetres before the border, which annotators draw amid the fading. No place in any tumour can be read back from it.
 """
 
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from synth.layout.space import box_of, spacing, widened
 SHIPPED = Path(__file__).parent / "weights" / "tone_prior.npz"
 KINDS = tuple(Tumour)[1:]
 SCALES_MM = (1.2, 2.5, 5.0, 10.0)  # deviations of the blurs
+AROUND_MM = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)  # outside a tumour, where white matter's share is told
 DEPTHS_MM = (1.0, 2.0, 3.0, 4.0, 6.0, 9.0, 13.0)  # where a class's tones are told (`depth_mm`)
 _MOST, _SCORES = 5.0, 4001  # normal scores that are told apart: from -5 to 5
 
@@ -39,6 +41,7 @@ class TonePrior:
         together: (3, 4, 4) correlations of the modalities' normal scores.
         depth: (3, 4, d) mean normal score at `DEPTHS_MM`.
         weights: (3, s) shares of the variance at `SCALES_MM`; they sum to 1.
+        around: (a,) white matter's share in voxels `AROUND_MM` outside a tumour, over that far away.
     """
 
     quantiles: np.ndarray
@@ -47,6 +50,7 @@ class TonePrior:
     together: np.ndarray
     depth: np.ndarray
     weights: np.ndarray
+    around: np.ndarray
 
     def save(self, path: str | Path) -> None:
         """Write it as `load` reads it."""
@@ -91,6 +95,18 @@ class TonePrior:
                 mean += scores[m] * left
                 tone[box][here] = self._tones_of(k, m, varied[k, m]).take(nearest_score(mean, _MOST, _SCORES))
         return tones
+
+    def faded(self, wm: np.ndarray, tumour: np.ndarray, affine: np.ndarray) -> np.ndarray:
+        """White matter's eighths (X, Y, Z) around a new tumour, less towards its border."""
+        inside, zooms = box_of(tumour), spacing(affine)
+        if inside is None:
+            return wm
+        box = widened(inside, AROUND_MM[-1] + 1, zooms, tumour.shape)
+        away = distance_transform_edt(tumour[box] == 0, zooms)
+        part = np.where(away > 0, np.interp(away, (*AROUND_MM, AROUND_MM[-1] + 1), (*self.around, 1)), 1)
+        out = wm.copy()
+        out[box] = np.rint(out[box] * part)
+        return out
 
     def _tones_of(self, k: int, m: int, varied: float) -> np.ndarray:
         """(`_SCORES`,) uint8: the tone of each normal score in a tumour that varies by so much."""

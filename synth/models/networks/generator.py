@@ -59,21 +59,21 @@ class Bounded(layers.Layer):
 
 @keras.saving.register_keras_serializable(package="synth")
 class EvenNoise(layers.Layer):
-    """Keeps the logarithm of the gain within -`most` and `most` wherever there is neither fluid nor a vessel.
+    """Keeps the logarithm of the gain within bounds either way: `wet` where there is fluid or a vessel, else `dry`.
 
     A scanner's noise is nearly the same all over a brain. In fluid more than noise has no cause in a layout (flow,
-    pulsation, small vessels), and the gain stands for that too; elsewhere it is grain that no scan has.
+    pulsation, small vessels), and the gain stands for that too; what is beyond the bounds is grain that no scan has.
     """
 
-    def __init__(self, most: float, **kwargs):
-        """Take the bound."""
+    def __init__(self, dry: float, wet: float, **kwargs):
+        """Take the bounds."""
         super().__init__(**kwargs)
-        self.most = most
+        self.dry, self.wet = dry, wet
 
     def call(self, inputs):
         """(log_gain (B, X/2, Y/2, Z/2, 4), what is wet (B, X, Y, Z, 1), above 0) to the bounded log_gain."""
         log_gain, wet = inputs
-        most = tf.where(tf.nn.max_pool3d(wet, 2, 2, "VALID") > 0, np.inf, self.most)
+        most = tf.where(tf.nn.max_pool3d(wet, 2, 2, "VALID") > 0, self.wet, self.dry)
         return tf.maximum(tf.minimum(log_gain, most), -most)
 
     def compute_output_shape(self, shapes):
@@ -82,7 +82,7 @@ class EvenNoise(layers.Layer):
 
     def get_config(self):
         """What rebuilds the layer."""
-        return {**super().get_config(), "most": self.most}
+        return {**super().get_config(), "dry": self.dry, "wet": self.wet}
 
 
 def build_generator(config: GeneratorConfig | None = None) -> keras.Model:
@@ -138,7 +138,8 @@ def build_generator(config: GeneratorConfig | None = None) -> keras.Model:
     wet = onehot[..., :1]  # fluid
     if config.conditioning == "detail":
         wet = inputs["detail"][..., :1] + inputs["detail"][..., -1:]  # and what is partly so, and vessels
-    log_gain = EvenNoise(float(np.log(config.tissue_gain)), name="log_gain_even")([log_gain, wet])
+    bounds = float(np.log(config.tissue_gain)), float(np.log(config.fluid_gain))
+    log_gain = EvenNoise(*bounds, name="log_gain_even")([log_gain, wet])
     painted = keras.ops.zeros_like(noise) if config.conditioning == "onehot" else condition[..., classes:]
     image, clean = Compose(name="compose")([painted, residual, log_gain, noise, brain])
     return keras.Model(inputs, {"image": image, "clean": clean}, name="generator")
