@@ -10,15 +10,14 @@ import numpy as np
 import pytest
 from commands import files, invoke
 from corrupted import write_copies, write_scaled_labels
+from phantoms import embed, phantom_layout
 
-from synth.brats import AFFINE, NAMINGS
+from synth.brats import NAMINGS
 from synth.case import Case
 from synth.datasets.cases import find_cases
 from synth.datasets.sets import open_set
 from synth.errors import DataError, OutputError
 from synth.exporters import open_exporter
-from synth.hosts.anatomies import AtlasAnatomies
-from synth.layout.sampling.sampler import LayoutSampler
 from synth.report import build
 from synth.report.core import measuring
 from synth.report.core.config import ReportConfig
@@ -34,15 +33,19 @@ SECTIONS = ["validity", "fidelity", "diversity", "memorisation", "usefulness"]
 
 
 def drawn_case(number):
-    """A lawful layout in the colours of a drawn style, with grain: a scan that costs no network."""
-    layout, _ = LayoutSampler(AtlasAnatomies(), seed=number).draw(0)
+    """A phantom in the colours of a drawn style, with grain: a small brain on the grid that a report asks for.
+
+    Brains are turned over and of two shapes, so that no two of them are copies of one another.
+    """
+    layout = phantom_layout((72, 60, 64) if number >= 10 else (64, 72, 60), seed=number)
+    turned = tuple(axis for axis in (1, 2) if number >> axis - 1 & 1)
+    classes, tumour = (np.flip(part, turned) for part in (layout.classes, layout.tumour))
     rng = np.random.default_rng(number)
-    style = shipped_style_prior().sample(rng)
-    table = np.concatenate([np.zeros((1, 4)), np.array(style.mean)])
-    brain, images = layout.brain, np.zeros((*layout.shape, 4), np.int16)
-    seen = 1000 * table[layout.classes[brain]]
+    table = np.concatenate([np.zeros((1, 4)), np.array(shipped_style_prior().sample(rng).mean)])
+    images, brain = np.zeros((*classes.shape, 4), np.int16), classes > 0
+    seen = 1000 * table[classes[brain]]
     images[brain] = np.clip(np.rint(seen + rng.normal(0, 40, seen.shape)), 1, None)
-    return Case(f"Drawn_{number:03d}", images, layout.tumour, np.array(AFFINE))
+    return embed(Case(f"Drawn_{number:03d}", images, tumour, layout.affine))
 
 
 @pytest.fixture(scope="module")
