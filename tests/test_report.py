@@ -18,11 +18,12 @@ from synth.datasets.cases import find_cases
 from synth.datasets.sets import open_set
 from synth.errors import DataError, OutputError
 from synth.exporters import open_exporter
-from synth.report import build
+from synth.lineage import hash_id
+from synth.report import build, run
 from synth.report.core import measuring
 from synth.report.core.config import ReportConfig
 from synth.report.core.judge import Verdict
-from synth.report.run import report, sampled, write_together
+from synth.report.run import asked_for_dice, report, sampled, write_together
 from synth.style.prior import shipped_style_prior
 
 COMMAND = (
@@ -169,6 +170,30 @@ def test_a_set_without_one_usable_case_is_reported_not_refused(place, tmp_path):
     assert (tmp_path / "out/report.html").is_file()
     with pytest.raises(DataError, match="none of its 1 cases"):
         report(place / "real", tmp_path / "scaled", tmp_path / "other", **cache)
+
+
+def test_dice_is_asked_of_a_bounded_sample_of_unseen_cases_first(place, monkeypatch):
+    cases, config = open_set(place / "real"), ReportConfig(seed=3)
+    card = {"training": {"ids_sha256": [hash_id("Drawn_001")]}}
+    assert asked_for_dice(cases, {}, config) == set(cases.ids)
+    assert asked_for_dice(cases, card, config) == set(cases.ids) - {"Drawn_001"}
+    all_but_one = {"training": {"ids_sha256": [hash_id(name) for name in cases.ids[1:]]}}
+    assert asked_for_dice(cases, all_but_one, config) == set(cases.ids)  # a single case is no yardstick
+    monkeypatch.setattr(run, "MOST_DICE", 2)
+    chosen = [asked_for_dice(cases, card, ReportConfig(seed=seed)) for seed in range(8)]
+    assert {len(ids) for ids in chosen} == {2}
+    assert len(set(chosen)) > 1
+    assert not any("Drawn_001" in ids for ids in chosen)
+
+
+def test_a_report_says_of_how_many_cases_it_has_dice(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "MOST_DICE", 2)
+    monkeypatch.setattr(build, "SECTIONS", {"usefulness": build.SECTIONS["usefulness"]})
+    config = ReportConfig(segmenter=str(place / "tiny"), pictures="charts")
+    sets = (place / "synthetic", place / "real", tmp_path / "out")
+    (section,) = report(*sets, cache=place / "out/features", config=config).sections
+    assert [check.n for check in section.checks[:3]] == [{"synthetic": 2, "real": 2}] * 3
+    assert any("of 2 of the 2 synthetic and of 2 of the 4 real cases" in note for note in section.notes)
 
 
 @pytest.fixture

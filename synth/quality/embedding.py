@@ -13,7 +13,7 @@ Array of `record("dice", ...)`:
 - `dice`: (3,) float32, Dice of WT, TC and ET (`brats.REGIONS`) between the case's labels and those that
   `Segmenter.labels_in_box` finds, with no mirroring and no post-processing: `synth segment --no-postprocess`.
 
-The embedding takes the network's way down alone, a third of what labels cost; so Dice can be asked of fewer cases.
+The embedding takes the network's way down alone, half of what labels cost; so Dice can be asked of fewer cases.
 
 A network trained to find tumours sees contrast, texture and sharpness of the four modalities together: the place that
 ImageNet's Inception has for photographs (Heusel et al. 2017, arXiv:1706.08500), without its ignorance of MRI (on

@@ -49,8 +49,8 @@ def section(material: Material) -> Section:
     if len(painted) < len(sets.synthetic) or len(asked) < len(sets.real):
         notes.append(
             f"Dice is asked of {len(painted)} of the {len(sets.synthetic)} synthetic and of {len(asked)} of the "
-            f"{len(sets.real)} real cases, chosen by the seed ({sets.seed}), unseen ones first: the interval says how well "
-            "their mean is known. The cases with the highest and the lowest Dice are of these."
+            f"{len(sets.real)} real cases, chosen by the seed ({sets.seed}), unseen ones first: the interval says how "
+            "well their mean is known. The cases with the highest and the lowest Dice are of these."
         )
     if drawn := (card.get("training") or {}).get("synthetic"):
         notes.append(
