@@ -14,9 +14,10 @@ from scipy.optimize import nnls
 from scipy.special import ndtri
 from scipy.stats import rankdata
 
+from synth.brats import Tissue
 from synth.datasets.layout_files import folder_sources
 from synth.layout.detail import EVEN, TONE_STEP
-from synth.layout.priors.tones import DEPTHS_MM, KINDS, SCALES_MM, SHIPPED, TonePrior
+from synth.layout.priors.tones import AROUND_MM, DEPTHS_MM, KINDS, SCALES_MM, SHIPPED, TonePrior, depth_mm
 from synth.layout.space import box_of
 
 LEAST = 500  # voxels of a class: fewer say nothing of it
@@ -32,31 +33,33 @@ def main():
     parser.add_argument("layouts", type=Path)
     parser.add_argument("--out", type=Path, default=SHIPPED)
     arguments = parser.parse_args()
-    found = [[] for _ in KINDS]
+    found, around = [[] for _ in KINDS], []
     for source in folder_sources(arguments.layouts):
         layout, detail = source.load(), source.detail()
+        around.append(of_surroundings(layout, detail.wm))
         box = box_of(layout.tumour)
         tumour = np.pad(layout.tumour[box], 1)
         tones = TONE_STEP * (np.stack([np.pad(tone[box], 1) for tone in detail.tones], -1).astype(np.float32) - EVEN)
         for k, kind in enumerate(KINDS):
             if np.count_nonzero(tumour == kind) >= LEAST:
-                found[k].append(of_tumour(tumour == kind, tones))
-    prior = TonePrior(*map(np.stack, zip(*map(together, found), strict=True)))
+                found[k].append(of_tumour(tumour, kind, tones))
+    prior = TonePrior(*map(np.stack, zip(*map(together, found), strict=True)), np.mean(around, 0))
     prior.save(arguments.out)
     for k, kind in enumerate(KINDS):
         print(f"{kind.name}: {len(found[k])} tumours")
         for name in ("spread", "varies", "together", "depth", "weights"):
             print(f"  {name} {np.round(getattr(prior, name)[k].astype(float), 2).tolist()}")
+    print(f"white matter around: {np.round(prior.around, 2).tolist()}")
     print(f"{arguments.out}: {arguments.out.stat().st_size / 1000:.1f} kB")
 
 
-def of_tumour(here, tones):
+def of_tumour(tumour, kind, tones):
     """One tumour's class: its tones' quantiles, deviations, correlations, means by depth and over distance."""
+    here = tumour == kind
     values = tones[here]
     spread = np.maximum(values.std(0), 0.01)
     scores = np.stack([ndtri((rankdata(values[:, m]) - 0.5) / len(values)) for m in range(values.shape[1])], -1)
-    deep = distance_transform_edt(here)[here]
-    nearest = np.abs(deep[:, None] - np.array(DEPTHS_MM)).argmin(1)
+    nearest = np.abs(depth_mm(tumour, kind, (1, 1, 1))[:, None] - np.array(DEPTHS_MM)).argmin(1)
     depth = np.array(
         [scores[nearest == d].mean(0) if (nearest == d).sum() >= 50 else [np.nan] * 4 for d in range(len(DEPTHS_MM))]
     )
@@ -65,10 +68,18 @@ def of_tumour(here, tones):
     # the outermost probabilities are one voxel each, which tells too much of a patient
     quantiles[[0, -1]] = np.quantile(values / spread, [0.003, 0.997], axis=0)
     # at a class's edge voxels are half of the next one, in a way of their own
-    inner = deep >= DEEP_MM
+    inner = distance_transform_edt(here)[here] >= DEEP_MM
     within = here.copy()
     within[here] = inner
     return quantiles, spread, np.corrcoef(rest.T), depth, correlogram(within, rest[inner])
+
+
+def of_surroundings(layout, wm):
+    """White matter's share in its voxels outside a tumour, by distance, over that 7 to 10 mm away."""
+    away = np.ceil(distance_transform_edt(layout.tumour == 0))
+    own = (layout.tissue == Tissue.WM) & (layout.tumour == 0)
+    far = wm[own & (away >= 7) & (away <= 10)].mean()
+    return [wm[own & (away == mm)].mean() / far for mm in AROUND_MM]
 
 
 def correlogram(here, scores):

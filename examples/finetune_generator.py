@@ -33,6 +33,15 @@ def judged(scans: Path, out: Path, model: str | Path) -> dict[str, dict[str, flo
     return found
 
 
+def tuned(data: Path, val: Path, run: Path, init: str, steps: int) -> float:
+    """Train; return the minutes that it took."""
+    begin = time.perf_counter()
+    line = ["--data", data, "--val", val, "--init", init, "--out", run]
+    more = ["--steps", steps, "--validate-every", max(steps // 4, 1)]
+    subprocess.run([sys.executable, "-m", "synth", "train", "generator", *map(str, [*line, *more])], check=True)
+    return (time.perf_counter() - begin) / 60
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Judge, train, judge again."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -45,11 +54,8 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
 
     before = judged(options.test, options.out / "before", options.init)
-    begin, run = time.perf_counter(), options.out / "run"
-    line = ["--data", options.data, "--val", options.val, "--init", options.init, "--out", run]
-    more = ["--steps", options.steps, "--validate-every", max(options.steps // 4, 1)]
-    subprocess.run([sys.executable, "-m", "synth", "train", "generator", *map(str, [*line, *more])], check=True)
-    minutes = (time.perf_counter() - begin) / 60
+    run = options.out / "run"
+    minutes = tuned(options.data, options.val, run, options.init, options.steps)
     after = judged(options.test, options.out / "after", run / "model")
 
     print(f"{options.steps} steps, {minutes:.0f} minutes; medians on {options.test}, before -> after")

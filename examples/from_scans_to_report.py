@@ -44,7 +44,7 @@ def main(arguments: list[str] | None = None) -> None:
     scans = options.data or stand_ins(options.out / "stand-ins", options.n, options.model)
     print(f"{len(open_set(scans, scans=True))} scans in {scans}", flush=True)
 
-    sources, problems = data_sources(scans, options.out / "layouts", detail=True)  # as the packaged generator sees it
+    sources, problems = data_sources(scans, options.out / "layouts")
     for problem in problems:
         print(f"left out: {problem}")
     generation = Generation(sources, options.model, GenerateConfig(seed=options.seed, edits=options.edits))

@@ -10,7 +10,7 @@ Every stream is used for one input, given whole, and thrown away: zlib-ng had a 
 
 import gzip
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import BinaryIO
 
 try:
@@ -55,17 +55,21 @@ def gzip_parts(parts: Iterable) -> bytes:
     return b"".join((*out, _LAST_BLOCK, tail))
 
 
-def gunzip_bytes(data: bytes) -> bytes | None:
-    """What `gzip_bytes` was given; None where the data are damaged, cut off, or more than one such file.
+def gunzip_blocks(data: bytes, size: int) -> Iterator[bytes]:
+    """What `gzip_bytes` was given, `size` bytes at a time, the last fewer.
 
-    For files whose checksum is known: however much they hold, it is unpacked.
+    Raises:
+        EOFError: the data are cut off, or more than one such file; or another of `DAMAGED`.
     """
     stream = _codec.decompressobj(31)
-    try:
-        out = stream.decompress(data)
-    except DAMAGED:
-        return None
-    return out if stream.eof and not stream.unused_data else None
+    while not stream.eof:
+        if block := stream.decompress(data, size):
+            yield block
+        elif not stream.eof:
+            raise EOFError("the data end before the file does")
+        data = stream.unconsumed_tail
+    if stream.unused_data:
+        raise EOFError("the data go on behind the file")
 
 
 def deflate(data) -> bytes:

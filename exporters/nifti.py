@@ -108,7 +108,7 @@ class NiftiExporter:
 
 
 def write_nifti(
-    path: str | os.PathLike, array: np.ndarray, affine: np.ndarray, dtype=None, *, small: bool = False
+    path: str | os.PathLike, array: np.ndarray, affine: np.ndarray, dtype=None, *, note: str = "", small: bool = False
 ) -> str:
     """Write one volume as NIfTI-1, whole or not at all; return the SHA-256 of the file's bytes.
 
@@ -117,12 +117,13 @@ def write_nifti(
         array: (X, Y, Z) values, stored as they are (no scaling) in `dtype`.
         affine: (4, 4) voxel to mm; stored to the bit of float32.
         dtype: type on disk; the array's own if None.
+        note: the header's `descrip`.
         small: compress further (`deflate.gzip_bytes`).
 
     Raises:
         OutputError: the disk is full, the path has another ending, or the type is none of NIfTI's.
     """
-    data = nifti_bytes(array, affine, dtype)
+    data = nifti_bytes(array, affine, dtype, note)
     if str(path).endswith(".gz"):
         data = gzip_bytes(data, small=small)
     elif not str(path).endswith(".nii"):

@@ -44,4 +44,4 @@ def descended(sources: Iterable[tuple[str, frozenset[str] | None]]) -> tuple[str
 
 def hash_id(case_id: str) -> str:
     """An id that tells whether a case was used, to those who know its name, and nothing to others."""
-    return hashlib.sha256(case_id.encode()).hexdigest()[:16]
+    return hashlib.sha256(case_id.encode("utf-8", "surrogateescape")).hexdigest()[:16]

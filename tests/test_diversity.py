@@ -293,17 +293,23 @@ def prepared(seed=0, **options):
 
 def test_dice_is_that_of_the_segmenter_and_no_feature_is_missing(model):
     one = prepared()
-    found = embedding.probe(model).measure(one)
+    dice, embedded = embedding.probes(model)
+    alone = embedded.measure(one)
+    agreement, found = dice.measure(one)["dice"], embedded.measure(one)
+    for name, values in alone.items():  # the way down gives what the whole network gives on the way
+        np.testing.assert_allclose(values, found[name], rtol=1e-5, atol=1e-6)
+    other = prepared(seed=1)
+    assert not np.array_equal(embedded.measure(other)["pooled"], found["pooled"])
     box, labels = load_segmenter(model)[0].labels_in_box(one.case)
     expected = region_dice(one.case.labels[box], labels)
-    np.testing.assert_allclose(found["dice"], [expected[name] for name in REGIONS], atol=1e-6)
+    np.testing.assert_allclose(agreement, [expected[name] for name in REGIONS], atol=1e-6)
     assert np.isfinite(found["pooled"]).all()
     assert len(found["pooled"]) == sum(len(found[part]) for part in embedding.PARTS)
     assert found["tumour"].any()
 
 
 def test_a_brain_without_tumour_has_no_tumour_features(model):
-    found = embedding.probe(model).measure(prepared(tumour=False))
+    found = embedding.probes(model)[1].measure(prepared(tumour=False))
     assert not found["tumour"].any()
     assert np.isfinite(found["pooled"]).all()
 
@@ -314,7 +320,7 @@ def test_pooled_features_are_those_of_the_network_where_one_window_sees_all(tmp_
     network = build_segmenter(config)
     save_segmenter(tmp_path, network, {"name": "tiny", "segmenter": config.to_dict(), "window": 48})
     one = prepared()
-    found = embedding.probe(tmp_path).measure(one)
+    found = embedding.probes(tmp_path)[1].measure(one)
     segmenter, _ = load_segmenter(tmp_path)
     from synth.models.sliding_window import blending
 
@@ -340,7 +346,7 @@ def test_probes_of_other_weights_have_another_version(model, tmp_path):
     other = SegmenterConfig("unet3d", 4)
     keras.utils.set_random_seed(9)
     save_segmenter(tmp_path, build_segmenter(other), {"name": "x", "segmenter": other.to_dict(), "window": 32})
-    assert embedding.probe(model).version != embedding.probe(tmp_path).version
+    assert embedding.probes(model)[1].version != embedding.probes(tmp_path)[1].version
 
 
 def test_radiomics_say_what_to_install(alike):

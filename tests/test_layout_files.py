@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import nibabel as nib
 import numpy as np
 import pytest
@@ -5,6 +7,8 @@ from phantoms import head_layout
 
 from synth.datasets.layout_files import list_layouts, load_layout, load_style, map_path, save_layout, style_path
 from synth.errors import LayoutError, OutputError
+from synth.exporters.nifti import is_synthetic
+from synth.layout.detail import softened
 
 
 @pytest.fixture
@@ -90,6 +94,19 @@ def test_an_id_never_leads_out_of_the_folder(tmp_path, name):
     with pytest.raises(OutputError, match="cannot name a file"):
         save_layout(head_layout(case_id=name), tmp_path / "deep" / "out")
     assert not list(tmp_path.rglob("*.nii.gz"))
+
+
+def test_maps_that_are_no_patients_say_so(folder, tmp_path):
+    given = replace(head_layout(case_id="Head"), detail=softened(head_layout().tissue))
+
+    def told(path):
+        return {is_synthetic(nib.load(file).header) for file in path.glob("*.nii.gz")}
+
+    assert told(folder) == told(save_layout(given, tmp_path / "found", scan=("x",))) == {False}
+    for options in ({"synthetic": True}, {"scan": ("x",), "descent": frozenset()}):
+        path = save_layout(given, tmp_path / f"made{len(options)}", **options)
+        assert told(path) == {True}
+        assert np.array_equal(load_layout(path).classes, given.classes)
 
 
 def test_a_layout_is_listed_once_and_by_its_own_name(folder):

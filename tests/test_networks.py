@@ -83,7 +83,17 @@ def test_same_seed_same_weights_and_config_round_trip():
     assert clone.count_params() == build_generator(TINY).count_params()
 
 
-@pytest.mark.parametrize("bad", [{"width": 2}, {"bottleneck": 0}, {"dropout": 1.0}, {"conditioning": "words"}])
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"width": 2},
+        {"bottleneck": 0},
+        {"dropout": 1.0},
+        {"tissue_gain": 0.9},
+        {"fluid_gain": 0.0},
+        {"conditioning": "words"},
+    ],
+)
 def test_impossible_networks_are_refused(bad):
     with pytest.raises(ModelError, match="found"):
         GeneratorConfig(**bad)

@@ -75,6 +75,32 @@ def test_a_voxel_is_painted_as_the_mixture_that_it_is(scan):
     assert not made["detail"][~layout.brain].any()
 
 
+@pytest.mark.parametrize("wanted", [-2.0, 2.0])
+def test_noise_is_even_where_there_is_neither_fluid_nor_a_vessel(wanted):
+    """However far a network wants to raise or lower it: cells of 2 x 2 x 2 voxels keep to their bound."""
+    network = build_generator(replace(TINY, tissue_gain=1.5, fluid_gain=3.0))
+    kernel, _ = network.get_layer("log_gain").get_weights()
+    network.get_layer("log_gain").set_weights([kernel, np.full(4, 10 * np.sign(wanted), np.float32)])
+    shares = np.zeros((1, 16, 16, 16, 4), np.float32)
+    shares[..., 2] = 1
+    shares[0, 2, 2, 2], shares[0, 9, 4, 4, 3] = (0.125, 0, 0.875, 0), 0.25
+    condition = np.zeros((1, 16, 16, 16, len(TISSUES) + 7), np.float32)
+    condition[..., 2] = 1
+    made = network(
+        {
+            "condition": condition,
+            "noise": np.ones((1, 16, 16, 16, 4), np.float32),
+            "coordinates": np.zeros((1, 16, 16, 16, 3), np.float32),
+            "detail": shares,
+        }
+    )
+    gain = (made["image"] - made["clean"]).numpy()[0]
+    wet = np.zeros((16, 16, 16), bool)
+    wet[2:4, 2:4, 2:4] = wet[8:10, 4:6, 4:6] = True
+    assert np.allclose(gain[~wet], 1.5 ** np.sign(wanted), rtol=1e-4)
+    assert np.allclose(gain[wet], 3.0 ** np.sign(wanted), rtol=1e-4)
+
+
 def test_a_tumours_voxel_is_painted_in_its_tone_and_healthy_tissue_in_none(scan):
     layout, style = scan
     style = replace(style, sharpness=np.full((4, 3), 0.7))

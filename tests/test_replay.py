@@ -1,5 +1,6 @@
 """`synth replay`: equal to the byte, or the reason why not."""
 
+import gzip
 import json
 import os
 import platform
@@ -20,6 +21,7 @@ import synth.runs.replay
 from synth.brats import MODALITIES
 from synth.datasets.layout_files import load_layout, save_layout
 from synth.datasets.sets import open_set
+from synth.disk.files import sha256_file
 from synth.disk.manifest import MANIFEST, RUN, read_entries
 from synth.errors import DataError, OutputError
 from synth.exporters import deflate
@@ -153,6 +155,20 @@ def test_sampled_and_edited_layouts_are_replayed(place):
         result = invoke(place, f"replay {run} --id {name} --data layouts --out again-{run}")
         assert (result.exit_code, result.output) == (0, f"{name}: 11 files equal to the recorded checksums.\n")
         assert files(place / f"again-{run}" / name) == files(place / run / name)
+
+
+def test_what_a_version_says_of_itself_is_no_difference(place):
+    assert invoke(place, "layouts sample --n 1 --data layouts --seed 3 --out sampled").exit_code == 0
+    manifest, folder = place / "sampled/manifest.jsonl", place / "sampled/Layout_000000"
+    for path in folder.glob("*.nii.gz"):
+        before, packed = sha256_file(path), path.read_bytes()
+        data = bytearray(gzip.decompress(packed))
+        assert data[148:174].startswith(b"synth ")
+        data[148:174] = b"synth 9.9".ljust(26, b"\0")
+        path.write_bytes(gzip.compress(data))
+        manifest.write_text(manifest.read_text().replace(before, sha256_file(path)))
+    result = invoke(place, "replay sampled --id 0 --data layouts --out again")
+    assert (result.exit_code, "the run's, 10 of them in content alone" in result.output) == (0, True), result.output
 
 
 def test_the_embedded_anatomies_need_no_data(place, monkeypatch):

@@ -10,20 +10,20 @@ import numpy as np
 import pytest
 from commands import files, invoke
 from corrupted import write_copies, write_scaled_labels
+from phantoms import embed, phantom_layout
 
-from synth.brats import AFFINE, NAMINGS
+from synth.brats import NAMINGS
 from synth.case import Case
 from synth.datasets.cases import find_cases
 from synth.datasets.sets import open_set
 from synth.errors import DataError, OutputError
 from synth.exporters import open_exporter
-from synth.hosts.anatomies import AtlasAnatomies
-from synth.layout.sampling.sampler import LayoutSampler
-from synth.report import build
+from synth.lineage import hash_id
+from synth.report import build, run
 from synth.report.core import measuring
 from synth.report.core.config import ReportConfig
 from synth.report.core.judge import Verdict
-from synth.report.run import report, sampled, write_together
+from synth.report.run import asked_for_dice, report, sampled, write_together
 from synth.style.prior import shipped_style_prior
 
 COMMAND = (
@@ -34,15 +34,19 @@ SECTIONS = ["validity", "fidelity", "diversity", "memorisation", "usefulness"]
 
 
 def drawn_case(number):
-    """A lawful layout in the colours of a drawn style, with grain: a scan that costs no network."""
-    layout, _ = LayoutSampler(AtlasAnatomies(), seed=number).draw(0)
+    """A phantom in the colours of a drawn style, with grain: a small brain on the grid that a report asks for.
+
+    Brains are turned over and of two shapes, so that no two of them are copies of one another.
+    """
+    layout = phantom_layout((72, 60, 64) if number >= 10 else (64, 72, 60), seed=number)
+    turned = tuple(axis for axis in (1, 2) if number >> axis - 1 & 1)
+    classes, tumour = (np.flip(part, turned) for part in (layout.classes, layout.tumour))
     rng = np.random.default_rng(number)
-    style = shipped_style_prior().sample(rng)
-    table = np.concatenate([np.zeros((1, 4)), np.array(style.mean)])
-    brain, images = layout.brain, np.zeros((*layout.shape, 4), np.int16)
-    seen = 1000 * table[layout.classes[brain]]
+    table = np.concatenate([np.zeros((1, 4)), np.array(shipped_style_prior().sample(rng).mean)])
+    images, brain = np.zeros((*classes.shape, 4), np.int16), classes > 0
+    seen = 1000 * table[classes[brain]]
     images[brain] = np.clip(np.rint(seen + rng.normal(0, 40, seen.shape)), 1, None)
-    return Case(f"Drawn_{number:03d}", images, layout.tumour, np.array(AFFINE))
+    return embed(Case(f"Drawn_{number:03d}", images, tumour, layout.affine))
 
 
 @pytest.fixture(scope="module")
@@ -173,6 +177,30 @@ def test_a_set_without_one_usable_case_is_reported_not_refused(place, tmp_path):
     assert (tmp_path / "out/report.html").is_file()
     with pytest.raises(DataError, match="none of its 1 cases"):
         report(place / "real", tmp_path / "scaled", tmp_path / "other", **cache)
+
+
+def test_dice_is_asked_of_a_bounded_sample_of_unseen_cases_first(place, monkeypatch):
+    cases, config = open_set(place / "real"), ReportConfig(seed=3)
+    card = {"training": {"ids_sha256": [hash_id("Drawn_001")]}}
+    assert asked_for_dice(cases, {}, config) == set(cases.ids)
+    assert asked_for_dice(cases, card, config) == set(cases.ids) - {"Drawn_001"}
+    all_but_one = {"training": {"ids_sha256": [hash_id(name) for name in cases.ids[1:]]}}
+    assert asked_for_dice(cases, all_but_one, config) == set(cases.ids)  # a single case is no yardstick
+    monkeypatch.setattr(run, "MOST_DICE", 2)
+    chosen = [asked_for_dice(cases, card, ReportConfig(seed=seed)) for seed in range(8)]
+    assert {len(ids) for ids in chosen} == {2}
+    assert len(set(chosen)) > 1
+    assert not any("Drawn_001" in ids for ids in chosen)
+
+
+def test_a_report_says_of_how_many_cases_it_has_dice(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "MOST_DICE", 2)
+    monkeypatch.setattr(build, "SECTIONS", {"usefulness": build.SECTIONS["usefulness"]})
+    config = ReportConfig(segmenter=str(place / "tiny"), pictures="charts")
+    sets = (place / "synthetic", place / "real", tmp_path / "out")
+    (section,) = report(*sets, cache=place / "out/features", config=config).sections
+    assert [check.n for check in section.checks[:3]] == [{"synthetic": 2, "real": 2}] * 3
+    assert any("of 2 of the 2 synthetic and of 2 of the 4 real cases" in note for note in section.notes)
 
 
 @pytest.fixture

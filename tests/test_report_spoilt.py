@@ -77,7 +77,7 @@ def test_the_right_section_fails(spoilt, kind, monkeypatch):
 
 def test_the_shipped_segmenter_tells_labels_that_fit_from_enlarged_ones(real_data, tmp_path):
     segmenter, _ = load_segmenter()
-    dice = Probe("embedding", "1", region_dice)
+    dice = Probe("dice", "1", region_dice)
 
     def records(name, cases, found):
         for case, labels in zip(cases, found, strict=True):

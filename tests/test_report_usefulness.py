@@ -18,8 +18,8 @@ def records(folder, name, dice):
     for number, values in enumerate(dice):
         place = folder / f"{name}{number}"
         place.mkdir()
-        np.savez(array_path(place, "embedding", "1"), dice=np.asarray(values, np.float32))
-        made.append(Record(f"{name}{number}", place, {"embedding": "1"}))
+        np.savez(array_path(place, "dice", "1"), dice=np.asarray(values, np.float32))
+        made.append(Record(f"{name}{number}", place, {"dice": "1"}))
     return made
 
 

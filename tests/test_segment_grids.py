@@ -1,6 +1,7 @@
 """Scans on other grids through `segment`: labels on the scans' own grid, measured there, resumed to the byte."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import keras
@@ -109,6 +110,40 @@ def test_scores_are_taken_on_the_scans_own_grid(prepared):
         assert content["cases"]["A"][region] == pytest.approx(expected)
     record = next(record for record in read_entries(prepared / "out") if record["id"] == "A")
     assert record["volumes_ml"]["WT"] == pytest.approx(np.count_nonzero(classes[1]) * 0.012, abs=1e-3)
+
+
+@pytest.mark.parametrize("layout", ["msd", "nnunet"])
+def test_sets_with_a_dataset_json_get_the_labels_and_scores_of_plain_folders(prepared, tmp_path, layout):
+    place = tmp_path / "set"
+    (place / "imagesTr").mkdir(parents=True)
+    (place / "labelsTr").mkdir()
+    volumes = {name: nib.load(prepared / f"data/A/A_{name}.nii.gz") for name in (*MODALITIES, "seg")}
+    seg = np.array([0, 2, 1, 0, 3], np.uint8)[np.asanyarray(volumes["seg"].dataobj)]
+    nib.save(nib.Nifti1Image(seg, volumes["seg"].affine), place / "labelsTr/A.nii.gz")
+    names = {"0": "background", "1": "edema", "2": "non-enhancing tumor", "3": "enhancing tumour"}
+    table = {"labels": {name: int(value) for value, name in names.items()}, "file_ending": ".nii.gz", "numTraining": 1}
+    table["channel_names"] = {str(k): name for k, name in enumerate(("T1", "T1ce", "T2", "Flair"))}
+    if layout == "msd":
+        image = np.stack([np.asanyarray(volumes[name].dataobj) for name in MODALITIES], -1)
+        nib.save(nib.Nifti1Image(image, volumes["t1"].affine), place / "imagesTr/A.nii.gz")
+        training = [{"image": "./imagesTr/A.nii.gz", "label": "./labelsTr/A.nii.gz"}]
+        table = {"labels": names, "modality": table["channel_names"], "training": training, "test": []}
+    else:
+        for k, name in enumerate(MODALITIES):
+            shutil.copy(prepared / f"data/A/A_{name}.nii.gz", place / f"imagesTr/A_{k:04d}.nii.gz")
+    (place / "dataset.json").write_text(json.dumps(table))
+    (member,), (plain, *_) = resampled_set(place).members, resampled_set(prepared / "data").members
+    (images, truth), (wanted, known) = member.volumes(), plain.volumes()
+    for volume, other in zip((*images, truth), (*wanted, known), strict=True):
+        assert np.array_equal(volume.array, other.array)
+        assert np.allclose(volume.affine, other.affine)
+    if layout == "msd":
+        segment(resampled_set(place), tmp_path / "out", model=prepared / "model")
+        found, before = (nib.load(folder / "A/A_seg.nii.gz") for folder in (tmp_path / "out", prepared / "out"))
+        assert np.array_equal(found.affine, before.affine)
+        assert np.array_equal(found.dataobj, before.dataobj)
+        scores = (json.loads((folder / "scores.json").read_text()) for folder in (tmp_path / "out", prepared / "out"))
+        assert len({json.dumps(told["cases"], sort_keys=True) for told in scores}) == 1
 
 
 def test_a_resumed_run_leaves_the_same_bytes(prepared, tmp_path):

@@ -13,6 +13,7 @@ from synth.datasets.layout_files import load_layout, load_style, save_layout
 from synth.errors import DataError, LayoutError, OutputError, SynthError
 from synth.hosts.extract import extract_layouts
 from synth.hosts.sources import EMBEDDED, data_sources, embedded_sources
+from synth.layout.detail import softened
 from synth.style.prior import StylePrior, mixed_style, shipped_style_prior, style_problems
 
 IDS = ["Phantom_000", "Phantom_001", "Phantom_002"]
@@ -50,7 +51,9 @@ def extraction(sources, monkeypatch):
             raise DataError(f"{files.id}: is all zero; repair or exclude it.")
         seed = int(files.id[-1])
         case = phantom_case(seed=seed, case_id=files.id)
-        return phantom_layout(seed=seed, case_id=files.id), sources.own_style(files.id), case
+        layout = phantom_layout(seed=seed, case_id=files.id)
+        layout = replace(layout, detail=softened(layout.tissue)) if detail else layout
+        return layout, sources.own_style(files.id), case
 
     monkeypatch.setattr(synth.hosts.extract, "extract_case", extract)
     return asked, bad
@@ -141,6 +144,13 @@ def test_cases_are_extracted_once(data, extraction, tmp_path):
     again, _ = data_sources(data, tmp_path / "kept")
     assert asked == IDS
     assert again.name == found.name
+
+
+def test_scripts_get_the_detail_of_layouts_as_the_commands_do(data, extraction, tmp_path):
+    hosts = data_sources(data, tmp_path / "kept")[0].hosts
+    assert all(host.detail() is not None for host in hosts)
+    hosts = data_sources(data, tmp_path / "plain", detail=False)[0].hosts
+    assert all(host.detail() is None for host in hosts)
 
 
 def test_cases_that_cannot_be_used_are_left_out_and_told(data, extraction, tmp_path):

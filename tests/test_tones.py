@@ -5,11 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from phantoms import head_layout, whole_detail
+from scipy.ndimage import binary_dilation
 
-from synth.brats import MODALITIES, Tumour
+from synth.brats import MODALITIES, Tissue, Tumour
 from synth.errors import LayoutError
 from synth.layout.detail import EVEN, TONE_LEVELS, TONE_STEP, Detail
-from synth.layout.priors.tones import DEPTHS_MM, KINDS, SCALES_MM, TonePrior, shipped_tone_prior
+from synth.layout.priors.tones import AROUND_MM, DEPTHS_MM, KINDS, SCALES_MM, TonePrior, shipped_tone_prior
 from synth.layout.sampling.sampler import LayoutSampler
 from synth.layout.sampling.sources import MemorySource
 
@@ -26,6 +27,7 @@ def plain_prior(**tables):
         "together": together,
         "depth": np.zeros((3, 4, len(DEPTHS_MM))),
         "weights": np.tile([0.0, 1.0, 0.0, 0.0], (3, 1)),
+        "around": np.ones(len(AROUND_MM)),
     }
     return TonePrior(**{**given, **tables})
 
@@ -63,6 +65,20 @@ def test_they_are_spread_and_hang_together_as_the_prior_says():
     assert abs(np.corrcoef(values)[0, 2]) < 0.25
 
 
+def test_oedema_fades_towards_the_tumours_surface_and_not_towards_its_core():
+    depth = np.zeros((3, 4, len(DEPTHS_MM)))
+    depth[KINDS.index(Tumour.ED)] = np.linspace(-2, 2, len(DEPTHS_MM))
+    tumour = ball(20)
+    tumour[ball(8) > 0] = Tumour.ET
+    tones = plain_prior(depth=depth, weights=np.tile([1.0, 0.0, 0.0, 0.0], (3, 1))).draw(
+        tumour, np.eye(4), np.random.default_rng(0)
+    )
+    flair = tones[-1].astype(float) - EVEN
+    rings = [flair[(ball(outer) > 0) & (ball(inner) == 0)].mean() for outer, inner in ((20, 18), (16, 14), (11, 8))]
+    assert rings[0] < -8 < 0 < rings[1] < rings[2]
+    assert abs(flair[tumour == Tumour.ET].mean()) < 3  # a core's depth is its own
+
+
 @pytest.mark.parametrize(("scale", "zooms"), [(1, (1, 1, 1)), (2, (1, 1, 1)), (1, (1, 1, 2))])
 def test_they_are_smooth_over_the_millimetres_that_the_prior_says(scale, zooms):
     weights = np.tile(np.eye(len(SCALES_MM))[scale], (3, 1))
@@ -89,6 +105,16 @@ def test_they_change_with_the_depth_below_the_surface_of_their_class():
     assert abs(tones[0][core].mean() - tones[0][rim].mean()) < 0.12 / TONE_STEP
 
 
+def test_white_matter_fades_towards_a_new_tumour_and_nowhere_else():
+    tumour, wm = ball(14), np.full((50, 52, 48), 8, np.uint8)
+    around = np.array([0.5, 0.75, 1, 1, 1, 1])
+    faded = plain_prior(around=around).faded(wm, tumour, np.diag([1.0, 1.0, 2.0, 1.0]))
+    assert list(faded[25, 26 + 13 : 26 + 17, 24]) == [8, 4, 6, 8]  # the last of the tumour, 1, 2, 3 mm
+    assert list(faded[25, 26, 24 + 13 : 24 + 16]) == [8, 6, 8]  # 2 and 4 mm
+    assert (wm == 8).all()
+    assert np.array_equal(plain_prior().faded(wm, np.zeros_like(tumour), np.eye(4)), wm)
+
+
 def test_a_prior_is_kept_and_read_again_and_another_file_refused(tmp_path):
     prior = plain_prior()
     prior.save(tmp_path / "prior.npz")
@@ -107,6 +133,8 @@ def test_what_ships_is_lawful():
     assert (np.linalg.eigvalsh(prior.together) > 0).all()
     assert (prior.spread > 0.02).all()
     assert (prior.spread < 0.5).all()
+    assert (np.diff(prior.around) > 0).all()
+    assert 0.6 < prior.around[0] < prior.around[-1] < 1.02
 
 
 def test_a_changed_tumour_gets_tones_of_its_own_and_one_that_stays_keeps_its():
@@ -126,6 +154,8 @@ def test_a_changed_tumour_gets_tones_of_its_own_and_one_that_stays_keeps_its():
         assert (tones[:, layout.tumour > 0] > 0).all()
         assert not tones[:, layout.tumour == 0].any()
         assert len(np.unique(tones)) > 6
+        near = binary_dilation(layout.tumour > 0) & (layout.tumour == 0) & (layout.tissue == Tissue.WM)
+        assert 0 < layout.detail.wm[near].max() < 8
     again = sampler.replay(recipe, detail=True)
     assert np.array_equal(np.stack(again.detail.tones), np.stack(first.detail.tones))
     assert not np.array_equal(first.tumour, other.tumour)

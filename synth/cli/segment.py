@@ -27,10 +27,11 @@ from synth.cli.options import opened, reading_options, warn
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
 @reading_options(healthy=False)
 def command(scans, out, model, ensemble, no_postprocess, resume, force, as_json, quiet, reading, **options):
-    """Segment the cases below SCANS (BraTS folders, or HDF5 that synth wrote) to OUT/<id>/<id>_seg.nii.gz.
+    """Segment the cases below SCANS (any set that `synth check` reads) to OUT/<id>/<id>_seg.nii.gz.
 
-    Names, label values and geometry are as the scans have them: with --resample, scans on another grid than BraTS's are
-    brought to it and their labels back to the scan's own. Cases that come with a segmentation are measured
+    Names, label values and geometry are as the scans have them (of nnU-Net's and the Decathlon's sets, names and values
+    are those of BraTS 2017 to 2021): with --resample, scans on another grid than BraTS's are brought to it and their
+    labels back to the scan's own. Cases that come with a segmentation are measured
     against it: mean and median of every metric are printed, all cases are in OUT/scores.json. OUT/contact_sheet.png
     shows what was found: it shows patients, keep it with the dataset. Not for clinical use.
 

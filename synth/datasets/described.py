@@ -72,6 +72,16 @@ class MsdMember(ArraysMember):
         files = [(p.name, p.stat().st_size, p.stat().st_mtime_ns) for p in (self.path, self.seg) if p]
         return super().signature(version + repr(files) + self.reading.tag)
 
+    def volumes(self) -> tuple[list[Volume], Volume | None]:
+        """Of the channels, and of the label map."""
+        images, affine = self._images()
+        spacing = spacing_of(affine).tolist()
+        channels = [Volume(images[..., k], affine, tuple(spacing), True) for k in range(len(MODALITIES))]
+        if self.seg is None:
+            return channels, None
+        seg = read_volume(self.seg, None)
+        return channels, replace(seg, array=told_classes(self.id, self.seg, seg, self.naming, self.reading))
+
     def _load(self) -> Case:
         images, affine = self._images()
         labels, meta = None, {"naming": self.naming.name}

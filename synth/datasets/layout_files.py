@@ -23,7 +23,7 @@ from synth.disk.files import atomic_write, case_path
 from synth.disk.json_files import TEXT, Schema, listed, mapped, read
 from synth.disk.manifest import records_of
 from synth.errors import FileError, LayoutError, OutputError, SynthError
-from synth.exporters.nifti import write_nifti
+from synth.exporters.nifti import PROVENANCE, write_nifti
 from synth.layout.detail import MAPS as DETAIL
 from synth.layout.detail import MIXED, Detail
 from synth.layout.layout import Layout
@@ -75,12 +75,14 @@ def save_layout(
     scan: Fingerprint = (),
     descent: frozenset[str] | None = None,
     warnings: Sequence[str] = (),
+    synthetic: bool = False,
 ) -> Path:
     """Write `<id>_tissue.nii.gz` and `<id>_tumour.nii.gz` (and detail and style) into `folder/<id>/`; return it.
 
     All maps are uint8 NIfTI that any viewer opens; each file appears under its name only when complete. `source`
     is kept beside the style: what the layout was made from. `scan`, the fingerprint of the scan, and `descent`, whom a
     painted one descends from, and `warnings`, what was said when the scan was read, are kept in a file of their own.
+    `synthetic` layouts, drawn or edited, say so in their headers, as painted scans do.
 
     Raises:
         OutputError: the layout's id is no plain name, or its folder a link: it would lead out of the folder.
@@ -91,10 +93,11 @@ def save_layout(
             target, "a folder of the layout's own", "a link", "remove it or choose another folder"
         )
     target.mkdir(parents=True, exist_ok=True)
-    write_nifti(map_path(target, "tumour"), layout.tumour, layout.affine)
+    note = PROVENANCE if synthetic or descent is not None else ""
+    write_nifti(map_path(target, "tumour"), layout.tumour, layout.affine, note=note)
     for name in DETAIL:
         if layout.detail is not None:
-            write_nifti(map_path(target, name), getattr(layout.detail, name), layout.affine, small=True)
+            write_nifti(map_path(target, name), getattr(layout.detail, name), layout.affine, note=note, small=True)
         else:  # of another layout, that was here before
             map_path(target, name).unlink(missing_ok=True)
     if style is not None:
@@ -105,7 +108,7 @@ def save_layout(
             known = {"fingerprint": scan} | ({} if descent is None else {"ancestors": sorted(descent)})
             known |= {"warnings": list(warnings)} if warnings else {}
             handle.write((json.dumps(known) + "\n").encode())
-    write_nifti(map_path(target, "tissue"), layout.tissue, layout.affine)  # last: its presence vouches
+    write_nifti(map_path(target, "tissue"), layout.tissue, layout.affine, note=note)  # last: its presence vouches
     return target
 
 

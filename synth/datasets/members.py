@@ -14,10 +14,10 @@ from synth.brats import AFFINE, GRID, MODALITIES, NAMINGS, Naming
 from synth.case import Case, CaseFiles
 from synth.datasets.cases import LABEL_USES, examine_case, usable, voxel_notes
 from synth.datasets.findings import Findings
-from synth.datasets.labels import keep_inside
+from synth.datasets.labels import keep_inside, told_classes
 from synth.datasets.layout_files import load_detail, load_layout, load_style, map_path, style_path
 from synth.datasets.reading import PLAIN, Reading
-from synth.datasets.volume import open_image
+from synth.datasets.volume import Volume, open_image, read_volume
 from synth.disk.files import sha256_file
 from synth.errors import DataError, SynthError, printable
 from synth.exporters import Exporter
@@ -67,6 +67,14 @@ class Member(ABC):
     @abstractmethod
     def signature(self, version: str = "") -> str:
         """A text that changes when its files do, told without reading them; `version` of what is made of it."""
+
+    def volumes(self) -> tuple[list[Volume], Volume | None]:
+        """The modalities as their files have them, whatever `reading` says of grids, and the labels as class indices.
+
+        Raises:
+            DataError: a file cannot be read, or the set's format has no grid but BraTS's.
+        """
+        raise DataError(f"{printable(self.path)}: has no files on a grid of their own.")
 
     @property
     def annotated(self) -> bool:
@@ -175,6 +183,16 @@ class FilesMember(Member):
     def endings(self) -> tuple[str, ...]:
         """`t1.nii.gz` and so on."""
         return tuple(name + path.name[path.name.rfind(".nii") :] for name, path in sorted(self.files.paths.items()))
+
+    def volumes(self) -> tuple[list[Volume], Volume | None]:
+        """Of its files."""
+        images = [read_volume(self.files.paths[modality], None) for modality in MODALITIES]
+        if not self.labelled:
+            return images, None
+        path = self.files.paths["seg"]
+        seg = read_volume(path, None)
+        classes = told_classes(self.id, path, seg, self.naming, self.reading.of(self.naming))
+        return images, replace(seg, array=classes)
 
     def header(self) -> nib.Nifti1Header:
         """Of its t1."""

@@ -85,7 +85,7 @@ def data_sources(
     progress: Callable[[Iterable], Iterable] = iter,
     tell: Callable[[str], None] = lambda line: None,
     *,
-    detail: bool = False,
+    detail: bool = True,
 ) -> tuple[Sources, list[str]]:
     """Hosts, donors and styles from a folder of BraTS cases, or from one of layouts already extracted.
 
@@ -94,7 +94,8 @@ def data_sources(
         layouts: where layouts of BraTS cases are kept (not used when `data` holds layouts).
         progress: wraps the list of cases (`tqdm`).
         tell: called with each warning about them.
-        detail: find the detail of layouts too, for a generator that sees it (`models.cards.sees_detail`).
+        detail: find the detail of layouts too, as the commands do for a generator that sees it, such as the packaged
+            one (`models.cards.sees_detail`); one that does not paints the same with and without.
 
     Returns:
         The sources, and a sentence for each case that had to be left out, alike ones folded.

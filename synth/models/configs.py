@@ -21,13 +21,22 @@ class GeneratorConfig:
     bottleneck: int = 2  # densely joined blocks at the bottom (Vox2Vox has 4: half of all weights)
     dropout: float = 0.0  # Vox2Vox has 0.2 at the bottom; noise is given explicitly here
     conditioning: str = "painted"  # "onehot": labels alone, the baseline to beat; "detail": a layout's detail as well
+    tissue_gain: float = 7.4  # times the style's noise, or one over it, at most, away from fluid; 7.4: no bound
+    fluid_gain: float = 7.4  # the same where there is fluid or a vessel
 
     def __post_init__(self):
         """Raise `ModelError` on values that make no network."""
         if self.conditioning not in CONDITIONINGS:
             raise ModelError(f"conditioning must be one of {', '.join(CONDITIONINGS)}, found {self.conditioning!r}.")
-        if self.width < 4 or self.bottleneck < 1 or not 0 <= self.dropout < 1:
-            raise ModelError(f"generator: width >= 4, bottleneck >= 1 and 0 <= dropout < 1 expected, found {self}.")
+        if (
+            self.width < 4
+            or self.bottleneck < 1
+            or not 0 <= self.dropout < 1
+            or not min(self.tissue_gain, self.fluid_gain) >= 1
+        ):
+            raise ModelError(
+                f"generator: width >= 4, bottleneck >= 1, 0 <= dropout < 1 and gains >= 1 expected, found {self}."
+            )
 
     def to_dict(self) -> dict:
         """JSON-able; `GeneratorConfig(**d)` reads it back."""

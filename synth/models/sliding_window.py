@@ -8,6 +8,7 @@ import numpy as np
 from synth.brats import MODALITIES
 from synth.case import Case, zscored
 from synth.layout.layout import bounding_box
+from synth.layout.space import Box
 from synth.models.configs import DIVISOR, LABELS
 from synth.models.runtime import one_at_a_time, tf
 
@@ -75,17 +76,11 @@ class Segmenter:
             run: takes a window (1, x, y, z, C) and gives its probabilities (1, x, y, z, 4), a tensor.
             images: (x, y, z, C); zero-padded where the brain is smaller than a window.
         """
-        size = images.shape[:3]
-        window = tuple(_side(n, self.window) for n in size)
-        padding = [max(w - n, 0) for n, w in zip(size, window, strict=True)]
-        before = [p // 2 for p in padding]
-        padded = np.pad(images, [(b, p - b) for b, p in zip(before, padding, strict=True)] + [(0, 0)])
+        padded, inner, window, parts = self.tiled(images)
         total = np.zeros((*padded.shape[:3], LABELS), np.float32)
         weight = np.zeros((*padded.shape[:3], 1), np.float32)
         blend = blending(window)
-        starts = [_starts(n, w, self.overlap) for n, w in zip(padded.shape[:3], window, strict=True)]
-        for corner in product(*starts):
-            part = tuple(slice(c, c + w) for c, w in zip(corner, window, strict=True))
+        for part in parts:
             seen = padded[part]
             weight[part] += blend
             if seen.any():
@@ -94,8 +89,18 @@ class Segmenter:
                 total[part] += found[0] * blend
             else:  # nothing of the brain
                 total[part][..., 0:1] += blend
-        inner = tuple(slice(b, b + n) for b, n in zip(before, size, strict=True))
         return total[inner] / weight[inner]
+
+    def tiled(self, images: np.ndarray) -> tuple[np.ndarray, Box, tuple[int, int, int], list[Box]]:
+        """Images (x, y, z, C) zero-padded to a window at least, where they lie then, a window's sides, all windows."""
+        size = images.shape[:3]
+        window = tuple(_side(n, self.window) for n in size)
+        padding = [max(w - n, 0) for n, w in zip(size, window, strict=True)]
+        before = [p // 2 for p in padding]
+        padded = np.pad(images, [(b, p - b) for b, p in zip(before, padding, strict=True)] + [(0, 0)])
+        starts = [_starts(n, w, self.overlap) for n, w in zip(padded.shape[:3], window, strict=True)]
+        parts = [tuple(slice(c, c + w) for c, w in zip(corner, window, strict=True)) for corner in product(*starts)]
+        return padded, tuple(slice(b, b + n) for b, n in zip(before, size, strict=True)), window, parts
 
 
 def _side(size: int, window: int) -> int:

@@ -47,7 +47,7 @@ def probes_of(segmenter: str) -> list[Probe]:
     """
     own = [module.PROBE for module in (anatomy, intensity, texture, spectrum, fine, local, shells, thumbnail, slices)]
     optional = [radiomics.PROBE] if radiomics.available() else []
-    return [*own, *optional, embedding.probe(segmenter)]
+    return [*own, *optional, *embedding.probes(segmenter)]
 
 
 def sections_of(material: Material) -> tuple[list[Section], str]:
@@ -70,7 +70,7 @@ def _viewer(material: Material) -> str:
     if not material.config.viewer or not sets.synthetic:
         return ""
     dice = whole_tumour_dice(sets.synthetic)
-    ranked = sorted(sets.synthetic, key=lambda record: -dice[record.id])
+    ranked = sorted((record for record in sets.synthetic if record.id in dice), key=lambda record: -dice[record.id])
     ends = [ranked[0], ranked[-1], ranked[len(ranked) // 2]]
     chosen = list(dict.fromkeys(record.id for record in ends[: material.config.viewer]))
     jobs = [(name, material.painted, f"synthetic, Dice {dice[name]:.2f}") for name in chosen]

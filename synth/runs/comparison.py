@@ -1,7 +1,8 @@
 """What a replay made, compared with what the run recorded: by bytes, or by content where these were packed otherwise.
 
 Checksums are of packed files. Where one differs and the run's own file is still there as it was recorded, both are
-unpacked and compared; where it is gone, nothing can be said but that the bytes differ.
+unpacked and compared, but for the header's word of which version of synth wrote them; where it is gone, nothing can be
+said but that the bytes differ.
 """
 
 import gzip
@@ -11,6 +12,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 
 from synth.disk.files import sha256_file
@@ -18,6 +20,8 @@ from synth.errors import DataError
 from synth.exporters.deflate import gzip_bytes
 from synth.exporters.hdf5_cases import is_hdf5, open_cases
 from synth.exporters.hdf5_packed import PackedCase, whole
+
+_TYPE, _NOTE = nib.nifti1.header_dtype.fields["descrip"][:2]  # where a header says what a file is
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class Replayed:
         compared: files (or contents) that were compared with the record.
         differing: names of those that differ.
         reason: why they probably do; empty when all are equal.
-        repacked: names of those whose content is equal, packed by another compressor than the run's.
+        repacked: names of those whose content is equal, packed or told of otherwise by the run's version.
     """
 
     id: str
@@ -47,7 +51,7 @@ class Replayed:
             return f"{self.id}: written; its record has nothing that a layout alone could be compared with."
         files = f"{self.id}: {self.compared} file{'s' * (self.compared > 1)} equal to the "
         if self.repacked:
-            return f"{files}run's, {len(self.repacked)} of them in content alone: another compressor packed the run."
+            return f"{files}run's, {len(self.repacked)} of them in content alone: another version wrote the run."
         return f"{files}recorded checksums."
 
 
@@ -76,7 +80,7 @@ def compared(
 def recorded_or_own(recorded: str, kept: Path, made: bytes | bytearray) -> str:
     """The recorded SHA-256 where the file that has it holds these bytes; else that of the file they make."""
     own = sha256(gzip_bytes(made)).hexdigest()
-    return recorded if own != recorded and _intact(kept, recorded) and _unpacked(kept) == made else own
+    return recorded if own != recorded and _intact(kept, recorded) and _content(kept) == _untold(made) else own
 
 
 def _place(name: str) -> str:
@@ -91,7 +95,7 @@ def _equal(folder: Path, recorded: str, digest: str, out: Path, name: str) -> bo
     """Whether the run's file is there as recorded and holds what was made again."""
     if name.endswith(".nii.gz"):
         kept = folder / recorded
-        return _intact(kept, digest) and _unpacked(kept) == _unpacked(out / name)
+        return _intact(kept, digest) and _content(kept) == _content(out / name)
     if not (is_hdf5(folder) and is_hdf5(out)):
         return False
     try:
@@ -105,11 +109,16 @@ def _intact(path: Path, digest: str) -> bool:
     return path.is_file() and sha256_file(path) == digest
 
 
-def _unpacked(path: Path) -> bytes | None:
+def _content(path: Path) -> bytes | None:
+    """A NIfTI file's bytes, unpacked and without its note; None where it is damaged."""
     try:
-        return gzip.decompress(path.read_bytes())
+        return _untold(gzip.decompress(path.read_bytes()))
     except (OSError, EOFError, zlib.error):
         return None
+
+
+def _untold(data: bytes | bytearray) -> bytes:
+    return bytes(data[:_NOTE] + data[_NOTE + _TYPE.itemsize :])
 
 
 def _same_content(a: PackedCase, b: PackedCase) -> bool:

@@ -165,13 +165,13 @@ def edit_layouts(
 
 
 def write_layout(layout: Layout, out: Path, style: Style | None) -> dict[str, str]:
-    """Save a layout below `out`; return the SHA-256 of each file by its path relative to `out`.
+    """Save a drawn or edited layout below `out`; return the SHA-256 of each file by its path relative to `out`.
 
     Raises:
         OutputError: it cannot be written.
     """
     try:
-        folder = save_layout(layout, out, style)
+        folder = save_layout(layout, out, style, synthetic=True)
     except OSError as error:
         raise OutputError(f"{out / layout.id}: cannot be written ({error.strerror or error}).") from error
     paths = [style_path(folder)] if style else []

@@ -223,7 +223,7 @@ class _Run:
     def _keep(self, scan: Member, case: Case, labels: np.ndarray, source: str) -> None:
         affine, pair = case.affine, None if case.labels is None else (case.labels, labels)
         resampling = resampling_of(case)
-        if resampling is not None and isinstance(scan, FilesMember):
+        if resampling is not None:
             affine = np.array(resampling.affine)
             labels, pair = on_own_grid(scan, labels, resampling)
         counts = np.bincount(labels.ravel(), minlength=len(Tumour)) * abs(np.linalg.det(affine[:3, :3])) / 1000

@@ -7,12 +7,11 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from synth.brats import MODALITIES, NAMINGS
+from synth.brats import NAMINGS
 from synth.case import Case
-from synth.datasets.labels import told_classes
-from synth.datasets.members import FilesMember
+from synth.datasets.members import Member
 from synth.datasets.resample import Resampling, from_brats_grid, labels_to_grid
-from synth.datasets.volume import read_volume, same_place
+from synth.datasets.volume import same_place
 from synth.disk.files import atomic_folder, case_path
 from synth.errors import OutputError
 from synth.exporters.deflate import gzip_bytes
@@ -31,7 +30,7 @@ def resampling_of(case: Case) -> Resampling | None:
 
 
 def on_own_grid(
-    scan: FilesMember, labels: np.ndarray, resampling: Resampling
+    scan: Member, labels: np.ndarray, resampling: Resampling
 ) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray] | None]:
     """Labels of a resampled scan on its own grid, within its brain; and a pair to measure: the truth and they.
 
@@ -45,18 +44,15 @@ def on_own_grid(
         in its place where there is no segmentation.
     """
     own = from_brats_grid(labels, resampling)
-    volumes = [read_volume(scan.files.paths[modality], None) for modality in MODALITIES]
+    volumes, truth = scan.volumes()
     t1 = volumes[0]
     alike = [volume for volume in volumes if volume.array.shape == t1.array.shape and same_place(volume, t1)]
     own[~reduce(np.logical_or, (volume.array > 0 for volume in alike))] = 0
-    if not scan.labelled:
+    if truth is None:
         return own, None
-    path = scan.files.paths["seg"]
-    seg = read_volume(path, None)
-    truth = told_classes(scan.id, path, seg, scan.naming)  # it may have changed since the case was read
-    if truth.shape == own.shape and same_place(seg, t1):
-        return own, (truth, own)
-    return own, (truth, from_brats_grid(labels, resampling.seen_from(seg)))
+    if truth.array.shape == own.shape and same_place(truth, t1):
+        return own, (truth.array, own)
+    return own, (truth.array, from_brats_grid(labels, resampling.seen_from(truth)))
 
 
 def write_segmentation(

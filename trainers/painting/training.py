@@ -59,7 +59,10 @@ class GeneratorTraining:
         if conditioning != "detail":
             return cls(GeneratorConfig(conditioning=conditioning, **generator))
         return cls(
-            GeneratorConfig(conditioning=conditioning, **{"width": 16, "bottleneck": 1, **generator}),
+            GeneratorConfig(
+                conditioning=conditioning,
+                **{"width": 16, "bottleneck": 1, "tissue_gain": 1.65, "fluid_gain": 4.0, **generator},
+            ),
             loss=PaintingLoss(adversarial=0.0, structure=10.0, features=0.0, bands=2.0, tumour=2.0),
             train=TrainConfig(learning_rate=6e-4, beta_1=0.9, decay_from=0.25, average=0.999),
             patch=PatchConfig(size=64),

@@ -2,9 +2,10 @@
 
 Fitted on training scans by `benchmarks/fit_tone_prior.py`. In each class (necrosis, oedema, enhancing tumour) tones of
 the four modalities have their own distribution (quantiles) and hang together (a Gaussian copula, Sklar 1959); how far
-they spread differs between tumours; they change with the depth below the class's surface, as oedema fades towards
-its edge and rims are brightest inside; and they are smooth over millimetres: white noise blurred at a few scales, whose
-weights give the measured correlation over distance. No place in any tumour can be read back from it.
+they spread differs between tumours; they change with depth, as oedema fades towards the edge of the tumour and rims are
+brightest inside; and they are smooth over millimetres: white noise blurred at a few scales, whose weights give the
+measured correlation over distance. Around a tumour white matter fades too: it has less of a voxel in the last
+millimetres before the border, which annotators draw amid the fading. No place in any tumour can be read back from it.
 """
 
 from dataclasses import dataclass
@@ -24,7 +25,8 @@ from synth.layout.space import box_of, spacing, widened
 SHIPPED = Path(__file__).parent / "weights" / "tone_prior.npz"
 KINDS = tuple(Tumour)[1:]
 SCALES_MM = (1.2, 2.5, 5.0, 10.0)  # deviations of the blurs
-DEPTHS_MM = (0.5, 1.5, 2.5, 4.0, 7.0, 12.0)  # below a class's surface, where its tones are told
+AROUND_MM = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)  # outside a tumour, where white matter's share is told
+DEPTHS_MM = (1.0, 2.0, 3.0, 4.0, 6.0, 9.0, 13.0)  # where a class's tones are told (`depth_mm`)
 _MOST, _SCORES = 5.0, 4001  # normal scores that are told apart: from -5 to 5
 
 
@@ -39,6 +41,7 @@ class TonePrior:
         together: (3, 4, 4) correlations of the modalities' normal scores.
         depth: (3, 4, d) mean normal score at `DEPTHS_MM`.
         weights: (3, s) shares of the variance at `SCALES_MM`; they sum to 1.
+        around: (a,) white matter's share in voxels `AROUND_MM` outside a tumour, over that far away.
     """
 
     quantiles: np.ndarray
@@ -47,6 +50,7 @@ class TonePrior:
     together: np.ndarray
     depth: np.ndarray
     weights: np.ndarray
+    around: np.ndarray
 
     def save(self, path: str | Path) -> None:
         """Write it as `load` reads it."""
@@ -82,8 +86,7 @@ class TonePrior:
             here = labels == kind
             if not here.any():
                 continue
-            where, at = box_of(here), np.flatnonzero(here)
-            deep = distance_transform_edt(np.pad(here[where], 1), zooms)[1:-1, 1:-1, 1:-1][here[where]]
+            at, deep = np.flatnonzero(here), depth_mm(labels, kind, zooms)
             scores = np.sqrt(self.weights[k]) @ noise.take(at, -1).reshape(len(SCALES_MM), -1)
             scores = np.linalg.cholesky(self.together[k]) @ scores.reshape(len(MODALITIES), -1)
             for m, tone in enumerate(tones):
@@ -93,12 +96,38 @@ class TonePrior:
                 tone[box][here] = self._tones_of(k, m, varied[k, m]).take(nearest_score(mean, _MOST, _SCORES))
         return tones
 
+    def faded(self, wm: np.ndarray, tumour: np.ndarray, affine: np.ndarray) -> np.ndarray:
+        """White matter's eighths (X, Y, Z) around a new tumour, less towards its border."""
+        inside, zooms = box_of(tumour), spacing(affine)
+        if inside is None:
+            return wm
+        box = widened(inside, AROUND_MM[-1] + 1, zooms, tumour.shape)
+        away = distance_transform_edt(tumour[box] == 0, zooms)
+        part = np.where(away > 0, np.interp(away, (*AROUND_MM, AROUND_MM[-1] + 1), (*self.around, 1)), 1)
+        out = wm.copy()
+        out[box] = np.rint(out[box] * part)
+        return out
+
     def _tones_of(self, k: int, m: int, varied: float) -> np.ndarray:
         """(`_SCORES`,) uint8: the tone of each normal score in a tumour that varies by so much."""
         probability = ndtr(np.linspace(-_MOST, _MOST, _SCORES))
         value = np.interp(probability, np.linspace(0, 1, self.quantiles.shape[-1]), self.quantiles[k, m])
         value *= self.spread[k, m] * np.exp(self.varies[k, m] * varied)
         return np.clip(np.rint(EVEN + value / TONE_STEP), 1, TONE_LEVELS).astype(np.uint8)
+
+
+def depth_mm(tumour: np.ndarray, kind: Tumour, zooms: tuple[float, ...]) -> np.ndarray:
+    """How deep each voxel of a class lies, (n,) in mm: oedema below the tumour's surface, the others below their own.
+
+    Args:
+        tumour: (X, Y, Z) `Tumour`, a border of at least one voxel without around it.
+        kind: the class; n voxels have it.
+        zooms: mm a voxel.
+    """
+    here = tumour == kind
+    inside = tumour > 0 if kind == Tumour.ED else here
+    box = widened(box_of(inside), 1, (1, 1, 1), tumour.shape)
+    return distance_transform_edt(inside[box], zooms)[here[box]]
 
 
 @cache

@@ -8,7 +8,7 @@ from itertools import islice
 
 from synth.errors import LayoutError
 from synth.layout.carry import Trail
-from synth.layout.detail import Detail
+from synth.layout.detail import TONES
 from synth.layout.edits import edit_from_dict
 from synth.layout.edits.policy import EditPolicy, Step
 from synth.layout.edits.presets import AnyPolicy, policy_of
@@ -155,7 +155,7 @@ class LayoutSampler:
     def _detailed(self, trail: Trail, layout: Layout, recipe: LayoutRecipe) -> Layout:
         """A finished layout with the detail of its sources, or drawn where they have none.
 
-        A tumour that is not its host's has tones of its own.
+        A tumour that is not its host's has tones of its own, and white matter fades towards it.
         """
         names = (recipe.host, recipe.donor) if trail.mixed else (recipe.host,)
         if trail.known:
@@ -167,8 +167,10 @@ class LayoutSampler:
             detail = shipped_detail_prior().draw(layout.tissue, layout.affine, rng)
         if not any(tone.any() for tone in detail.tones):
             rng = sample_rng(recipe.seed, recipe.index, Branch.TONES)
-            tones = shipped_tone_prior().draw(layout.tumour, layout.affine, rng)
-            detail = Detail(*detail.mixed, *tones)
+            prior = shipped_tone_prior()
+            wm = prior.faded(detail.wm, layout.tumour, layout.affine)
+            tones = prior.draw(layout.tumour, layout.affine, rng)
+            detail = replace(detail, wm=wm, **dict(zip(TONES, tones, strict=True)))
         return replace(layout, detail=detail)
 
     def judge(self, layout: Layout, recipe: LayoutRecipe) -> list[str]:

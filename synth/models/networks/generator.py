@@ -7,6 +7,7 @@ the painted image; and the noise of the style enters twice, as a channel and as 
 """
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import layers
 
@@ -54,6 +55,34 @@ class Bounded(layers.Layer):
     def call(self, x):
         """Bound."""
         return 2 * tf.tanh(x / 2)
+
+
+@keras.saving.register_keras_serializable(package="synth")
+class EvenNoise(layers.Layer):
+    """Keeps the logarithm of the gain within bounds either way: `wet` where there is fluid or a vessel, else `dry`.
+
+    A scanner's noise is nearly the same all over a brain. In fluid more than noise has no cause in a layout (flow,
+    pulsation, small vessels), and the gain stands for that too; what is beyond the bounds is grain that no scan has.
+    """
+
+    def __init__(self, dry: float, wet: float, **kwargs):
+        """Take the bounds."""
+        super().__init__(**kwargs)
+        self.dry, self.wet = dry, wet
+
+    def call(self, inputs):
+        """(log_gain (B, X/2, Y/2, Z/2, 4), what is wet (B, X, Y, Z, 1), above 0) to the bounded log_gain."""
+        log_gain, wet = inputs
+        most = tf.where(tf.nn.max_pool3d(wet, 2, 2, "VALID") > 0, self.wet, self.dry)
+        return tf.maximum(tf.minimum(log_gain, most), -most)
+
+    def compute_output_shape(self, shapes):
+        """That of the gain."""
+        return shapes[0]
+
+    def get_config(self):
+        """What rebuilds the layer."""
+        return {**super().get_config(), "dry": self.dry, "wet": self.wet}
 
 
 def build_generator(config: GeneratorConfig | None = None) -> keras.Model:
@@ -106,6 +135,11 @@ def build_generator(config: GeneratorConfig | None = None) -> keras.Model:
     log_gain = Bounded(name="log_gain_bound")(
         layers.Conv3D(modalities, 1, kernel_initializer="zeros", name="log_gain")(x)
     )
+    wet = onehot[..., :1]  # fluid
+    if config.conditioning == "detail":
+        wet = inputs["detail"][..., :1] + inputs["detail"][..., -1:]  # and what is partly so, and vessels
+    bounds = float(np.log(config.tissue_gain)), float(np.log(config.fluid_gain))
+    log_gain = EvenNoise(*bounds, name="log_gain_even")([log_gain, wet])
     painted = keras.ops.zeros_like(noise) if config.conditioning == "onehot" else condition[..., classes:]
     image, clean = Compose(name="compose")([painted, residual, log_gain, noise, brain])
     return keras.Model(inputs, {"image": image, "clean": clean}, name="generator")

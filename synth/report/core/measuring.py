@@ -1,6 +1,6 @@
 """Measuring whole sets: a case at a time, read and prepared ahead while the one before it is measured."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -63,7 +63,11 @@ class _Step:
 
 
 def measure_set(
-    cases: CaseSet, probes: Sequence[Probe], cache: Path, progress: Callable[[Iterable], Iterable] = iter
+    cases: CaseSet,
+    probes: Sequence[Probe],
+    cache: Path,
+    progress: Callable[[Iterable], Iterable] = iter,
+    few: Mapping[str, Collection[str]] | None = None,
 ) -> Measured:
     """Measure every case of a set; what was measured before, on the same bytes, is taken from the cache.
 
@@ -72,10 +76,14 @@ def measure_set(
         probes: what to measure.
         cache: folder of the records. It holds slices and thumbnails of scans: keep it where these may be kept.
         progress: wraps the cases (`tqdm`).
+        few: name of a probe -> ids of the cases that it is measured on; all others are measured on every case.
     """
-    versions = {probe.name: probe.version for probe in probes}
-    records, facts, files = [], [], {}
-    for step in ahead(_steps(progress(cases.members), probes, cache)):
+    few, records, facts, files = few or {}, [], [], {}
+
+    def asked(name: str) -> list[Probe]:
+        return [probe for probe in probes if probe.name not in few or name in few[probe.name]]
+
+    for step in ahead(_steps(progress(cases.members), asked, cache)):
         known = step.facts
         for probe in step.todo:
             store(step.folder, probe, probe.measure(step.prepared))
@@ -84,6 +92,7 @@ def measure_set(
         facts.append(known)
         files[step.member.id] = step.files
         if "digests" in known:
+            versions = {probe.name: probe.version for probe in asked(step.member.id)}
             records.append(Record(step.member.id, step.folder, versions))
         del step  # the next case is in memory already
     return Measured(tuple(records), tuple(facts), files)
@@ -113,11 +122,11 @@ def read_prepared(member: Member) -> Prepared:
     return prepare(member.read())
 
 
-def _steps(members: Iterable[Member], probes: Sequence[Probe], cache: Path) -> Iterable[_Step]:
+def _steps(members: Iterable[Member], asked: Callable[[str], list[Probe]], cache: Path) -> Iterable[_Step]:
     for member in members:
         files = member.checksums()
         folder = case_folder(cache / _PREPARED, _joint({**files, **_stated(member)}))
-        facts, todo = kept_facts(folder, _FACTS, FACTS), missing(folder, probes)
+        facts, todo = kept_facts(folder, _FACTS, FACTS), missing(folder, asked(member.id))
         if facts is not None and not todo:
             yield _Step(member, files, folder, {**facts, "id": member.id}, None, [])
             continue

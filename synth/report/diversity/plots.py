@@ -2,15 +2,13 @@
 
 from collections.abc import Sequence
 from functools import partial
-from io import BytesIO
 
 import numpy as np
-from matplotlib.figure import Figure as Canvas
 
+from synth.report.core.charts import canvas, png
 from synth.report.core.judge import Figure
 
 _REAL, _OURS = "#5f6b73", "#d98c00"  # told apart by the colour-blind too; markers differ as well
-_DPI = 110
 _SHOWN = 400  # pairs drawn as points
 _PLANES = (("axial", 0, 1), ("sagittal", 1, 2), ("coronal", 0, 2))
 _AXES = ("right", "front", "up")
@@ -22,10 +20,15 @@ def pair_figure(shown: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> Figure:
     Args:
         shown: title, values (p,) of pairs of samples, values (q,) of pairs of real cases.
     """
-    canvas = Canvas(figsize=(4.2 * len(shown), 3.4), dpi=_DPI, layout="constrained")
+    caption = "Each point is a pair of cases, the bar their mean. Points at 0 are copies; a lower bar is less variety."
+    return Figure("diversity-pairs", "How unlike two cases of a set are", caption, partial(_pairs, shown))
+
+
+def _pairs(shown: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> bytes:
+    figure = canvas(4.2 * len(shown), 3.4, left=0.5, bottom=0.3)
     rng = np.random.default_rng(0)
     for number, (title, ours, theirs) in enumerate(shown):
-        plot = canvas.add_subplot(1, len(shown), number + 1)
+        plot = figure.add_subplot(1, len(shown), number + 1)
         for place, (values, colour, marker) in enumerate(((theirs, _REAL, "o"), (ours, _OURS, "^"))):
             drawn = values if len(values) <= _SHOWN else rng.choice(values, _SHOWN, replace=False)
             across = place + rng.uniform(-0.22, 0.22, len(drawn))
@@ -35,8 +38,7 @@ def pair_figure(shown: Sequence[tuple[str, np.ndarray, np.ndarray]]) -> Figure:
         plot.set_xlim(-0.6, 1.6)
         plot.set_ylim(bottom=0)
         plot.set_title(title, fontsize=9)
-    caption = "Each point is a pair of cases, the bar their mean. Points at 0 are copies; a lower bar is less variety."
-    return Figure("diversity-pairs", "How unlike two cases of a set are", caption, partial(_png, canvas))
+    return png(figure)
 
 
 def coverage_figure(real: tuple[np.ndarray, np.ndarray], ours: tuple[np.ndarray, np.ndarray]) -> Figure:
@@ -46,9 +48,14 @@ def coverage_figure(real: tuple[np.ndarray, np.ndarray], ours: tuple[np.ndarray,
         real: (m, 3) mm MNI and (m,) ml of the whole tumour; NaN where there is none.
         ours: the same of the samples.
     """
-    canvas = Canvas(figsize=(9.6, 3.4), dpi=_DPI, layout="constrained")
+    caption = "Centroids of whole tumours, larger marks for larger ones. Regions with real cases alone are not covered."
+    return Figure("diversity-places", "Where the tumours lie", caption, partial(_places, real, ours))
+
+
+def _places(real: tuple[np.ndarray, np.ndarray], ours: tuple[np.ndarray, np.ndarray]) -> bytes:
+    figure = canvas(9.6, 3.4, left=0.85, top=0.55, wspace=0.32)
     for number, (plane, across, up) in enumerate(_PLANES):
-        plot = canvas.add_subplot(1, len(_PLANES), number + 1)
+        plot = figure.add_subplot(1, len(_PLANES), number + 1)
         for name, (place, volume), colour, marker in (("synthetic", ours, _OURS, "^"), ("real", real, _REAL, "o")):
             kept = np.isfinite(place).all(1)
             size = 6 + np.sqrt(volume[kept].clip(0)) * 5
@@ -59,12 +66,5 @@ def coverage_figure(real: tuple[np.ndarray, np.ndarray], ours: tuple[np.ndarray,
         plot.set_aspect("equal", "datalim")
         plot.set_title(plane, fontsize=9)
         if number == 0:
-            canvas.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=8)
-    caption = "Centroids of whole tumours, larger marks for larger ones. Regions with real cases alone are not covered."
-    return Figure("diversity-places", "Where the tumours lie", caption, partial(_png, canvas))
-
-
-def _png(canvas: Canvas) -> bytes:
-    out = BytesIO()
-    canvas.savefig(out, format="png")
-    return out.getvalue()
+            figure.legend(loc="upper center", ncols=2, frameon=False, fontsize=8, borderaxespad=0)
+    return png(figure)

@@ -17,7 +17,7 @@ of 0.3 sd are not seen at all: a network trained to overlook them is no judge of
 
 from collections.abc import Sequence
 from dataclasses import replace
-from io import BytesIO
+from functools import partial
 
 import numpy as np
 
@@ -25,6 +25,7 @@ from synth.quality import radiomics
 from synth.quality.distances import MOST_AXES, Space, bounded, frechet, manifolds, mmd, mmd_interval, principal_axes
 from synth.quality.embedding import PARTS
 from synth.quality.records import Record, all_have, stack
+from synth.report.core.charts import canvas, png
 from synth.report.core.feature_space import drawn, scaled, share_check
 from synth.report.core.judge import (
     LEAST,
@@ -115,13 +116,20 @@ def _radiomic(synthetic: Sequence[Record], real: Sequence[Record], seed: int) ->
 
 
 def _map(ours: np.ndarray, theirs: np.ndarray, real: Sequence[Record], holdout: Sequence[Record]) -> Figure:
-    from matplotlib.figure import Figure as Canvas
+    caption = (
+        "Each point is a scan as the segmenter sees it, on the two axes along which both sets together vary most. "
+        "Synthetic and real points should mix: a cloud apart is a difference in kind, a tight one a lack of variety."
+    )
+    title = "Real and synthetic scans in feature space"
+    return Figure("features-map", title, caption, partial(_drawn_map, ours, theirs, real, holdout))
 
+
+def _drawn_map(ours: np.ndarray, theirs: np.ndarray, real: Sequence[Record], holdout: Sequence[Record]) -> bytes:
     axes, shares = principal_axes([ours, theirs], 2)
     held = {record.id for record in holdout}
     is_held = np.array([record.id in held for record in real])
-    canvas = Canvas(figsize=(6, 4.6), dpi=110, layout="constrained")
-    plot = canvas.add_subplot()
+    figure = canvas(6, 4.6, left=0.75)
+    plot = figure.add_subplot()
     groups = (("real", theirs[~is_held], "o"), ("real, hold-out", theirs[is_held], "s"), ("synthetic", ours, "^"))
     for (name, rows, marker), colour in zip(groups, _COLOURS, strict=True):
         if len(rows):
@@ -129,11 +137,5 @@ def _map(ours: np.ndarray, theirs: np.ndarray, real: Sequence[Record], holdout: 
             plot.scatter(x, y, s=28, marker=marker, c=colour, alpha=0.75, linewidths=0, label=f"{name} ({len(rows)})")
     plot.set_xlabel(f"first axis ({shares[0]:.0%} of the variance)")
     plot.set_ylabel(f"second axis ({shares[1]:.0%})")
-    canvas.legend(loc="outside upper center", ncols=len(groups), frameon=False)
-    out = BytesIO()
-    canvas.savefig(out, format="png")
-    caption = (
-        "Each point is a scan as the segmenter sees it, on the two axes along which both sets together vary most. "
-        "Synthetic and real points should mix: a cloud apart is a difference in kind, a tight one a lack of variety."
-    )
-    return Figure("features-map", "Real and synthetic scans in feature space", caption, out.getvalue)
+    figure.legend(loc="upper center", ncols=len(groups), frameon=False, borderaxespad=0)
+    return png(figure)

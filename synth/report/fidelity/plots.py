@@ -2,20 +2,20 @@
 
 from collections.abc import Sequence
 from functools import partial
-from io import BytesIO
 
 import numpy as np
 from matplotlib.figure import Figure as Canvas
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from synth.brats import CLASSES, MODALITIES, REGIONS
 from synth.quality import anatomy, intensity, spectrum, texture
 from synth.report.core.aspects import Side
+from synth.report.core.charts import canvas, png
 from synth.report.core.judge import Figure
 from synth.report.fidelity.aspects import texture_scale
 
 REAL, SYNTHETIC = "#0b6e99", "#d98c00"  # told apart by the colour-blind too
-_DPI = 110
 _BINS = 60
 _PROFILES = (("WT", "flair"), ("TC", "t1ce"), ("ET", "t1ce"))  # where readers look for these borders
 _DOTS = 200  # cases of a side in a strip; more blacken it
@@ -70,8 +70,8 @@ def figures(synthetic: Side, real: Side) -> tuple[Figure, ...]:
 
 
 def _intensities(synthetic, real) -> bytes:
-    canvas = Canvas(figsize=(13, 7.2), dpi=_DPI, layout="constrained")
-    panels = canvas.subplots(len(MODALITIES), len(CLASSES), sharex="row")
+    figure = canvas(13, 7.2, left=0.35, top=0.55, bottom=0.55, wspace=0.06, hspace=0.3)
+    panels = figure.subplots(len(MODALITIES), len(CLASSES), sharex="row", subplot_kw={"yticks": ()})
     sides = [side("intensity", "quantiles") for side in (real, synthetic)]
     for m, modality in enumerate(MODALITIES):
         low, high = np.nanpercentile(np.concatenate([side[:, m, :, 1:100].ravel() for side in sides]), (0.5, 99.5))
@@ -84,12 +84,12 @@ def _intensities(synthetic, real) -> bytes:
                     ax.stairs(density, edges, fill=True, color=colour, alpha=0.45)
                 else:
                     ax.stairs(density, edges, color=colour, linewidth=1.6)
-            ax.set_yticks([])
             ax.spines[["top", "right", "left"]].set_visible(False)
             ax.set_title(name, fontsize=10) if m == 0 else None
         panels[m, 0].set_ylabel(modality, fontsize=10)
-    canvas.supxlabel("intensity, in standard deviations of the brain", fontsize=10)
-    return _finish(canvas)
+        panels[m, 0].xaxis.set_major_locator(MaxNLocator(4))
+    figure.supxlabel("intensity, in standard deviations of the brain", fontsize=10)
+    return _finish(figure)
 
 
 def _density(quantiles: np.ndarray, edges: np.ndarray) -> np.ndarray:
@@ -104,53 +104,54 @@ def _density(quantiles: np.ndarray, edges: np.ndarray) -> np.ndarray:
 
 
 def _contrasts(synthetic, real) -> bytes:
-    canvas = Canvas(figsize=(13, 3.6), dpi=_DPI, layout="constrained")
+    figure = canvas(13, 3.6, top=0.55, bottom=0.65, wspace=0.06)
     sides = [side("intensity", "contrast") for side in (real, synthetic)]
     names = ["\n-\n".join(pair) for pair in intensity.CONTRASTS]
-    for m, ax in enumerate(canvas.subplots(1, len(MODALITIES), sharey=True)):
+    for m, ax in enumerate(figure.subplots(1, len(MODALITIES), sharey=True)):
         _strips(ax, [side[:, m] for side in sides], names)
         ax.axhline(0, color="0.6", linewidth=0.8, zorder=0)
         ax.set_title(MODALITIES[m], fontsize=10)
         if m == 0:
             ax.set_ylabel("difference, brain sd")
-    return _finish(canvas)
+    return _finish(figure)
 
 
 def _borders(synthetic, real) -> bytes:
-    canvas = Canvas(figsize=(11, 3.4), dpi=_DPI, layout="constrained")
+    figure = canvas(11, 3.4, top=0.55, bottom=0.55)
     sides = [side("intensity", "profile") for side in (real, synthetic)]
     place = np.arange(2 * intensity.REACH) - intensity.REACH + 0.5
-    for (region, modality), ax in zip(_PROFILES, canvas.subplots(1, len(_PROFILES)), strict=True):
+    for (region, modality), ax in zip(_PROFILES, figure.subplots(1, len(_PROFILES)), strict=True):
         curves = [side[:, list(REGIONS).index(region), MODALITIES.index(modality)] for side in sides]
         _bands(ax, place, curves)
         ax.axvline(0, color="0.5", linewidth=0.8, linestyle=":")
         ax.set_title(f"border of {region} in {modality}", fontsize=10)
         ax.set_xlabel("mm: inside < 0 < outside")
-    canvas.axes[0].set_ylabel("intensity, brain sd")
-    return _finish(canvas)
+    figure.axes[0].set_ylabel("intensity, brain sd")
+    return _finish(figure)
 
 
 def _spectra(synthetic, real) -> bytes:
-    canvas = Canvas(figsize=(13, 5.6), dpi=_DPI, layout="constrained")
+    figure = canvas(13, 5.6, top=0.55, bottom=0.55, wspace=0.06, hspace=0.08)
     sides, x = [side("spectrum", "power")[..., 1:] for side in (real, synthetic)], spectrum.FREQUENCIES[1:]
-    rows = canvas.subplots(2, len(MODALITIES), sharex=True, sharey="row")
+    rows = figure.subplots(2, len(MODALITIES), sharex=True, sharey="row")
     for m, (whole, apart) in enumerate(rows.T):
         curves = [side[:, m] for side in sides]
         _bands(whole, x, curves)
         _bands(apart, x, [curve - np.median(curves[0], 0) for curve in curves])
-        apart.set_xscale("log")
-        apart.set_xticks((0.02, 0.05, 0.1, 0.2, 0.5), ("0.02", "0.05", "0.1", "0.2", "0.5"))
         whole.set_title(MODALITIES[m], fontsize=10)
         apart.set_xlabel("cycles per mm")
+    rows[0, 0].set_xscale("log")  # of all panels: they share it
+    rows[0, 0].set_xticks((0.02, 0.05, 0.1, 0.2, 0.5), ("0.02", "0.05", "0.1", "0.2", "0.5"))
+    rows[0, 0].minorticks_off()
     rows[0, 0].set_ylabel("power, dB")
     rows[1, 0].set_ylabel("less the real median, dB")
-    return _finish(canvas)
+    return _finish(figure)
 
 
 def _texture(synthetic, real) -> bytes:
     sides = [texture_scale(side("texture", "features")) for side in (synthetic, real)]
-    canvas = Canvas(figsize=(13, 3.6), dpi=_DPI, layout="constrained")
-    panels = canvas.subplots(1, len(MODALITIES), sharey=True)
+    figure = canvas(13, 3.6, left=1.15, right=1, bottom=0.3, wspace=0.06)
+    panels = figure.subplots(1, len(MODALITIES), sharey=True)
     for m, ax in enumerate(panels):
         ours, theirs = (side[:, m].reshape(len(side), -1) for side in sides)
         shift = [_shift(a, b) for a, b in zip(ours.T, theirs.T, strict=True)]
@@ -163,8 +164,10 @@ def _texture(synthetic, real) -> bytes:
         ax.set_xticks(range(len(texture.CLASSES)), texture.CLASSES)
         ax.set_title(MODALITIES[m], fontsize=10)
     panels[0].set_yticks(range(len(texture.FEATURES)), texture.FEATURES)
-    canvas.colorbar(drawn, ax=panels, label="sd between patients", pad=0.01)
-    return _png(canvas)
+    place = panels[-1].get_position()
+    beside = figure.add_axes((place.x1 + 0.012, place.y0, 0.012, place.height))
+    figure.colorbar(drawn, cax=beside, label="sd between patients")
+    return png(figure)
 
 
 def _shift(ours: np.ndarray, theirs: np.ndarray) -> float:
@@ -175,8 +178,8 @@ def _shift(ours: np.ndarray, theirs: np.ndarray) -> float:
 
 
 def _anatomy(synthetic, real) -> bytes:
-    canvas = Canvas(figsize=(13, 3.8), dpi=_DPI, layout="constrained")
-    share, volume, above, aside = canvas.subplots(1, 4, width_ratios=(1, 1.5, 1, 1))
+    figure = canvas(13, 3.8, wspace=0.32)
+    share, volume, above, aside = figure.subplots(1, 4, width_ratios=(1, 1.5, 1, 1))
     both = real, synthetic
     _strips(share, [side("anatomy", "tissue_share") for side in both], anatomy.TISSUES)
     share.set_ylabel("share of healthy brain")
@@ -192,20 +195,24 @@ def _anatomy(synthetic, real) -> bytes:
         ax.set_ylabel(f"mm, {names[1]} +")
         ax.grid(alpha=0.25)
         ax.spines[["top", "right"]].set_visible(False)
-    return _finish(canvas)
+    return _finish(figure)
 
 
 def _strips(ax, sides: Sequence[np.ndarray], names: Sequence[str]) -> None:
     """Marks of the cases (cases, columns) of both sides above each name, with a bar at their median."""
     for side, colour, marker, aside in zip(sides, (REAL, SYNTHETIC), "ox", (-0.18, 0.18), strict=True):
-        for k in range(len(names)):
-            column = side[:, k][np.isfinite(side[:, k])]
-            if not len(column):
-                continue
-            dots = _some(column)
-            x = k + aside + 0.1 * np.linspace(-1, 1, len(dots)) * (len(dots) > 1)
-            ax.scatter(x, dots, 14, colour, marker=marker, alpha=0.6, linewidths=1)
-            ax.hlines(np.median(column), k + aside - 0.15, k + aside + 0.15, color=colour, linewidth=2)
+        columns = {k: side[:, k][np.isfinite(side[:, k])] for k in range(len(names))}
+        columns = {k: column for k, column in columns.items() if len(column)}
+        if not columns:
+            continue
+        dots = {k: _some(column) for k, column in columns.items()}
+        x = [k + aside + 0.1 * np.linspace(-1, 1, len(some)) * (len(some) > 1) for k, some in dots.items()]
+        ax.scatter(
+            np.concatenate(x), np.concatenate([*dots.values()]), 14, colour, marker=marker, alpha=0.6, linewidths=1
+        )
+        middle = np.array([*columns]) + aside
+        medians = [np.median(column) for column in columns.values()]
+        ax.hlines(medians, middle - 0.15, middle + 0.15, color=colour, linewidth=2)
     ax.set_xticks(range(len(names)), names, fontsize=9)
     ax.grid(axis="y", alpha=0.25)
     ax.spines[["top", "right"]].set_visible(False)
@@ -228,17 +235,11 @@ def _bands(ax, x: np.ndarray, sides: Sequence[np.ndarray]) -> None:
     ax.spines[["top", "right"]].set_visible(False)
 
 
-def _finish(canvas: Canvas) -> bytes:
-    """The picture with a legend of both sides below it."""
+def _finish(figure: Canvas) -> bytes:
+    """The picture with a legend of both sides above it."""
     handles = [
         Line2D([], [], color=REAL, marker="o", linewidth=2, label="real"),
         Line2D([], [], color=SYNTHETIC, marker="x", linewidth=2, label="synthetic"),
     ]
-    canvas.legend(handles=handles, loc="outside upper right", ncols=2, frameon=False, fontsize=9)
-    return _png(canvas)
-
-
-def _png(canvas: Canvas) -> bytes:
-    stream = BytesIO()
-    canvas.savefig(stream, format="png", facecolor="white")
-    return stream.getvalue()
+    figure.legend(handles=handles, loc="upper right", ncols=2, frameon=False, fontsize=9, borderaxespad=0)
+    return png(figure)

@@ -5,18 +5,20 @@ from functools import partial
 from io import BytesIO
 
 import numpy as np
-from matplotlib.figure import Figure as Canvas
+from PIL import Image, ImageDraw, ImageFont
+from scipy.ndimage import binary_erosion
 
 from synth.brats import MODALITIES
 from synth.errors import printable
 from synth.quality.records import Record
 from synth.quality.thumbnail import ZERO
+from synth.report.core.charts import canvas, png
 from synth.report.core.judge import Figure
 from synth.report.core.nearest import COPY, TITLES, Nearest
 
 REAL, SYNTHETIC, HOLDOUT = "#0b6e99", "#d98c00", "#7a6fb0"
 OUTLINE = "#ffd23f"
-_DPI = 110
+_WIDE, _TALL, _LINE = 172, 200, 24  # pixels of a panel, and of the line above it
 _PAIRS = {"image": 3, "tissue": 1, "tumour": 1, "features": 1}  # closest pairs shown of each level
 _DOTS = 200  # of a side in a strip; more blacken it
 _SIDES = {"training": ("samples to training", SYNTHETIC), "hold-out": ("samples to hold-out", HOLDOUT)}
@@ -67,26 +69,37 @@ def _ranked(level: Nearest) -> list[tuple[str, Record, Record, float, bool]]:
 
 
 def _pairs_figure(pairs) -> bytes:
-    columns = 2 * len(MODALITIES)
-    canvas = Canvas(figsize=(12.5, 2.05 * len(pairs)), dpi=_DPI, facecolor="black", layout="constrained")
-    canvas.get_layout_engine().set(w_pad=0.01, h_pad=0.02, wspace=0, hspace=0)
-    panels = canvas.subplots(len(pairs), columns, squeeze=False)
-    for row, (level, sample, real, distance, mirrored) in zip(panels, pairs, strict=True):
-        for half, (record, flip) in enumerate(((sample, mirrored), (real, False))):
+    width, row = 2 * len(MODALITIES) * _WIDE, _LINE + _TALL
+    picture = Image.new("RGB", (width, row * len(pairs)), "black")
+    draw, font, small = ImageDraw.Draw(picture), ImageFont.load_default(12), ImageFont.load_default(10)
+    for k, (level, sample, real, distance, mirrored) in enumerate(pairs):
+        said = f"{sample.id} (sample{', mirrored' if mirrored else ''})   {TITLES[level]}, distance {distance:.2f}"
+        sides = ((sample, mirrored, said), (real, False, f"{real.id} (real)"))
+        for half, (record, flip, text) in enumerate(sides):
+            left, top = half * width // 2, k * row
+            draw.text((left + 4, top + _LINE / 2), printable(text), fill="white", font=font, anchor="lm")
             images, labels = _plane(record, level)
+            turn = np.s_[:, ::-1] if flip else np.s_[:, :]
             for m, name in enumerate(MODALITIES):
-                ax = row[half * len(MODALITIES) + m]
-                turn = np.s_[:, ::-1] if flip else np.s_[:, :]
-                ax.imshow(images[m][turn], cmap="gray", vmin=0, vmax=255, interpolation="bilinear")
-                if labels.any():
-                    ax.contour(labels[turn] > 0, [0.5], colors=OUTLINE, linewidths=0.8)
-                ax.set_axis_off()
-                ax.text(0.02, 0.02, name, transform=ax.transAxes, color="#9a9a9a", fontsize=7)
-        text = f"{sample.id} (sample{', mirrored' if mirrored else ''})   {TITLES[level]}, distance {distance:.2f}"
-        row[0].set_title(printable(text), color="white", fontsize=8, loc="left", parse_math=False)
-        name = printable(f"{real.id} (real)")
-        row[len(MODALITIES)].set_title(name, color="white", fontsize=8, loc="left", parse_math=False)
-    return _png(canvas, "black")
+                picture.paste(_panel(images[m][turn], labels[turn] > 0), (left + m * _WIDE, top + _LINE))
+                draw.text((left + m * _WIDE + 4, top + row - 4), name, fill="#9a9a9a", font=small, anchor="ld")
+    stream = BytesIO()
+    picture.save(stream, format="PNG")
+    return stream.getvalue()
+
+
+def _panel(image: np.ndarray, tumour: np.ndarray) -> Image.Image:
+    """A slice as large as fits a panel, in its middle, with the tumour's outline."""
+    scale = min(_WIDE / image.shape[1], _TALL / image.shape[0])
+    size = tuple(max(round(n * scale), 1) for n in image.shape[::-1])
+    grey = Image.fromarray(np.rint(image).clip(0, 255).astype(np.uint8)).resize(size, Image.Resampling.BILINEAR)
+    inside = np.asarray(Image.fromarray(tumour).resize(size, Image.Resampling.NEAREST))
+    edge = Image.fromarray(inside & ~binary_erosion(inside, border_value=1))
+    out = Image.new("RGB", (_WIDE, _TALL))
+    place = ((_WIDE - size[0]) // 2, (_TALL - size[1]) // 2)
+    out.paste(grey.convert("RGB"), place)
+    out.paste(OUTLINE, (*place, place[0] + size[0], place[1] + size[1]), edge)
+    return out
 
 
 def _plane(record: Record, level: str) -> tuple[np.ndarray, np.ndarray]:
@@ -108,8 +121,8 @@ def _plane(record: Record, level: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _distances_figure(by_level: Sequence[Nearest]) -> bytes:
-    canvas = Canvas(figsize=(11, 0.5 + 1.25 * len(by_level)), dpi=_DPI, layout="constrained")
-    panels = canvas.subplots(len(by_level), 1, squeeze=False)[:, 0]
+    figure = canvas(11, 0.5 + 1.25 * len(by_level), left=1.45, bottom=0.3, hspace=0.75)
+    panels = figure.subplots(len(by_level), 1, squeeze=False)[:, 0]
     for ax, level in zip(panels, by_level, strict=True):
         rows = [("real to other patients", REAL, level.real)]
         rows += [(*_SIDES[name], side.nearest[np.isfinite(side.nearest)]) for name, _, side in level.sides]
@@ -127,10 +140,4 @@ def _distances_figure(by_level: Sequence[Nearest]) -> bytes:
         ax.set_title(TITLES[level.level], fontsize=9, loc="left")
         ax.tick_params(axis="x", labelsize=8)
         ax.spines[["top", "right"]].set_visible(False)
-    return _png(canvas, "white")
-
-
-def _png(canvas: Canvas, background: str) -> bytes:
-    stream = BytesIO()
-    canvas.savefig(stream, format="png", facecolor=background)
-    return stream.getvalue()
+    return png(figure)

@@ -1,13 +1,13 @@
 """Pictures of the section "paired": difference maps of a pair, and similarity beside its yardsticks."""
 
 from collections.abc import Mapping
-from io import BytesIO
 
 import numpy as np
 from matplotlib.figure import Figure
 
 from synth.brats import MODALITIES
 from synth.quality.paired import PLANES, REGIONS
+from synth.report.core.charts import canvas, png
 
 _DPI = 100
 _SPAN = 0.5  # of the real scan's scale: where the colours of the difference end
@@ -52,7 +52,7 @@ def difference_figure(pair: Mapping[str, np.ndarray]) -> bytes:
     bar.tick_params(colors="white", labelsize=8, length=2, pad=1)
     text = "synthetic minus real, in units of the real scan's 0.5 to 99.5 percentile"
     bar.set_title(text, color="white", fontsize=8, pad=2)
-    return _png(figure)
+    return png(figure)
 
 
 def strip_figure(pairs: np.ndarray, painter: np.ndarray, strangers: np.ndarray) -> bytes:
@@ -63,7 +63,7 @@ def strip_figure(pairs: np.ndarray, painter: np.ndarray, strangers: np.ndarray) 
         painter: (n, 4, 3).
         strangers: (k, 4, 3).
     """
-    figure = Figure(figsize=(11, 3.6), dpi=_DPI, layout="constrained")
+    figure = canvas(11, 3.6, bottom=0.6, wspace=0.06)
     panels = figure.subplots(1, len(REGIONS), sharey=True)
     series = (("reconstruction", pairs, "o"), ("flat painting", painter, "D"), ("different patients", strangers, "x"))
     for r, (ax, region) in enumerate(zip(panels, REGIONS, strict=True)):
@@ -80,8 +80,8 @@ def strip_figure(pairs: np.ndarray, painter: np.ndarray, strangers: np.ndarray) 
         ax.spines[["top", "right"]].set_visible(False)
     panels[0].set_ylabel("SSIM with the real scan")
     handles, labels = panels[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(series), frameon=False, fontsize=9)
-    return _png(figure)
+    figure.legend(handles, labels, loc="lower center", ncols=len(series), frameon=False, fontsize=9)
+    return png(figure)
 
 
 def _panels(axes: list, image: np.ndarray, outside: np.ndarray, tumour: np.ndarray, aspect: float):
@@ -113,9 +113,3 @@ def _aspect(mm: np.ndarray, axis: int) -> tuple[float, float]:
     """Height and width of a pixel in mm, of the plane across an upright axis."""
     across, down = (a for a in range(3) if a != axis)
     return float(mm[down]), float(mm[across])
-
-
-def _png(figure: Figure) -> bytes:
-    stream = BytesIO()
-    figure.savefig(stream, format="png", facecolor=figure.get_facecolor())
-    return stream.getvalue()

@@ -9,8 +9,10 @@ import numpy as np
 from synth.brats import REGIONS
 from synth.models.cards import names_alone, trained_on
 from synth.quality.bootstrap import mean_of_first, paired_bootstrap
+from synth.quality.embedding import DICE
 from synth.quality.records import Record, stack
 from synth.report.core.judge import (
+    LEAST,
     SMALL,
     Check,
     Figure,
@@ -37,14 +39,22 @@ def section(material: Material) -> Section:
         return no_cases("usefulness", "Usefulness", question)
     scans = material.theirs.fingerprints
     learnt = set(trained_on({record.id: scans.get(record.id, ()) for record in sets.real}, [card]))
-    unseen = [record for record in sets.real if record.id not in learnt]
-    fair = len(unseen) >= 2  # a single case is no yardstick
+    asked = [record for record in sets.real if record.has(DICE)]
+    unseen = [record for record in asked if record.id not in learnt]
+    fair = len(unseen) >= LEAST  # a single case is no yardstick
     name = card.get("name", "default")
-    judged = section_of(sets.synthetic, unseen if fair else sets.real, fair, name, material.utility, material.plot)
+    painted = [record for record in sets.synthetic if record.has(DICE)]
+    judged = section_of(painted, unseen if fair else asked, fair, name, material.utility, material.plot)
     notes = [*judged.notes, *filter(None, [names_alone([card])])]
-    if painted := (card.get("training") or {}).get("synthetic"):
+    if len(painted) < len(sets.synthetic) or len(asked) < len(sets.real):
         notes.append(
-            f"The segmenter {name} learnt from {painted} synthetic cases too: it knows painted tumours, and finds them."
+            f"Dice is asked of {len(painted)} of the {len(sets.synthetic)} synthetic and of {len(asked)} of the "
+            f"{len(sets.real)} real cases, chosen by the seed ({sets.seed}), unseen ones first: the interval says how "
+            "well their mean is known. The cases with the highest and the lowest Dice are of these."
+        )
+    if drawn := (card.get("training") or {}).get("synthetic"):
+        notes.append(
+            f"The segmenter {name} learnt from {drawn} synthetic cases too: it knows painted tumours, and finds them."
         )
     measured_on = (material.utility or {}).get("settings", {}).get("synthetic")
     if measured_on is not None and Path(measured_on).resolve() != material.painted.path.resolve():
@@ -64,7 +74,7 @@ def section_of(
     """The section.
 
     Args:
-        synthetic: records with the probe "embedding".
+        synthetic: records with the probe "dice".
         real: the real ones that the segmenter's Dice is compared with.
         unseen: whether the segmenter never learnt from these real cases.
         segmenter: its name, for the reader.
@@ -111,11 +121,12 @@ _CAPTION = "Dice on real test cases: every line is one case, dots are means with
 
 def dice_of(records: Sequence[Record]) -> np.ndarray:
     """(cases, 3) Dice of WT, TC and ET between a case's labels and those that the segmenter finds."""
-    return stack(records, "embedding", "dice") if records else np.empty((0, len(REGIONS)))
+    return stack(records, DICE, "dice") if records else np.empty((0, len(REGIONS)))
 
 
 def whole_tumour_dice(records: Sequence[Record]) -> dict[str, float]:
-    """Dice of WT by id."""
+    """Dice of WT by id, of the cases that the segmenter was asked for."""
+    records = [record for record in records if record.has(DICE)]
     values = dice_of(records)[:, list(REGIONS).index("WT")]
     return {record.id: float(value) for record, value in zip(records, values, strict=True)}
 

@@ -16,7 +16,7 @@ import numpy as np
 from synth.brats import recoded
 from synth.disk.files import atomic_files, atomic_path, make_folder, regular, sha256_file
 from synth.errors import DataError, OutputError, printable
-from synth.exporters.deflate import gunzip_bytes, gzip_bytes, gzip_parts
+from synth.exporters.deflate import DAMAGED, gunzip_blocks, gzip_bytes, gzip_parts
 from synth.exporters.nifti import PROVENANCE, nifti_bytes, nifti_parts
 from synth.runs.export.content import Content, Values
 
@@ -24,6 +24,7 @@ SOFT, HARD = "soft", "hard"
 LINKS = (SOFT, HARD)
 _BLOCK = 1 << 18  # bytes at a time
 _HEADER = nib.Nifti1Header.single_vox_offset  # bytes before the voxels, as synth writes them; divisible by 8
+_room = local()  # of each thread: where label maps are unpacked
 
 
 class Put:
@@ -137,26 +138,44 @@ def _relabelled(source: Path, values: Mapping[int, int], expected: str | None) -
     """
     if expected is None or hashlib.sha256(packed := source.read_bytes()).hexdigest() != expected:
         return None
-    if (data := gunzip_bytes(packed)) is None or len(data) < _HEADER:
+    if (volume := _unpacked(packed)) is None or len(volume) < _HEADER:
         return None
-    header = nib.Nifti1Header(data[: nib.Nifti1Header.sizeof_hdr], check=False)
+    header = nib.Nifti1Header(volume[: nib.Nifti1Header.sizeof_hdr].tobytes(), check=False)
     start = int(header["vox_offset"])
     plain = header["scl_slope"] in (0, 1) and header["scl_inter"] == 0
     if header.get_data_dtype() != np.uint8 or not plain or start != _HEADER:
         return None
     header["descrip"] = PROVENANCE.encode()
+    codes = np.zeros(256, np.uint8)
+    codes[list(values)] = list(values.values())
     # most voxels are 0 and stay 0: those are passed over, eight at a time
-    volume = np.zeros(-(-len(data) // 8), np.uint64)
-    volume.view(np.uint8)[: len(data)] = np.frombuffer(data, np.uint8)
-    words = volume[start // 8 :]
+    last = len(volume) - (len(volume) - start) % 8
+    words = volume[start:last].view(np.uint64)
     where = np.flatnonzero(words != 0)
-    codes = bytearray(256)
-    for old, new in values.items():
-        codes[old] = new
-    words[where] = np.frombuffer(words[where].tobytes().translate(codes), np.uint64)
-    volume = volume.view(np.uint8)
+    words[where] = codes[words[where].view(np.uint8)].view(np.uint64)
+    volume[last:] = codes[volume[last:]]
     volume[:start] = np.frombuffer(header.binaryblock + bytes(start - header.sizeof_hdr), np.uint8)
-    return gzip_bytes(volume[: len(data)])
+    return gzip_bytes(volume)
+
+
+def _unpacked(packed: bytes) -> np.ndarray | None:
+    """What a gzip file holds, until this thread asks for that of another; None where it is damaged.
+
+    The memory is kept from one to the next: asking the system for 9 MB anew takes longer than unpacking them.
+    """
+    size, at = int.from_bytes(packed[-4:], "little"), 0
+    room: np.ndarray | None = getattr(_room, "volume", None)
+    if room is None or len(room) < size:
+        room = _room.volume = np.zeros(size, np.uint8)
+    try:
+        for block in gunzip_blocks(packed, _BLOCK):
+            if at + len(block) > size:
+                return None
+            room[at : at + len(block)] = np.frombuffer(block, np.uint8)
+            at += len(block)
+    except DAMAGED:
+        return None
+    return room[:size] if at == size else None
 
 
 def _copy(source: Path, path: Path, expected: str | None) -> str:
