@@ -63,6 +63,7 @@ class Crew:
         self.workers, self._need = workers, need
         self._stack = ExitStack()
         self._size, self._counted = 1, 0.0
+        self._cluster: LocalCluster | None = None
 
     def __enter__(self) -> "Crew":
         """Start the workers, or connect with their scheduler."""
@@ -124,7 +125,7 @@ class Crew:
             yield from results
 
     def _give_out(self, name: str, task: "_Task") -> None:
-        key = f"{name}-{task.items[0]}-{task.failures}"
+        key = f"{name}-{task.items[0]}-{len(task.items)}-{task.failures}"
         task.future = self._client.submit(_carry_out, name, task.items, key=key, pure=False)
 
     def _await(self, name: str, task: "_Task") -> list:
@@ -138,9 +139,15 @@ class Crew:
                 if isinstance(problem, SynthError) and not isinstance(problem, OutputError):
                     raise problem  # it would be the same elsewhere
             except KilledWorker:
+                if len(task.items) > 1:  # one of them may be to blame, the others are done alone
+                    ones = [_Task([item]) for item in task.items]
+                    with _scheduler_there():
+                        for one in ones:
+                            self._give_out(name, one)
+                    return [result for one in ones for result in self._await(name, one)]
                 problem = SynthError(
-                    f"{_named(task.items)} ended {(task.failures + 1) * (_KILLS + 1)} workers, each time before it was "
-                    "done; look for lack of memory on their machines, give each more, then start again with --resume."
+                    f"sample {task.items[0]} ended {(task.failures + 1) * (_KILLS + 1)} workers before it was done; "
+                    "look for lack of memory on their machines, give each more, then start again with --resume."
                 )
             if task.failures >= self.workers.retries:
                 raise problem
@@ -172,6 +179,9 @@ class Crew:
         now = time.monotonic()
         if fresh or now - self._counted > _LOOK:
             self._size, self._counted = len(self._client.nthreads()), now
+            if self._cluster is not None and self._size < (self.workers.count or 1):
+                # a worker that dies while it starts takes its nanny along; nothing happens where one is on its way
+                self._cluster.scale(self.workers.count or 1)
         return max(self._size, least)
 
     def _chunk(self, count: int) -> int:
@@ -189,8 +199,9 @@ class Crew:
             )
         self._threads = self.workers.threads or max((os.cpu_count() or 1) // count, 1)
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="synth-workers-", ignore_cleanup_errors=True))
-        stack.enter_context(dask.config.set({"distributed.scheduler.allowed-failures": _KILLS}))
-        cluster = stack.enter_context(
+        own = {"distributed.scheduler.allowed-failures": _KILLS, "distributed.deploy.lost-worker-timeout": "5s"}
+        stack.enter_context(dask.config.set(own))
+        self._cluster = cluster = stack.enter_context(
             LocalCluster(
                 n_workers=count,
                 threads_per_worker=1,  # one sample at a time; the job itself uses the cores
@@ -320,10 +331,6 @@ def _chunks(items: Sequence[int], size: int) -> Iterator[list[int]]:
 
 def _numbered(name: object) -> bool:
     return isinstance(name, int) and not isinstance(name, bool)
-
-
-def _named(items: Sequence[int]) -> str:
-    return f"sample {items[0]}" if len(items) == 1 else f"the chunk of samples {items[0]} to {items[-1]}"
 
 
 def _bytes(memory: str) -> float:
