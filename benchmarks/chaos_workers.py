@@ -84,6 +84,8 @@ def kill_workers(options, count: Path, over: threading.Event, killed: Counter) -
             partial = count.with_suffix(".new")
             partial.write_text(str(sum(killed.values())))
             os.replace(partial, count)
+            if sum(killed.values()) % 10 == 0:
+                print(f"{sum(killed.values())} kills", flush=True)
 
 
 def is_worker(process: psutil.Process) -> bool:

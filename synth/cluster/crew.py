@@ -103,13 +103,24 @@ class Crew:
         name = f"synth-{uuid4().hex}"
         line: deque[_Task] = deque()
         with _scheduler_there():
-            self._client.register_plugin(_Post(job, self.workers.threads or self._threads), name=name)
+            self._post(name, _Post(job, self.workers.threads or self._threads))
         try:
             yield from self._in_order(name, items, line)
         finally:
             with contextlib.suppress(Exception):  # whatever ended the run is what is to be told
                 self._client.cancel([task.future for task in line])
                 self._client.unregister_worker_plugin(name)
+
+    def _post(self, name: str, post: "_Post") -> None:
+        """Hand the job to the workers there are and to those that will come; one may die at that very moment."""
+        for tries_left in reversed(range(self.workers.retries + 1)):
+            try:
+                self._client.register_plugin(post, name=name)
+                return
+            except CommClosedError:
+                if not tries_left or self._client.status != "running":
+                    raise
+                time.sleep(1)
 
     def _in_order(self, name: str, items: Sequence[int], line: "deque[_Task]") -> Iterator[Any]:
         rest = iter(_chunks(items, self._chunk(len(items))))

@@ -132,11 +132,11 @@ def _of_one_run(folders: Sequence[Path]) -> list[_Shard]:
 
 
 def _check_complete(parts: Sequence[_Shard], refused: Sequence[_Shard]) -> None:
-    """Refuse shards in which samples are missing; the manifests are read once for that, a line at a time."""
+    """Refuse shards in which samples are missing; read as records they are later."""
     for part in parts:
         wanted = shard_indices(part.settings["n"], part.place)
-        there = sum(1 for _ in _records(part.folder))
-        there += sum(1 for other in refused if other.place == part.place for _ in _records(other.folder))
+        folders = [part.folder, *(other.folder for other in refused if other.place == part.place)]
+        there = sum(map(_lines, folders))
         if there != len(wanted):
             raise DataError(
                 f"{printable(part.folder)}: has {there} of the {len(wanted)} samples of shard "
@@ -186,6 +186,14 @@ def _merge(
         if wanted:
             sheet.save(out / SHEET)
     return count
+
+
+def _lines(folder: Path) -> int:
+    """How many whole lines a manifest has."""
+    if not (folder / MANIFEST).exists():
+        return 0
+    with open(folder / MANIFEST, "rb") as handle:
+        return sum(line.endswith(b"\n") for line in handle)
 
 
 def _records(folder: Path) -> Iterator[tuple[int, bytes, dict[str, Any]]]:
