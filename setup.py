@@ -60,8 +60,10 @@ setup(
             "wheel",
             "ruff==0.17.*",
             "mypy==2.4.*",
+            "distributed>=2025.4",  # the tests of several workers
         ],
         "torch": ["torch>=2.2"],
+        "dask": ["distributed>=2025.4", "bokeh>=3.1"],  # bokeh draws Dask's performance report
         "benchmarks": ["scikit-image>=0.22", "SimpleITK>=2.3", "isal>=1.9", "deflate>=0.9"],
     },
     entry_points={"console_scripts": ["synth = synth.cli:main"]},

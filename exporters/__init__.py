@@ -29,6 +29,10 @@ class Exporter(Protocol):
     the ids of its cases, which `read` then reads, or a `CaseFiles` for each, where every modality is a NIfTI file of
     its own. `names(out: Path, ids: Iterable[str], naming: Naming)` tells all files that a writer of these cases may
     have left below `out`, so that `--force` also removes what a kill kept out of the manifest.
+
+    With a further method several processes write to one folder: `elsewhere()` gives a picklable object whose `write`
+    does in another process what the exporter's own does, while others do so too, and touches only the files of its
+    case. If there is `take(case_id)`, the exporter hears of each such case by it.
     """
 
     name: str
@@ -50,6 +54,33 @@ class Exporter(Protocol):
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> bool | None:
         """Close; after an exception what is staged may stay for the run that resumes."""
+
+
+class Writer(Protocol):
+    """What writes cases in a process beside others; an exporter's `elsewhere` gives it."""
+
+    def write(self, case: Case) -> dict[str, str]:
+        """As an exporter's."""
+
+
+def writer_elsewhere(exporter: Exporter) -> Writer:
+    """What writes an exporter's cases in other processes.
+
+    Raises:
+        OutputError: its format cannot be written so.
+    """
+    if not hasattr(exporter, "elsewhere"):
+        raise OutputError(
+            f"the format {exporter.name} is written by one process alone: it has no method `elsewhere`; leave several "
+            "workers out."
+        )
+    return exporter.elsewhere()
+
+
+def take_in(exporter: Exporter, case_id: str) -> None:
+    """Tell an exporter, if it asks for that, of a case that was written elsewhere."""
+    if hasattr(exporter, "take"):
+        exporter.take(case_id)
 
 
 def register(exporter: type[Exporter]) -> type[Exporter]:

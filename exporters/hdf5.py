@@ -18,6 +18,7 @@ import os
 import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
@@ -87,9 +88,24 @@ class Hdf5Exporter:
         """
         packed = pack(case, self.naming, self._compression)
         self._stage(packed)
-        if self._limit is not None and self._staged_bytes > self._limit:
-            self._assemble(last=False)
+        self._fill()
         return {self._key(case.id): packed.digest}
+
+    def elsewhere(self) -> "Staging":
+        """What stages cases in other processes; the files of the set are assembled here (`take`)."""
+        return Staging(self._staging, self.naming, self._compression, self._key(""))
+
+    def take(self, case_id: str) -> None:
+        """Take in a case that was staged elsewhere, as `write` does those of this process.
+
+        Raises:
+            OutputError: the disk is full.
+        """
+        if case_id in self._cases.staged:
+            self._staged_bytes -= self._cases.sizes[case_id]
+        self._cases.add_file(case_path(self._staging, case_id, ".h5"), staged=True)
+        self._staged_bytes += self._cases.sizes[case_id]
+        self._fill()
 
     def read(self, case_id: str) -> Case:
         """The case as it was written.
@@ -147,6 +163,15 @@ class Hdf5Exporter:
         else:
             self._cases.close()
 
+    def join(self, folders: Iterable[Path]) -> None:
+        """Take in the cases of other sets of this format, which stay as they are; `close` copies them.
+
+        Raises:
+            OutputError: a set cannot be read.
+        """
+        for folder in folders:
+            self._take_in([*shard_paths(folder), *sorted((folder / STAGING).glob("*.h5"))], staged=True)
+
     def _key(self, case_id: str) -> str:
         """How the manifest names a case: which shard it ends in depends on cases still to come."""
         return f"{ONE_FILE if self._limit is None else 'synth-*.h5'}/{case_id}"
@@ -163,18 +188,16 @@ class Hdf5Exporter:
                     self._cases.shards[path] = []
 
     def _stage(self, packed: PackedCase) -> None:
-        """Write a case as a file of its own; built in memory, so that HDF5 never meets a full disk."""
+        """Write a case as a file of its own."""
         if packed.id in self._cases.staged:
             self._staged_bytes -= self._cases.sizes[packed.id]
-        make_folder(self._staging)
-        path = case_path(self._staging, packed.id, ".h5")
-        image = io.BytesIO()
-        with _new_file(image) as file:
-            packed.save(file)
-        with atomic_write(path) as handle:
-            handle.write(image.getbuffer())
-        self._cases.add_staged(path, packed)
+        self._cases.add_staged(_staged(packed, self._staging), packed)
         self._staged_bytes += packed.size
+
+    def _fill(self) -> None:
+        """Complete a shard when enough cases are staged."""
+        if self._limit is not None and self._staged_bytes > self._limit:
+            self._assemble(last=False)
 
     def _assemble(self, *, last: bool) -> None:
         """Bring the shards in line with the cut of all cases; the last one only if no more cases will come."""
@@ -214,10 +237,47 @@ class Hdf5Exporter:
             file.flush()
         for case_id in ids:
             self._staged_bytes -= self._cases.sizes[case_id]
-            staged = case_path(self._staging, case_id, ".h5")
-            self._cases.forget(staged)
-            staged.unlink()
+            self._cases.unstage(case_id, self._staging)
         self._cases.add_file(path)
+
+
+@dataclass(frozen=True)
+class Staging:
+    """Where cases of an HDF5 set wait, a file each, until an exporter takes them in; any process may write there.
+
+    Attributes:
+        folder: of the staged files.
+        naming: the convention that the stored labels follow.
+        compression: as for `Hdf5Exporter`.
+        key: what stands before a case's id in the manifest.
+    """
+
+    folder: Path
+    naming: Naming
+    compression: str
+    key: str
+
+    def write(self, case: Case) -> dict[str, str]:
+        """Stage one case, durably; return its checksum.
+
+        Raises:
+            OutputError: the disk is full, or the folder cannot be written.
+        """
+        packed = pack(case, self.naming, self.compression)
+        _staged(packed, self.folder)
+        return {self.key + case.id: packed.digest}
+
+
+def _staged(packed: PackedCase, folder: Path) -> Path:
+    """The file of a case, built in memory, so that HDF5 never meets a full disk."""
+    make_folder(folder)
+    path = case_path(folder, packed.id, ".h5")
+    image = io.BytesIO()
+    with _new_file(image) as file:
+        packed.save(file)
+    with atomic_write(path) as handle:
+        handle.write(image.getbuffer())
+    return path
 
 
 def _new_file(target: Path | io.BytesIO) -> h5py.File:

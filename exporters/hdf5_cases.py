@@ -201,6 +201,14 @@ class Hdf5Cases(Sequence[Case]):
         self._ids = None
         self._shut(path)
 
+    def unstage(self, case_id: str, folder: Path) -> None:
+        """Leave a staged case out from now on; its file goes if it is in `folder`, those of other sets stay."""
+        path = self.staged.pop(case_id)
+        self._ids = None
+        if path.parent == folder:
+            self._shut(path)
+            path.unlink()
+
     def close(self) -> None:
         """Close the files; a later read opens them again."""
         with self._lock:

@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 
@@ -44,6 +45,7 @@ class NiftiExporter:
     def __init__(self, out: str | os.PathLike, *, naming: Naming = NAMINGS["brats2020"], threads: int = 2):
         self.out = Path(out)
         self.naming = naming
+        self._threads = threads
         self._pool = ThreadPoolExecutor(max(1, threads), thread_name_prefix="nifti")
 
     def write(self, case: Case) -> dict[str, str]:
@@ -89,6 +91,14 @@ class NiftiExporter:
         """The files of these cases, relative to `out`."""
         parts = (*MODALITIES, "seg")
         return {f"{case_id}/{naming.stem(case_id, part)}.nii.gz" for case_id in ids for part in parts}
+
+    def elsewhere(self) -> "NiftiExporter":
+        """What writes cases in other processes: it is picklable, and cases are in folders of their own."""
+        return self
+
+    def __reduce__(self) -> tuple:
+        """Another process has threads of its own."""
+        return partial(NiftiExporter, naming=self.naming, threads=self._threads), (self.out,)
 
     def verify(self, files: Mapping[str, str]) -> list[str]:
         """What is wrong with the files of one manifest record, a sentence each; empty when they are as written."""

@@ -19,6 +19,10 @@ class FileError(DataError):
         self.file = file
         self.reason = reason
 
+    def __reduce__(self) -> tuple:
+        """Errors travel between processes, and are made again there from what they were made of."""
+        return type(self), (self.file, self.reason)
+
 
 class LayoutError(SynthError):
     """A layout breaks anatomical law, or no lawful one could be drawn."""

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parent.parent
 TOPS = {"synth": ROOT / "synth", "synth.exporters": ROOT / "exporters", "synth.trainers": ROOT / "trainers"}
 FLOORS = (  # from the ground up; docs/architecture.md says what is in them
     ("errors", "brats", "lineage", "randomness", "ahead", "shading"),
-    ("case",),
+    ("case", "cluster"),
     ("disk",),
     ("layout",),
     ("style",),
@@ -35,7 +35,9 @@ HEAVY = {
     "webbrowser",
     "SimpleITK",
     "radiomics",
-}  # slow (or, the last two, not always there)
+    "dask",
+    "distributed",
+}  # slow (or, the last four, not always there)
 MOST_LINES, MOST_ENTRIES = 400, 24
 
 

@@ -93,7 +93,7 @@ def told(monkeypatch):
 def found_by(gate, monkeypatch, labels):
     """Let the segmenter of a gate find these labels."""
     box = tuple(slice(0, n) for n in labels.shape)
-    monkeypatch.setattr(gate._segmenter, "in_box", lambda case: (box, np.eye(4, dtype=np.float32)[labels]))
+    monkeypatch.setattr(gate.segmenter, "in_box", lambda case: (box, np.eye(4, dtype=np.float32)[labels]))
 
 
 # --- a verdict ----------------------------------------------------------------------------------------------------
@@ -102,7 +102,7 @@ def found_by(gate, monkeypatch, labels):
 def test_scores_are_those_of_the_segmenters_own_labels(gate):
     case = phantom_case()
     judge = gate()
-    found = judge._segmenter(case)
+    found = judge.segmenter(case)
     scores = judge.score(case)
     for name, values in REGIONS.items():
         truth, there = (np.isin(labels, values) for labels in (case.labels, found))

@@ -68,6 +68,15 @@ def test_writing_a_name_sweeps_what_was_left_under_it_alone(tmp_path):
     assert (mine.exists(), other.exists()) == (False, True)
 
 
+def test_a_folder_without_anything_staged_is_looked_through_once(tmp_path, monkeypatch):
+    looked, walk = [], staging.os.walk
+    monkeypatch.setattr(staging.os, "walk", lambda folder: looked.append(folder) or walk(folder))
+    for number in range(5):
+        with atomic_write(tmp_path / f"{number}.json") as handle:
+            handle.write(b"{}")
+    assert len(looked) == 1
+
+
 def test_two_that_prepare_one_folder_do_not_disturb_each_other(tmp_path):
     """Each stages under a name of its own; whoever is last stands there, whole, and nothing is left."""
     code = (

@@ -15,6 +15,7 @@ COMMANDS = {
     "generate": ("synth.cli.generate", "Generate synthetic cases: four modalities and exact labels each."),
     "export": ("synth.cli.export", "Write sets for nnU-Net, MONAI, BIDS and others, with splits that do not leak."),
     "layouts": ("synth.cli.layouts", "Make, edit, show and measure the label layouts that the generator paints."),
+    "merge": ("synth.cli.merge", "Join the shards of one run into the set that it had written alone."),
     "reconstruct": ("synth.cli.reconstruct", "Paint each case's own layout in its own style, beside the real scan."),
     "replay": ("synth.cli.replay", "Make single samples of a run again, to the byte, from its manifest."),
     "report": ("synth.cli.report", "Check a set against real scans: an offline page, numbers, and an exit code."),

@@ -1,8 +1,10 @@
 """`synth generate`: the main job."""
 
+import os
+
 import click
 
-from synth.cli.options import FormatName, chosen_sources, reading_options, style_option, warn
+from synth.cli.options import FormatName, absolute, chosen_sources, reading_options, style_option, warn, workers_options
 from synth.cli.options import shard as _shard
 
 
@@ -17,6 +19,7 @@ from synth.cli.options import shard as _shard
 @click.option("--naming", type=click.Choice(["brats2020", "brats2023"]), default="brats2020", show_default=True)
 @click.option("--prefix", help="Of the cases' ids. [default: Synth_, with brats2023 Synth-GLI-]")
 @click.option("--first", type=click.IntRange(min=0), default=0, show_default=True, help="Number of the first id.")
+@click.option("--shard-gb", type=float, help="HDF5: size of a file in 10^9 bytes. [default: one file]")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
 @click.option(
     "--edits",
@@ -35,6 +38,7 @@ from synth.cli.options import shard as _shard
 @click.option("--force", is_flag=True, help="Replace what an earlier run wrote.")
 @click.option("--dry-run", is_flag=True, help="Draw the recipes only: OUT/recipes.jsonl, nothing is painted.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
+@workers_options
 @reading_options
 def command(
     n,
@@ -45,6 +49,7 @@ def command(
     naming,
     prefix,
     first,
+    shard_gb,
     seed,
     edits,
     plan,
@@ -60,6 +65,7 @@ def command(
     dry_run,
     quiet,
     reading,
+    workers,
 ):
     """Generate N synthetic cases: four modalities and exact labels each.
 
@@ -83,6 +89,9 @@ def command(
     With --gate, a sample below it is drawn again, and if that does not help put into OUT/quarantine: OUT then has
     fewer than N. How many were refused, and why, is printed and recorded.
 
+    --workers shares the work out among processes of this machine, --scheduler among a cluster's that see the same
+    folders; the set is the same to the byte (docs/scale.md; needs pip install 'synth-brats[dask]').
+
     \b
     Example:
       synth generate --n 500 --out synthetic
@@ -91,13 +100,18 @@ def command(
       synth generate --n 500 --out synthetic --resume
       synth generate --n 100 --out synthetic --plan balanced --edits policy.yaml
       synth generate --n 500 --out synthetic --gate 0.6
+      synth generate --n 500 --out synthetic --workers 4
     """  # noqa: D301 (click needs the real backspace)
     import json
 
     from synth.cli.progress import bar
     from synth.models.cards import read_card, sees_detail
-    from synth.runs.generate import GenerateConfig, Generation, generate, plan_coverage, write_recipes
+    from synth.runs.coverage import plan_coverage
+    from synth.runs.generate import GenerateConfig, Generation, generate, write_recipes
 
+    if workers:  # where they work, too
+        data, model, segmenter = map(absolute, (data, model, segmenter))
+        layouts = os.path.abspath(layouts or f"{os.path.normpath(out)}-layouts")
     config = GenerateConfig(
         seed=seed,
         format=format_,
@@ -107,6 +121,7 @@ def command(
         plan=plan or None,
         prefix=prefix,
         first=first,
+        shard_gb=shard_gb,
     )
     chosen = chosen_gate(gate, redraws, segmenter, no_scores)
     sources = chosen_sources(data, layouts, out, quiet, reading, detail=sees_detail(read_card(model)))
@@ -131,6 +146,7 @@ def command(
         resume=resume,
         force=force,
         shard=shard,
+        workers=workers,
         progress=painting,
         surveying=surveying,
     )

@@ -79,6 +79,42 @@ def reading_options(command=None, *, healthy: bool = True):
     return with_reading
 
 
+def workers_options(command):
+    """`--workers`, `--scheduler` and what goes with them; the command gets them as `Workers`, or None."""
+
+    @wraps(command)
+    def with_workers(*args, workers, scheduler, threads, memory, performance_report, **options):
+        from pathlib import Path
+
+        from synth.cluster.workers import Workers
+        from synth.errors import SynthError
+
+        crew = None
+        if workers is not None or scheduler is not None:
+            report = None if performance_report is None else Path(performance_report)
+            crew = Workers(workers, scheduler, threads, memory, report=report)
+        elif threads is not None or memory is not None or performance_report is not None:
+            raise SynthError("--threads, --memory and --performance-report need --workers or --scheduler.")
+        return command(*args, workers=crew, **options)
+
+    for option in (
+        click.option("--performance-report", type=click.Path(), help="HTML file for Dask's report on the workers."),
+        click.option("--memory", help="Of each worker, such as 8GB. [default: the machine's, shared out]"),
+        click.option("--threads", type=click.IntRange(min=1), help="Cores of each worker. [default: shared out]"),
+        click.option("--scheduler", help="Address or file of a running Dask scheduler, whose workers do the work."),
+        click.option("--workers", type=click.IntRange(min=1), help="Processes on this machine that share the work."),
+    ):
+        with_workers = option(with_workers)
+    return with_workers
+
+
+def absolute(path: str | None) -> str | None:
+    """A path as processes in other folders find it too; what is no path, such as a shipped model's name, stays."""
+    from pathlib import Path
+
+    return str(Path(path).resolve()) if path is not None and Path(path).exists() else path
+
+
 def warn(line: str) -> None:
     """Say what is no error but must be known."""
     click.echo(f"warning: {line}", err=True)

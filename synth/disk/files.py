@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
-from synth.disk.staging import delete, partial_name, remove_left, staging
+from synth.disk.staging import delete, partial_name, remove_left_of, staging
 from synth.errors import OutputError
 
 _TOGETHER = 8  # files flushed at a time: they wait for the same turn of the disk
@@ -48,7 +48,7 @@ def atomic_path(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     partial = partial_name(path)
-    remove_left(path.parent, path.name)
+    remove_left_of(path)
     try:
         with staging(partial), _explained(path, partial):
             yield partial
@@ -115,7 +115,7 @@ def atomic_folder(path: str | os.PathLike) -> Iterator[Path]:
     try:
         with staging(partial), _explained(path, partial):
             path.parent.mkdir(parents=True, exist_ok=True)
-            remove_left(path.parent, path.name)
+            remove_left_of(path)
             partial.mkdir()
             yield partial
             for file in sorted(partial.iterdir()):

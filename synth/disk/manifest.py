@@ -34,6 +34,7 @@ class Manifest:
         config: the run's settings, JSON-able; written to `run.json`, or compared with it if it is there.
         free: names of settings (dotted below the top: `model.name`) that may differ from the earlier run's, such as
             the number of samples; the new values are written.
+        shared: other processes are writing files there by now (not the manifest): what looks left behind is theirs.
 
     Raises:
         OutputError: the folder belongs to a run with other settings, another process is writing to it, or the
@@ -47,13 +48,21 @@ class Manifest:
         (True, 1)
     """
 
-    def __init__(self, folder: str | os.PathLike, config: dict | None = None, *, free: Collection[str] = ()):
+    def __init__(
+        self,
+        folder: str | os.PathLike,
+        config: dict | None = None,
+        *,
+        free: Collection[str] = (),
+        shared: bool = False,
+    ):
         self.folder = Path(folder)
         self.path = self.folder / MANIFEST
         make_folder(self.folder)
         self._lock = FolderLock(self.folder)
         try:
-            remove_left(self.folder, locked=True)
+            if not shared:
+                remove_left(self.folder, locked=True)
             self._lines, self._size = _read_lines(self.path)
             if config is not None:
                 self._claim(config, free)

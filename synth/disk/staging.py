@@ -21,6 +21,8 @@ _STAGED = re.compile(r"\.(?P<pid>\d+)(?:-(?P<host>[0-9a-f]{4})(?P<own>[0-9a-f]{4
 _FORGOTTEN = 86400.0  # seconds without a change, after which what a process on another host staged is taken for left
 _token: tuple[int, str] = (0, "")  # of this process; a fork draws its own
 _live: set[Path] = set()
+_clean: set[Path] = set()  # folders
+_MOST_CLEAN = 10_000
 
 
 def partial_name(path: Path, role: str = "") -> Path:
@@ -64,6 +66,23 @@ def remove_left(folder: str | os.PathLike, name: str | None = None, *, locked: b
             break
         folders[:] = [entry for entry in folders if not _STAGED.search(entry)]
     return count
+
+
+def remove_left_of(path: Path) -> None:
+    """Delete what killed writers staged for `path`, before it is written.
+
+    A folder where nothing staged was seen is not looked through again by this process: with ten thousand files in one,
+    that would take longer than writing them.
+    """
+    folder = path.parent.absolute()
+    if folder in _clean:
+        return
+    remove_left(folder, path.name)
+    with contextlib.suppress(OSError):
+        if not any(_STAGED.search(entry) for entry in os.listdir(folder)):
+            if len(_clean) >= _MOST_CLEAN:
+                _clean.clear()
+            _clean.add(folder)
 
 
 def _is_left(path: Path, staged: re.Match) -> bool:

@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 from synth.case import Case
 from synth.datasets.findings import folded_lines
 from synth.datasets.layout_files import folder_sources, list_layouts, load_style, map_path
+from synth.datasets.members import Member
 from synth.datasets.reading import PLAIN, Reading
 from synth.datasets.sets import CaseSet, open_set
 from synth.errors import LayoutError, SynthError
@@ -121,10 +122,34 @@ def data_sources(
     reads, reading = (place, folder), data.reading if isinstance(data, CaseSet) else PLAIN
     if not any(_style_file(path).is_file() for path in paths.values()):  # layouts alone: of other programs, say
         return Sources(hosts, None, shipped_style_prior, _describe(paths, styled=False), reads, reading), problems
-    scan = (lambda host: scans[host].read("ignore")) if scans else None
-    own = lru_cache(64)(lambda host: load_style(paths[host]))
-    prior = lru_cache(1)(lambda: StylePrior.fit(load_style(path) for path in paths.values()))
-    return Sources(hosts, own, prior, _describe(paths), reads, reading, scan), problems
+    scan = partial(_read_scan, scans) if scans else None
+    styles = _Styles(paths)
+    return Sources(hosts, styles, styles.prior, _describe(paths), reads, reading, scan), problems
+
+
+class _Styles:
+    """The styles of layouts in their folders; to another process goes where they are, not what was read."""
+
+    def __init__(self, paths: Mapping[str, Path]):
+        self._paths = paths
+        self._load = lru_cache(64)(load_style)
+        self._prior: StylePrior | None = None
+
+    def __call__(self, host: str) -> Style:
+        return self._load(self._paths[host])
+
+    def prior(self) -> StylePrior:
+        """Fitted to all of them."""
+        if self._prior is None:
+            self._prior = StylePrior.fit(load_style(path) for path in self._paths.values())
+        return self._prior
+
+    def __reduce__(self) -> tuple:
+        return _Styles, (self._paths,)
+
+
+def _read_scan(scans: Mapping[str, Member], host: str) -> Case:
+    return scans[host].read("ignore")
 
 
 def _style_file(path: Path) -> Path:

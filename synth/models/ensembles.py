@@ -26,7 +26,9 @@ def load_segmenter(
 
     repeatable()
     name = "default" if model is None else model
-    loaded = [load_segmenter_network(folder) for folder in (_folds(Path(name)) if ensemble else [_single(name)])]
+    loaded = [
+        load_segmenter_network(folder) for folder in (_folds(Path(name)) if ensemble else [segmenter_folder(name)])
+    ]
     cards = [card for _, card in loaded]
     windows = sorted({str(card.get("window")) for card in cards})
     if len(windows) > 1:
@@ -43,8 +45,12 @@ def load_segmenter(
     return Segmenter([network for network, _ in loaded], window, overlap=overlap, mirror=mirror), cards
 
 
-def _single(model: str | Path) -> str | Path:
-    """The model itself; a sentence where it is the folder of a training run."""
+def segmenter_folder(model: str | Path) -> str | Path:
+    """The model itself.
+
+    Raises:
+        ModelError: it is the folder of a training run, which holds the model.
+    """
     inner, fold = Path(model) / "model", Path(model) / "fold_0"
     if not (Path(model) / CARD).is_file():
         if (inner / CARD).is_file():

@@ -57,3 +57,20 @@ def repeatable() -> None:
     # operations one after the other, each on all cores: as fast, and about 0.1 GiB less at the peak
     with suppress(RuntimeError):  # too late if TensorFlow runs already in this process; then it stays as it is
         tf.config.threading.set_inter_op_parallelism_threads(1)
+
+
+def take_place(threads: int, number: int | None) -> None:
+    """Be one of several processes on a machine: a share of the cores and, where there are GPUs, one of them.
+
+    Args:
+        threads: cores to compute with; bytes do not depend on it.
+        number: of this process among those of the machine; None: it was given its GPUs by whoever started it.
+    """
+    with suppress(RuntimeError):  # too late if TensorFlow runs already in this process; then it stays as it is
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        gpus = tf.config.list_physical_devices("GPU")
+        if gpus and number is not None:
+            gpus = [gpus[number % len(gpus)]]
+            tf.config.set_visible_devices(gpus, "GPU")
+        for gpu in gpus:  # several processes may share one: none takes all its memory at once
+            tf.config.experimental.set_memory_growth(gpu, True)

@@ -9,7 +9,7 @@ from synth.case import Case
 from synth.datasets.case_files import QUARANTINE
 from synth.disk.manifest import RUN, Manifest, read_run, recorded_files
 from synth.errors import OutputError
-from synth.exporters import exporter_class
+from synth.exporters import Writer, exporter_class, take_in, writer_elsewhere
 from synth.runs.export.formats import open_output
 from synth.runs.ids import ids_of_run
 from synth.show.contact_sheet import MAX_ROWS, ContactSheet
@@ -28,10 +28,11 @@ class Quarantine:
     Args:
         out: the run's folder.
         settings: the run's.
+        shared: other processes write its cases (`elsewhere`).
     """
 
-    def __init__(self, out: Path, settings: dict):
-        self.folder, self._settings = out / QUARANTINE, settings
+    def __init__(self, out: Path, settings: dict, *, shared: bool = False):
+        self.folder, self._settings, self._shared = out / QUARANTINE, settings, shared
         self._stack, self._manifest, self._exporter = ExitStack(), None, None
 
     def verified(self) -> set[int]:
@@ -46,8 +47,15 @@ class Quarantine:
         self._open()
         return self._exporter.write(case)
 
+    def elsewhere(self) -> Writer:
+        """What writes refused cases in other processes."""
+        return writer_elsewhere(open_output(self._settings, self.folder))
+
     def append(self, record: dict) -> None:
         """Add the record of a written case."""
+        self._open(shared=self._shared)
+        if self._shared:
+            take_in(self._exporter, record["id"])
         self._manifest.append(record)
 
     def entries(self, indices: Container[int]) -> list[dict]:
@@ -73,10 +81,10 @@ class Quarantine:
         """Let go of the folder; after an exception what an exporter has staged stays for the run that resumes."""
         return self._stack.__exit__(*exc)
 
-    def _open(self) -> None:
+    def _open(self, *, shared: bool = False) -> None:
         if self._manifest is not None:
             return
-        manifest = self._stack.enter_context(Manifest(self.folder, self._settings, free=("n",)))
+        manifest = self._stack.enter_context(Manifest(self.folder, self._settings, free=("n",), shared=shared))
         self._exporter = self._stack.enter_context(open_output(self._settings, self.folder))
         self._manifest = manifest
 

@@ -8,6 +8,7 @@ good from better, and a gate that is too high keeps only what the segmenter know
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from statistics import mean, median
 from typing import TYPE_CHECKING
@@ -19,12 +20,13 @@ from synth.brats import REGIONS, Tumour
 from synth.case import Case
 from synth.errors import DataError, LayoutError, SynthError
 from synth.layout.layout import Layout
-from synth.models.cards import segmenter_hash
-from synth.models.ensembles import load_segmenter
+from synth.models.cards import SEGMENTER, read_card, segmenter_hash
+from synth.models.ensembles import load_segmenter, segmenter_folder
 from synth.models.postprocess import Postprocess
 from synth.quality.segmentation_metrics import region_dice
 
 if TYPE_CHECKING:
+    from synth.models.sliding_window import Segmenter
     from synth.runs.generate import Generation
     from synth.runs.recipe import SampleRecipe
 
@@ -66,7 +68,7 @@ class Gate:
 
     Raises:
         SynthError: an unknown region, a threshold outside 0 to 1, a negative number of redraws.
-        ModelError: there is no such segmenter, or its weights are damaged.
+        ModelError: there is no such segmenter.
 
     Example:
         >>> Gate("run/model").score(case)  # doctest: +SKIP
@@ -83,8 +85,22 @@ class Gate:
         if isinstance(redraws, bool) or not isinstance(redraws, int) or redraws < 0:
             raise SynthError(f"the gate's redraws must be a whole number from 0 up, found {redraws!r}.")
         self.redraws = redraws
-        self._segmenter, (self._card,) = load_segmenter(segmenter, overlap=OVERLAP, mirror=MIRROR)
+        self._name = segmenter
+        self._card = read_card(segmenter_folder(segmenter), SEGMENTER)
         self._postprocess = Postprocess.from_card(self._card)
+
+    def __reduce__(self) -> tuple:
+        """Other processes load the segmenter for themselves."""
+        return Gate, (self._name, self.thresholds, self.redraws)
+
+    @cached_property
+    def segmenter(self) -> "Segmenter":
+        """The segmenter, loaded when first used.
+
+        Raises:
+            ModelError: its weights are damaged.
+        """
+        return load_segmenter(self._name, overlap=OVERLAP, mirror=MIRROR)[0]
 
     def settings(self) -> dict:
         """What `run.json` says of the gate; the scores of a resumed run must mean the same."""
@@ -111,7 +127,7 @@ class Gate:
         truth = case.labels if layout is None else layout.tumour
         if truth is None:
             raise DataError(f"{case.id}: the gate needs the layout or the labels that the scan was painted from.")
-        box, labels = self._segmenter.labels_in_box(case)
+        box, labels = self.segmenter.labels_in_box(case)
         voxel_ml = case.voxel_ml
         labels = self._postprocess.apply(labels, voxel_ml)
         truth = truth[box]  # of a brain's tumour nothing lies outside of the brain's box

@@ -6,7 +6,7 @@ resumed by giving the same settings.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, closing
 from copy import copy
 from dataclasses import dataclass
@@ -20,25 +20,30 @@ from synth import __version__
 from synth.ahead import ahead
 from synth.brats import MODALITIES, NAMINGS
 from synth.case import Case
+from synth.cluster.gathering import gather
+from synth.cluster.workers import Place, Workers
 from synth.datasets.case_files import QUARANTINE
 from synth.disk.claim import DRY_RUN, GENERATE, claim, claim_file
 from synth.disk.files import atomic_write, make_folder
 from synth.disk.manifest import RUN, Manifest, json_text, read_run
+from synth.disk.staging import remove_left
 from synth.errors import SynthError
-from synth.exporters import EXPORTERS, Exporter
+from synth.exporters import EXPORTERS, take_in, writer_elsewhere
 from synth.hosts.plans import read_plan
 from synth.hosts.sources import Sources
 from synth.layout.edits.presets import AnyPolicy, is_preset, policy_of
 from synth.layout.layout import Layout
 from synth.layout.plans.plan_file import AnyPlan
-from synth.layout.sampling.coverage import Coverage, coverage, survey
+from synth.layout.sampling.coverage import Coverage
 from synth.layout.sampling.sampler import LayoutSampler
 from synth.models.cards import model_hash, read_card, sees_detail
 from synth.randomness import Branch, sample_rng
+from synth.runs.coverage import shard_indices, write_coverage
 from synth.runs.export.formats import open_output
 from synth.runs.folder import COVERAGE, RECIPES, SHEET, Quarantine, names_of_run, scores_note
-from synth.runs.gate import Gate, GateReport, painted
+from synth.runs.gate import Gate, GateReport
 from synth.runs.ids import OLD_DIGITS, CaseIds
+from synth.runs.making import MEMORY, Making, ready
 from synth.runs.nearness import Nearness
 from synth.runs.recipe import SampleRecipe
 from synth.show.contact_sheet import ContactSheet
@@ -60,6 +65,7 @@ class GenerateConfig:
     plan: AnyPlan | None = None  # what names a plan; None: as it comes
     prefix: str | None = None  # of ids, before their number; None: the naming's
     first: int = 0  # the number in the id of sample 0
+    shard_gb: float | None = None  # HDF5: 10^9 bytes a file; None: one file
 
     def __post_init__(self) -> None:
         """Raise `SynthError` on values that make no run."""
@@ -69,6 +75,11 @@ class GenerateConfig:
             raise SynthError(f"format must be one of {', '.join(EXPORTERS)}, found {self.format!r}.")
         if not isinstance(self.seed, int) or not 0 <= self.seed < 2**63:
             raise SynthError(f"the seed must be a whole number from 0 to 2^63 - 1, found {self.seed!r}.")
+        if self.shard_gb is not None and (self.format != "hdf5" or not 0 < self.shard_gb < float("inf")):
+            raise SynthError(
+                f"the size of HDF5 files (shard_gb) must be above 0, with the format hdf5; found {self.shard_gb}, "
+                f"{self.format}."
+            )
         _ = self.ids  # refused where they cannot name a file
         # files are read once, and refused before anything else is done; a preset waits for the hosts it is to suit
         if self.edits is not None and not is_preset(self.edits):
@@ -125,19 +136,42 @@ class Generation:
         self.ids = self.config.ids
         self._painter: LayoutPainter | None = None
 
+    def __reduce__(self) -> tuple:
+        """Other processes load the generator for themselves."""
+        return _again, (type(self), self.sources, self.model, self.config, self.ids)
+
+    def ready(self, place: Place | None = None) -> dict:
+        """Load the generator in this process, perhaps a worker at its place; `settings`.
+
+        Raises:
+            ModelError: the generator is missing or damaged.
+        """
+        from synth.models.runtime import repeatable, take_place
+
+        if place is not None:
+            take_place(place.threads, place.number)
+        repeatable()
+        _ = self.painter
+        return self.settings()
+
     def settings(self) -> dict:
         """What `run.json` says; a resumed run must agree."""
-        from synth.models.runtime import kernels
-
-        card = read_card(self.model)
         return {
             "synth": __version__,
             "format": self.config.format,
             "naming": self.config.naming,
+            **({} if self.config.shard_gb is None else {"shard_gb": self.config.shard_gb}),
             **({} if self.ids.digits == OLD_DIGITS else {"ids": self._form_of_ids()}),
             **self.layout_settings(),
-            "model": {"name": card["name"], "hash": model_hash(card), "kernels": kernels()},
+            "model": self.model_settings(),
         }
+
+    def model_settings(self) -> dict:
+        """The part of the settings that says by what samples are painted, and with which kernels in this process."""
+        from synth.models.runtime import kernels
+
+        card = read_card(self.model)
+        return {"name": card["name"], "hash": model_hash(card), "kernels": kernels()}
 
     def layout_settings(self) -> dict:
         """The part of the settings that layouts and styles depend on: policy and plan with all they say."""
@@ -202,6 +236,14 @@ class Generation:
         return self._painter
 
 
+def _again(
+    kind: type[Generation], sources: Sources, model: str | Path, config: GenerateConfig, ids: CaseIds
+) -> Generation:
+    generation = kind(sources, model, config)
+    generation.ids = ids
+    return generation
+
+
 def to_case(case_id: str, layout: Layout, image: np.ndarray, window: Window, meta: dict | None = None) -> Case:
     """A Case on the full grid from a painted brain box: int16, at least 1 in the brain, 0 outside.
 
@@ -232,6 +274,7 @@ def generate(
     resume: bool = False,
     force: bool = False,
     shard: tuple[int, int] = (0, 1),
+    workers: Workers | None = None,
     progress: Callable = iter,
     surveying: Callable = iter,
 ) -> Outcome:
@@ -248,6 +291,7 @@ def generate(
         resume: go on with an interrupted run of the same settings (n may have grown).
         force: remove what an earlier run of synth wrote there first; other files outside its cases' folders stay.
         shard: (i, m): only samples k with k mod m = i, for a cluster; each shard has its own `out`.
+        workers: processes that share the work, and write to `out` themselves; None: this one. The bytes are the same.
         progress: wraps an iterator of the finished samples (`tqdm` with `total`).
         surveying: wraps the indices of the unplanned samples that a plan's coverage is compared with.
 
@@ -255,39 +299,51 @@ def generate(
         OutputError: the folder is not ours to write to, belongs to another run, or the disk is full.
         LayoutError: no lawful layout could be drawn.
         ModelError: the generator is missing or damaged.
+        SynthError: Dask is missing, or the workers do not come, are too small, or are lost again and again.
     """
-    from synth.models.runtime import repeatable
-
     begin = time.perf_counter()
     out = Path(out)
-    indices = _shard_indices(n, shard)
+    indices = shard_indices(n, shard)
     # what may be refused comes before anything is removed
     ours = claim(out, GENERATE, resume=resume, force=force, reads=generation.sources.reads)
     generation = generation.continuing(out) if resume and not force else generation
-    settings = {**generation.settings(), "n": n, "shard": list(shard), **({"gate": gate.settings()} if gate else {})}
-    repeatable()
-    _ = generation.painter
-    ours.clear(names_of_run, (SHEET, COVERAGE), parts={QUARANTINE: (SHEET,)})
     position = {k: i for i, k in enumerate(indices)}
     title = f"synth {__version__}, seed {generation.config.seed}"
     redraws = written = 0
     with ExitStack() as stack:
+        crew = stack.enter_context(gather(workers, MEMORY)) if workers else None
+        own = crew.ask(partial(ready, generation, gate)) if crew else ready(generation, gate)
+        settings = {**own, "n": n, "shard": list(shard), **({"gate": gate.settings()} if gate else {})}
+        ours.clear(names_of_run, (SHEET, COVERAGE), parts={QUARANTINE: (SHEET,)})
         manifest = stack.enter_context(Manifest(out, settings, free=("n",)))
-        quarantine = stack.enter_context(Quarantine(out, settings))
-        exporter = stack.enter_context(open_output(settings, out))
+        place = out.resolve() if crew else out  # where workers find it too
+        quarantine = stack.enter_context(Quarantine(place, settings, shared=crew is not None))
+        exporter = stack.enter_context(open_output(settings, place))
         done = manifest.verified(exporter.verify)
         there = done | quarantine.verified()
         todo = [k for k in indices if k not in there]
         sheet = ContactSheet(len(indices), title=title)
-        targets = {True: exporter, False: quarantine}
-        samples = ahead(_written(ahead(painted(generation, gate, todo)), targets))
-        stack.enter_context(closing(samples))  # before the writers
-        for case, record, passed in progress(samples):
-            (manifest if passed else quarantine).append(record)
-            if passed:
-                sheet.add(case, position[record["index"]], scores_note(record))
-            redraws += len(record["redraws"])
-            written += passed
+        shown = frozenset(k for k in todo if sheet.wants(position[k]))
+        if crew is None:
+            samples = ahead(Making(generation, gate, {True: exporter, False: quarantine}, shown)(todo))
+        else:
+            writers = {True: writer_elsewhere(exporter), False: quarantine.elsewhere()}
+            samples = crew.map(Making(generation, gate, writers, shown, own), todo)
+        with closing(samples):  # before the writers
+            for made in progress(samples):
+                if made.passed:
+                    if crew is not None:
+                        take_in(exporter, made.record["id"])
+                    manifest.append(made.record)
+                    if made.row is not None:
+                        sheet.put(made.row, position[made.record["index"]])
+                else:
+                    quarantine.append(made.record)
+                redraws += len(made.record["redraws"])
+                written += made.passed
+        if crew is not None:
+            crew.release()
+            remove_left(out, locked=True)  # by workers that were ended
         exporter.close()  # only now is the output complete
         quarantine.finish(f"{title}, refused by the gate")
         kept = [record for record in manifest.entries() if record["index"] in position]
@@ -305,39 +361,6 @@ def generate(
     return Outcome(out, written, len(kept) - written, redraws, time.perf_counter() - begin, covered, report, notes)
 
 
-def plan_coverage(
-    generation: Generation,
-    n: int,
-    shard: tuple[int, int],
-    made: Iterable[Mapping[str, Any]],
-    surveying: Callable = iter,
-) -> Coverage:
-    """How well a run's samples cover its plan; `made` are the `plan` entries of their records.
-
-    Raises:
-        SynthError: the run has no plan.
-    """
-    sampler = generation.sampler
-    if sampler.plan is None:
-        raise SynthError("this run has no plan that could be covered; give it one.")
-    return coverage(sampler.plan, sampler.seed, _shard_indices(n, shard), made, survey(sampler, n, surveying))
-
-
-def write_coverage(
-    generation: Generation,
-    n: int,
-    shard: tuple[int, int],
-    made: Iterable[Mapping[str, Any]],
-    out: Path,
-    surveying: Callable = iter,
-) -> Coverage:
-    """`plan_coverage`, kept in the run's folder too."""
-    covered = plan_coverage(generation, n, shard, made, surveying)
-    with atomic_write(out / COVERAGE) as handle:
-        handle.write(json_text(covered.to_dict(), what=f"{out / COVERAGE}", indent=1).encode())
-    return covered
-
-
 def write_recipes(
     generation: Generation,
     n: int,
@@ -352,31 +375,10 @@ def write_recipes(
     Raises:
         OutputError: the file exists and `force` is not given, or it cannot be written.
     """
-    path, indices = Path(out) / RECIPES, _shard_indices(n, shard)
+    path, indices = Path(out) / RECIPES, shard_indices(n, shard)
     claim_file(path, DRY_RUN, force=force)
     make_folder(path.parent)
     with atomic_write(path) as handle:
         for _, recipe in progress(map(partial(generation.draw, detail=False), indices)):
             handle.write(json_text(recipe.to_dict(), what="recipe").encode())
     return path
-
-
-def _written(
-    samples: Iterable[tuple[Case, dict, bool]], targets: Mapping[bool, Exporter | Quarantine]
-) -> Iterator[tuple[Case, dict, bool]]:
-    """Cases once their files are complete, with the manifest's record; runs in the writer's thread."""
-    for case, found, passed in samples:
-        files = targets[passed].write(case)
-        yield case, {**case.meta, **found, "files": files}, passed
-
-
-def _shard_indices(n: int, shard: tuple[int, int]) -> list[int]:
-    i, m = shard
-    if n < 1:
-        raise SynthError(f"--n must be at least 1, found {n}.")
-    if m < 1 or not 0 <= i < m:
-        raise SynthError(f"--shard i/m needs 0 <= i < m, found {i}/{m}.")
-    indices = list(range(i, n, m))
-    if not indices:
-        raise SynthError(f"shard {i}/{m} of {n} samples is empty; use fewer shards.")
-    return indices

@@ -26,7 +26,9 @@ from synth.layout.edits.presets import AnyPolicy
 from synth.layout.layout import Layout
 from synth.layout.sampling.coverage import Coverage
 from synth.layout.sampling.sampler import LayoutSampler
-from synth.runs.generate import COVERAGE, Generation, write_coverage
+from synth.runs.coverage import write_coverage
+from synth.runs.folder import COVERAGE
+from synth.runs.generate import Generation
 from synth.style.style import Style
 
 FORMAT = "layouts"  # what `run.json` of such a set says where a set of cases has its file format

@@ -38,8 +38,8 @@ _GAP = 2
 
 
 @dataclass(frozen=True)
-class _Row:
-    """One line of the sheet: (height, width, 3) uint8 tiles side by side, and the caption's lines."""
+class Row:
+    """One line of the sheet: (height, width, 3) uint8 tiles side by side, and the caption's lines; `row` makes it."""
 
     tiles: np.ndarray
     caption: tuple[str, ...]
@@ -65,7 +65,7 @@ class ContactSheet:
         self._chosen = None
         if total is not None and total > max_rows:
             self._chosen = {int(k) for k in np.linspace(0, total - 1, max_rows).round()}
-        self._rows: dict[int, list[_Row]] = {}
+        self._rows: dict[int, list[Row]] = {}
         self._seen = 0
 
     def wants(self, index: int) -> bool:
@@ -80,7 +80,11 @@ class ContactSheet:
             index: its number in the run; the count of cases so far if None.
             note: a further line of the caption.
         """
-        self._take(index, lambda: [_row(case, _look(case), note)])
+        self._take(index, lambda: [row(case, note)])
+
+    def put(self, row: Row, index: int) -> None:
+        """As `add`, of what `row` has made of a case, perhaps in another process."""
+        self._take(index, lambda: [row])
 
     def add_pair(
         self, real: Case, synthetic: Case, index: int | None = None, notes: tuple[str, str] = ("real", "synthetic")
@@ -102,7 +106,7 @@ class ContactSheet:
                 f"{synthetic.images.shape[:3]}."
             )
 
-        def rows() -> list[_Row]:
+        def rows() -> list[Row]:
             look = _look(real)
             return [_row(one, look, note) for one, note in zip((real, synthetic), notes, strict=True)]
 
@@ -180,7 +184,12 @@ def _look(case: Case) -> _Look:
     return _Look(k, units, tuple(map(_window, images, units)), centre)
 
 
-def _row(case: Case, look: _Look, note: str) -> _Row:
+def row(case: Case, note: str = "") -> Row:
+    """The line of the sheet that shows a case; arguments as for `ContactSheet.add`."""
+    return _row(case, _look(case), note)
+
+
+def _row(case: Case, look: _Look, note: str) -> Row:
     planes = []
     for m, ((low, high), unit) in enumerate(zip(look.windows, look.units, strict=True)):
         plane = _levels(upright(case.images[..., m], case.affine)[:, :, look.slice], unit)
@@ -194,7 +203,7 @@ def _row(case: Case, look: _Look, note: str) -> _Row:
         blend = np.round(flair * (1 - _OVERLAY) + colours * _OVERLAY).astype(np.uint8)
         flair = np.where(labels[..., None] > 0, blend, flair)
     tiles = [np.repeat(plane[..., None], 3, -1) for plane in planes] + [flair]
-    return _Row(np.concatenate(tiles, axis=1), _caption(case, look, note))
+    return Row(np.concatenate(tiles, axis=1), _caption(case, look, note))
 
 
 def _caption(case: Case, look: _Look, note: str) -> tuple[str, ...]:
@@ -254,7 +263,7 @@ def _tile(plane: np.ndarray, look: _Look, affine: np.ndarray, resampling: Image.
     return np.asarray(image.crop((left, top, left + TILE[0], top + TILE[1])))
 
 
-def _compose(groups: list[list[_Row]], title: str, footnote: str) -> Image.Image:
+def _compose(groups: list[list[Row]], title: str, footnote: str) -> Image.Image:
     width = _TEXT + len((*MODALITIES, "labels")) * TILE[0]
     height = _HEAD + sum(len(rows) * TILE[1] + _GAP for rows in groups) + _FOOT
     sheet = Image.new("RGB", (width, height), (24, 24, 26))

@@ -41,6 +41,14 @@ class Coverage:
         """A JSON-able dict."""
         return dict(vars(self))
 
+    def __add__(self, other: "Coverage") -> "Coverage":
+        """Of the samples of both, parts of one run: the unplanned ones are the same."""
+        planned, made = (
+            {axis: dict(Counter(ours[axis]) + Counter(theirs[axis])) for axis in ours}
+            for ours, theirs in ((self.planned, other.planned), (self.made, other.made))
+        )
+        return Coverage(planned, made, self.unplanned, self.n + other.n, self.surveyed)
+
     def table(self) -> str:
         """The table as text."""
         lines = [f"{'':14}{'':16}{'planned':>9}{'unplanned':>11}{'made':>7}"]

@@ -69,7 +69,7 @@ class TargetExporter:
         self._target = self.layout(self.out, Options())
         self._model = {key: str(model[key]) for key in ("name", "hash") if key in model} if model else {}
         self._written: dict[int, dict[str, Any]] = {}
-        self._swept: set[Path] = set()
+        self._swept: set[Path] | None = set()  # None: other processes write there too
 
     def write(self, case: Case) -> dict[str, str]:
         """Write one case; return the SHA-256 of each file by its path relative to `out`.
@@ -79,13 +79,22 @@ class TargetExporter:
         """
         case_path(self.out, case.id)  # a plain name, or it is refused
         item = self._item({"index": len(self._written), **case.meta, "id": case.id})
-        for folder in {(self.out / name).parent for name in self._target.names([item])} - self._swept:
-            remove_left(folder)
-            self._swept.add(folder)
+        if self._swept is not None:
+            for folder in {(self.out / name).parent for name in self._target.names([item])} - self._swept:
+                remove_left(folder)
+                self._swept.add(folder)
         with self._target.put.together():
             (files,) = self._target.write([Painted(item, case)])
         self._written[item.index] = {**item.record, "files": files}
         return files
+
+    def elsewhere(self) -> "TargetExporter":
+        """What writes cases in other processes; the tables are written here."""
+        return self
+
+    def __reduce__(self) -> tuple:
+        """Another process writes beside others: files that look left behind may be theirs."""
+        return _beside_others, (type(self), self.out, self.naming, self._model)
 
     def verify(self, files: Mapping[str, str]) -> list[str]:
         """What is wrong with the files of one manifest record, a sentence each; empty when they are as written."""
@@ -150,6 +159,12 @@ class TargetExporter:
         return classes
 
 
+def _beside_others(kind: type[TargetExporter], out: Path, naming: Naming, model: dict[str, str]) -> TargetExporter:
+    exporter = kind(out, naming=naming, model=model)
+    exporter._swept = None
+    return exporter
+
+
 @register
 class NnUNetFormat(TargetExporter):
     """nnU-Net's raw format."""
@@ -184,6 +199,8 @@ def open_output(settings: Mapping[str, Any], out: str | os.PathLike) -> Exporter
     name, options = settings["format"], {"naming": NAMINGS[settings["naming"]]}
     if "model" in signature(exporter_class(name)).parameters:
         options["model"] = settings["model"]
+    if "shard_gb" in settings:
+        options["shard_gb"] = settings["shard_gb"]
     return open_exporter(name, out, **options)
 
 
