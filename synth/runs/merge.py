@@ -19,10 +19,10 @@ from typing import Any
 
 from synth.datasets.case_files import QUARANTINE
 from synth.disk.claim import GENERATE, claim
-from synth.disk.files import atomic_path, atomic_write, make_folder, sha256_file
+from synth.disk.files import atomic_write, make_folder, sha256_file
 from synth.disk.lock import FolderLock
 from synth.disk.manifest import MANIFEST, RUN, json_text, other_settings, read_run, settings_differences
-from synth.disk.staging import remove_left
+from synth.disk.staging import partial_name, remove_left
 from synth.errors import DataError, OutputError, SynthError, printable
 from synth.exporters import Exporter
 from synth.layout.sampling.coverage import Coverage
@@ -256,8 +256,12 @@ def _put(source: Path, path: Path, link: str | None) -> None:
     elif link == SOFT:
         os.symlink(source.resolve(), path)
     else:
-        with atomic_path(path) as partial:
+        partial = partial_name(path)
+        try:
             shutil.copyfile(source, partial)
+            os.replace(partial, path)
+        finally:
+            partial.unlink(missing_ok=True)
 
 
 def _vouch_file(path: Path, digest: str, source: Path) -> None:
