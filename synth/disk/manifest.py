@@ -224,12 +224,16 @@ def read_run(folder: str | os.PathLike) -> dict:
 
 
 def recorded_files(folder: str | os.PathLike) -> set[str]:
-    """The files that a run's records name, relative to `folder`; none where the manifest is missing or damaged."""
+    """The files that a run's records name, relative to `folder`; none where the manifest is missing or no JSON.
+
+    Whether a name leads out of the folder is for the caller to judge, name by name: one that does spares no other.
+    """
     try:
-        files = (record.get("files") for record in read_entries(folder))
-        return {name for named in files if isinstance(named, dict) for name in named}
-    except OutputError:
+        lines = [line for line in read_bytes(Path(folder) / MANIFEST, _MOST_BYTES).splitlines(True) if b"\n" in line]
+        named = [value.get("files") for value in map(parse, lines) if isinstance(value, dict)]
+    except (OSError, ValueError):
         return set()
+    return {name for files in named if isinstance(files, dict) for name in files}
 
 
 def settings_differences(old: dict, new: dict, prefix: str = "") -> dict[str, tuple]:
