@@ -272,7 +272,7 @@ def run(folder: Path, names=("a/1", "b/2")) -> Path:
         for index, name in enumerate(names):
             (folder / name).parent.mkdir()
             (folder / name).write_text("ours")
-            manifest.append({"index": index, "id": name, "files": {name: "0"}})
+            manifest.append({"index": index, "id": Path(name).name, "files": {name: "0"}})
     (folder / "b/mask").write_text("mine")
     (folder / "notes").write_text("mine")
     (folder / "sheet.png").write_text("ours")

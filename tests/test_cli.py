@@ -84,6 +84,7 @@ def test_a_signal_ends_a_command_at_once_whatever_its_threads_do(tmp_path, name,
         "from synth.cli import main\n"
         "from synth.disk.files import atomic_write\n"
         "import synth.datasets.sets\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
         "def busy(*args, **kwargs):\n"
         "    threading.Thread(target=lambda: [None for _ in iter(int, 1)]).start()\n"
         "    with atomic_write(Path('out')) as handle:\n"

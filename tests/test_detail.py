@@ -286,7 +286,7 @@ def test_a_set_of_drawn_layouts_keeps_their_detail_and_replays_it(kept, tmp_path
 def test_edited_layouts_and_the_stream_keep_detail(kept, tmp_path):
     edit_layouts(find_inputs(kept), tmp_path / "edited", "mirror")
     edited = load_detail(tmp_path / "edited" / "Head_0_000")
-    assert np.array_equal(edited.wm, mirrored(detailed_head(0).detail.wm))
+    assert np.array_equal(edited.csf, mirrored(detailed_head(0).detail.csf))
     layout, _ = next(iter(synth.layouts(kept, edits="mirror", n=1)))
     assert layout.detail is not None
 

@@ -71,7 +71,11 @@ def test_importing_layouts_and_exporters_brings_no_tensorflow():
 
 
 def _documented_commands():
-    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "examples").glob("*"))):
+    for path in (
+        ROOT / "README.md",
+        *sorted((ROOT / "docs").glob("*.md")),
+        *sorted((ROOT / "examples").rglob("*.[mp][dy]")),
+    ):
         for line in path.read_text().splitlines():
             for words in re.findall(r"(?:^|&& |`)\s*(synth (?:[a-z]|--)[^`#|]*)", line):
                 yield pytest.param(words.strip(), id=f"{path.name}: {words.strip()[:60]}")

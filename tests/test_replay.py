@@ -321,7 +321,8 @@ def test_a_damaged_record_is_a_sentence_and_nothing_is_written(place, damage):
     record = read_entries(place / "nifti")[0] | damage
     (place / "nifti" / MANIFEST).write_text(json.dumps(record) + "\n")
     result = invoke(place, "replay nifti --id 0 --data layouts --layout-only --out out")
-    assert (result.exit_code, "the record of sample 0 is damaged" in result.output) == (1, True), result.output
+    assert (result.exit_code, result.output.count("\n")) == (1, 1), result.output
+    assert "damaged" in result.output
     assert not (place / "out").exists()
     assert not list(place.parent.rglob("escaped*"))
 
@@ -330,7 +331,7 @@ def test_a_damaged_record_is_a_sentence_and_nothing_is_written(place, damage):
 def test_damaged_settings_are_a_sentence(place, damage):
     change(place / "nifti" / RUN, **damage)
     result = invoke(place, "replay nifti --id 0 --data layouts --layout-only --out out")
-    assert (result.exit_code, "expected seed and naming of a run" in result.output) == (1, True), result.output
+    assert (result.exit_code, f"{next(iter(damage))} must be" in result.output) == (1, True), result.output
 
 
 def test_missing_hosts_are_named(place):

@@ -425,8 +425,8 @@ def test_a_bad_model_touches_nothing(place):
         assert files(place) == before
     for change, message in [
         ({"window": 40}, "expected a window of a multiple of 16 voxels"),
-        ({"window": None}, "expected a window"),
-        ({"postprocess": {"min_et_ml": "much"}}, "unusable postprocess entry"),
+        ({"window": None}, "window must be integer, found null"),
+        ({"postprocess": {"min_et_ml": "much"}}, "postprocess.min_et_ml must be number"),
         ({"weights_sha256": "0" * 64}, "differs from the card's"),
     ]:
         (place / "model/card.json").write_text(json.dumps({**card, **change}))

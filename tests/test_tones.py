@@ -112,6 +112,7 @@ def test_white_matter_fades_towards_a_new_tumour_and_nowhere_else():
     assert list(faded[25, 26 + 13 : 26 + 17, 24]) == [8, 4, 6, 8]  # the last of the tumour, 1, 2, 3 mm
     assert list(faded[25, 26, 24 + 13 : 24 + 16]) == [8, 6, 8]  # 2 and 4 mm
     assert (wm == 8).all()
+    assert np.array_equal(plain_prior(around=around).faded(faded, tumour, np.eye(4)), faded)  # it fades as it is
     assert np.array_equal(plain_prior().faded(wm, np.zeros_like(tumour), np.eye(4)), wm)
 
 

@@ -27,6 +27,7 @@ KINDS = tuple(Tumour)[1:]
 SCALES_MM = (1.2, 2.5, 5.0, 10.0)  # deviations of the blurs
 AROUND_MM = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)  # outside a tumour, where white matter's share is told
 DEPTHS_MM = (1.0, 2.0, 3.0, 4.0, 6.0, 9.0, 13.0)  # where a class's tones are told (`depth_mm`)
+_FAR_MM = 10.0  # up to where white matter beyond `AROUND_MM` is looked at
 _MOST, _SCORES = 5.0, 4001  # normal scores that are told apart: from -5 to 5
 
 
@@ -97,12 +98,19 @@ class TonePrior:
         return tones
 
     def faded(self, wm: np.ndarray, tumour: np.ndarray, affine: np.ndarray) -> np.ndarray:
-        """White matter's eighths (X, Y, Z) around a new tumour, less towards its border."""
+        """White matter's eighths (X, Y, Z) around a tumour, less towards its border, unless they are already.
+
+        What a scan says of a tumour's surroundings goes along with it where a brain is mirrored, bent or cropped.
+        """
         inside, zooms = box_of(tumour), spacing(affine)
         if inside is None:
             return wm
-        box = widened(inside, AROUND_MM[-1] + 1, zooms, tumour.shape)
+        box = widened(inside, _FAR_MM, zooms, tumour.shape)
         away = distance_transform_edt(tumour[box] == 0, zooms)
+        white = (away > 0) & (wm[box] > 0)
+        near, far = white & (away <= max(AROUND_MM[0], *zooms)), white & (away > AROUND_MM[-1]) & (away <= _FAR_MM)
+        if not near.any() or not far.any() or wm[box][near].mean() < (1 + self.around[0]) / 2 * wm[box][far].mean():
+            return wm
         part = np.where(away > 0, np.interp(away, (*AROUND_MM, AROUND_MM[-1] + 1), (*self.around, 1)), 1)
         out = wm.copy()
         out[box] = np.rint(out[box] * part)
