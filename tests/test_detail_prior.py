@@ -164,6 +164,14 @@ def test_places_tell_the_surface_deep_white_matter_and_the_middle_apart():
     assert own[40, 40, 40] == 2
 
 
+def test_white_matter_stands_out_less_than_geometry_says(monkeypatch):
+    layout, spread = head_layout(), []
+    for softer in (1.0, 0.5):
+        monkeypatch.setattr("synth.layout.priors.detail._SOFTER", softer)
+        spread.append(drawn(shipped_detail_prior(), layout).wm[layout.brain].astype(float).std())
+    assert 0.5 < spread[1] / spread[0] < 0.85  # what depth says stays
+
+
 def test_a_prior_is_kept_and_read_again_and_another_file_refused(tmp_path):
     prior, layout = shipped_detail_prior(), head_layout()
     prior.save(tmp_path / "prior.npz")

@@ -42,6 +42,7 @@ _RARE, _PASSING = 1e-4, 5  # vessels are nowhere rarer; voxels over which how of
 _LED = (0.9, 0.35)  # of the variance of scores of CSF and of white matter: what known levels decide
 _SMOOTH_MM = 0.7  # of white matter's surface: single noisy voxels are none
 _NOISE = 0.4  # eighths: of what is drawn, for averaging
+_SOFTER = 0.8  # of white matter's deviations: ribbons and blades stand out more in geometry than in scans
 FINER = 8  # parts of an eighth that are told apart in what is averaged
 
 
@@ -99,9 +100,9 @@ class DetailPrior:
             return Detail(*layers)
         box = widened(inside, 2.0, spacing(affine), tissue.shape)
         flat, deep, vessels, void = self.flat(tissue, affine, rng, box, levels)
-        csf, white = (
-            np.rint(curve).astype(np.uint8)[deep, part] for curve, part in zip(self.curves, flat, strict=True)
-        )
+        csf, white = (curve.astype(np.float32)[deep, part] for curve, part in zip(self.curves, flat, strict=True))
+        white = _softer(white, deep, tissue[box] > 0)
+        csf, white = (np.rint(part).astype(np.uint8) for part in (csf, white))
         white = np.minimum(white, EIGHTHS - csf)
         for layer, part in zip(layers, (csf, white, vessels, void), strict=True):
             layer[box] = part * (tissue[box] > 0)
@@ -146,6 +147,13 @@ class DetailPrior:
             if weight:
                 total += np.float32(np.sqrt(left * weight)) * smooth_noise(place.shape, zooms, scale, rng)[0]
         return nearest_score(total, _MOST, _SCORES)
+
+
+def _softer(white: np.ndarray, deep: np.ndarray, brain: np.ndarray) -> np.ndarray:
+    """White matter's eighths nearer to their mean at the same depth, by `_SOFTER`."""
+    count = np.maximum(np.bincount(deep[brain]), 1)
+    mean = (np.bincount(deep[brain], white[brain]) / count).astype(np.float32)
+    return mean.take(deep) + np.float32(_SOFTER) * (white - mean.take(deep))
 
 
 def _standard(levels: np.ndarray, place: np.ndarray) -> np.ndarray:
