@@ -112,6 +112,14 @@ def other_seed(place):
     (place / "part1" / RUN).write_text(json.dumps({**run, "seed": 6}))
 
 
+def name_outside(place):
+    """A record whose file would be put beside the merged set."""
+    first, *rest = (place / "part1" / MANIFEST).read_text().splitlines(keepends=True)
+    record = json.loads(first)
+    record["files"] = {"../outside": next(iter(record["files"].values()))}
+    (place / "part1" / MANIFEST).write_text(json.dumps(record) + "\n" + "".join(rest))
+
+
 def last_line_lost(place):
     path = place / "part1" / MANIFEST
     path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
@@ -138,6 +146,11 @@ def last_line_lost(place):
             lambda place: shutil.rmtree(place / "part0/Synth_00002"),
             ("part0", "part1"),
             r"Synth_00002_.*not found; make",
+        ),
+        (
+            name_outside,
+            ("part0", "part1"),
+            r"part1/manifest\.jsonl, line 1: expected a record of one sample, found damaged",
         ),
     ],
 )

@@ -21,9 +21,7 @@ import fastjsonschema
 from synth.errors import printable
 
 MOST_BYTES = 1 << 26  # of a file read whole; cards have up to 20 kB, runs of many sources a megabyte
-MOST_DEPTH = (
-    100  # of lists and objects in each other; ours have nine, and two more for each model a card was begun from
-)
+MOST_DEPTH = 100  # of lists and objects in each other; ours have nine, and two more a model that a card was begun from
 _TOKENS = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{]|[\]}]', re.DOTALL)
 _SURROGATE = re.compile(r"\\u[dD][89abABcCdDeEfF]")
 _LIMIT = 1 << 64

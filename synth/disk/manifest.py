@@ -147,18 +147,10 @@ class Manifest:
     def _claim(self, config: dict, free: Collection[str]) -> None:
         """Write the settings, or compare them with those of the run that the folder belongs to."""
         path = self.folder / RUN
-        text = json_text(config, what=f"the settings for {path}", indent=1)
-        if path.exists():
-            before = read_run(self.folder)
-            differing = {k: v for k, v in settings_differences(before, json.loads(text)).items() if k not in free}
-            if differing:
-                advice = "give the same with --resume, choose another folder, or start over with --force"
-                raise other_settings(self.folder, differing, advice)
-        elif self._lines:
+        if self._lines and not path.exists():
             raise OutputError(f"{path}: expected the settings of the run that wrote {MANIFEST}, found no such file.")
-        if not path.exists() or path.read_bytes() != text.encode():
-            with atomic_write(path) as handle:
-                handle.write(text.encode())
+        advice = "give the same with --resume, choose another folder, or start over with --force"
+        keep_settings(self.folder, config, advice, free)
 
     def _append_line(self, line: bytes) -> None:
         try:
@@ -221,6 +213,29 @@ def read_run(folder: str | os.PathLike) -> dict:
         return read(path, SETTINGS)
     except (OSError, ValueError) as error:
         raise OutputError(f"{path}: the settings of the run cannot be read ({printable(error)}).") from error
+
+
+def keep_settings(folder: str | os.PathLike, config: dict, advice: str, free: Collection[str] = ()) -> None:
+    """Write a run's settings to `run.json`, or compare them with what is there.
+
+    Args:
+        folder: of the run; there, and this process's.
+        config: the settings, JSON-able.
+        advice: what to do where they differ.
+        free: names of settings that may differ; the new values are written.
+
+    Raises:
+        OutputError: the folder belongs to a run with other settings, or its settings cannot be read or written.
+    """
+    path = Path(folder) / RUN
+    text = json_text(config, what=f"the settings for {path}", indent=1)
+    if path.exists():
+        differing = settings_differences(read_run(folder), json.loads(text))
+        if differing := {key: values for key, values in differing.items() if key not in free}:
+            raise other_settings(folder, differing, advice)
+    if not path.exists() or path.read_bytes() != text.encode():
+        with atomic_write(path) as handle:
+            handle.write(text.encode())
 
 
 def recorded_files(folder: str | os.PathLike) -> set[str]:

@@ -58,7 +58,11 @@ def write_coverage(
     surveying: Callable = iter,
 ) -> Coverage:
     """`plan_coverage`, kept in the run's folder too."""
-    covered = plan_coverage(generation, n, shard, made, surveying)
+    return keep_coverage(plan_coverage(generation, n, shard, made, surveying), out)
+
+
+def keep_coverage(covered: Coverage, out: Path) -> Coverage:
+    """Write a coverage to a run's folder; it is given back."""
     with atomic_write(out / COVERAGE) as handle:
         handle.write(json_text(covered.to_dict(), what=f"{out / COVERAGE}", indent=1).encode())
     return covered

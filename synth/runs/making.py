@@ -20,9 +20,7 @@ from synth.show.contact_sheet import Row, row
 if TYPE_CHECKING:
     from synth.runs.generate import Generation
 
-MEMORY = (
-    2.9 * 2**30
-)  # bytes that a process needs to make samples, at most (`benchmarks/bench_generate.py`), with a gate
+MEMORY = 2.9 * 2**30  # bytes that a process with a gate needs at most (`benchmarks/bench_generate.py`)
 
 
 @dataclass(frozen=True)

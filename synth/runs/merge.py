@@ -5,7 +5,6 @@ records come in the order of the samples. Records are passed on line by line: me
 """
 
 import heapq
-import json
 import os
 import shutil
 import time
@@ -20,18 +19,19 @@ from typing import Any
 from synth.datasets.case_files import QUARANTINE
 from synth.disk.claim import GENERATE, claim
 from synth.disk.files import atomic_write, make_folder, sha256_file
+from synth.disk.json_files import parse, read
 from synth.disk.lock import FolderLock
-from synth.disk.manifest import MANIFEST, RUN, json_text, other_settings, read_run, settings_differences
+from synth.disk.manifest import MANIFEST, RUN, keep_settings, other_settings, read_run, settings_differences
+from synth.disk.run_schemas import RECORD
 from synth.disk.staging import partial_name, remove_left
 from synth.errors import DataError, OutputError, SynthError, printable
 from synth.exporters import Exporter
 from synth.layout.sampling.coverage import Coverage
-from synth.runs.coverage import shard_indices
+from synth.runs.coverage import keep_coverage, shard_indices
 from synth.runs.export.formats import open_output
+from synth.runs.export.put import HARD, LINKS, SOFT
 from synth.runs.folder import COVERAGE, SHEET, names_of_run, scores_note
 from synth.show.contact_sheet import MAX_ROWS, ContactSheet
-
-HARD, SOFT = "hard", "soft"
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def merge(
         OutputError: the shards are of different runs, or the folder is not ours to write to.
     """
     begin, out = time.perf_counter(), Path(out)
-    if link not in (None, HARD, SOFT):
+    if link not in (None, *LINKS):
         raise SynthError(f"link must be {HARD!r}, {SOFT!r} or None for copies, found {link!r}.")
     parts = _of_one_run([Path(folder) for folder in shards])
     ours = claim(out, GENERATE, resume=resume, force=force, reads=[part.folder for part in parts])
@@ -159,7 +159,7 @@ def _merge(
     with ExitStack() as stack:
         stack.callback(FolderLock(out).release)
         remove_left(out, locked=True)
-        _claim_run(out, settings)
+        keep_settings(out, settings, "choose another folder, or start over with --force")
         exporter = stack.enter_context(open_output(settings, out))
         joins = hasattr(exporter, "join")
         if joins:
@@ -205,27 +205,16 @@ def _records(folder: Path) -> Iterator[tuple[int, bytes, dict[str, Any]]]:
     with open(path, "rb") as handle:
         for number, line in enumerate(handle, 1):
             try:
-                record = json.loads(line)
-                index = record["index"]
-            except (ValueError, KeyError, TypeError) as error:
+                record = parse(line, RECORD)
+            except ValueError as error:
                 raise DataError(
                     f"{path}, line {number}: expected a record of one sample, found damaged text."
                 ) from error
+            index = record["index"]
             if not line.endswith(b"\n") or index <= last:
                 raise DataError(f"{path}, line {number}: expected whole records in order; resume the shard first.")
             last = index
             yield index, line, record
-
-
-def _claim_run(out: Path, settings: dict[str, Any]) -> None:
-    """Write the run's settings, or compare them with those of the merge that is gone on with."""
-    path = out / RUN
-    if path.exists():
-        if differing := settings_differences(read_run(out), settings):
-            raise other_settings(out, differing, "choose another folder, or start over with --force")
-        return
-    with atomic_write(path) as handle:
-        handle.write(json_text(settings, what=str(path), indent=1).encode())
 
 
 def _place(source: Path, path: Path, digest: str, link: str | None) -> None:
@@ -283,10 +272,7 @@ def _coverage(parts: Sequence[_Shard], out: Path) -> Coverage:
     for part in parts:
         path = part.folder / COVERAGE
         try:
-            tables.append(Coverage(**json.loads(path.read_bytes())))
+            tables.append(Coverage(**read(path)))
         except (OSError, ValueError, TypeError) as error:
             raise DataError(f"{path}: cannot be read ({error}); make it again with --resume.") from error
-    covered = reduce(add, tables)
-    with atomic_write(out / COVERAGE) as handle:
-        handle.write(json_text(covered.to_dict(), what=str(out / COVERAGE), indent=1).encode())
-    return covered
+    return keep_coverage(reduce(add, tables), out)

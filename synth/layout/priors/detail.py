@@ -152,8 +152,8 @@ class DetailPrior:
 def _softer(white: np.ndarray, deep: np.ndarray, brain: np.ndarray) -> np.ndarray:
     """White matter's eighths nearer to their mean at the same depth, by `_SOFTER`."""
     count = np.maximum(np.bincount(deep[brain]), 1)
-    mean = (np.bincount(deep[brain], white[brain]) / count).astype(np.float32)
-    return mean.take(deep) + np.float32(_SOFTER) * (white - mean.take(deep))
+    mean = (np.bincount(deep[brain], white[brain]) / count).astype(np.float32).take(deep)
+    return mean + np.float32(_SOFTER) * (white - mean)
 
 
 def _standard(levels: np.ndarray, place: np.ndarray) -> np.ndarray:
