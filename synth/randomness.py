@@ -30,6 +30,7 @@ class Branch(IntEnum):
     STYLE = 2  # the style, where it is sampled: `--style own` then gives the same layouts as `--style sampled`
     TONES = 4  # the inside of a tumour that is not as its host had it
     DETAIL = 5  # what is finer than the tissue map, where no scan says it
+    SLICES = 6  # how thick they are, where the style has thick ones
     PLAN = 3  # last in (block, factor, PLAN): the order of a plan's levels, which belongs to no single sample
     PATCHES = 16  # before the patch's number: where `synth.dataset` cuts it
     ATTEMPT = 17  # before the number of a further attempt, whose layout, noise and style lie behind it

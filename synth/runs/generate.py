@@ -35,6 +35,7 @@ from synth.layout.edits.presets import AnyPolicy, is_preset, policy_of
 from synth.layout.layout import Layout
 from synth.layout.plans.plan_file import AnyPlan
 from synth.layout.sampling.coverage import Coverage
+from synth.layout.sampling.recipe import LayoutRecipe
 from synth.layout.sampling.sampler import LayoutSampler
 from synth.models.cards import model_hash, read_card, sees_detail
 from synth.randomness import Branch, sample_rng
@@ -48,6 +49,8 @@ from synth.runs.nearness import Nearness
 from synth.runs.recipe import SampleRecipe
 from synth.show.contact_sheet import ContactSheet
 from synth.style.scale import INT16_MAX, Window
+from synth.style.slices import ScanSlices, averaged, drawn_slices, noisier
+from synth.style.style import Style
 
 if TYPE_CHECKING:
     from synth.models.inference import LayoutPainter
@@ -205,14 +208,24 @@ class Generation:
         style = self.sources.style(
             self.style_kind, recipe.host, sample_rng(self.config.seed, index, Branch.STYLE, attempt=attempt)
         )
-        return layout, SampleRecipe.of(recipe, self.style_kind, style, attempt)
+        return layout, SampleRecipe.of(recipe, self.style_kind, style, attempt, self._slices(recipe, style, attempt))
+
+    def _slices(self, recipe: LayoutRecipe, style: Style, attempt: int) -> ScanSlices:
+        """The slices of a sample; none for a generator that sees no detail, and paints nothing so fine."""
+        if not self.sees_detail:
+            return {}
+        host = self.sources.own_style(recipe.host) if self.sources.own_style else None
+        rng = sample_rng(self.config.seed, recipe.index, Branch.SLICES, attempt=attempt)
+        return drawn_slices(style, host, rng)
 
     def paint(self, layout: Layout, recipe: SampleRecipe) -> Case:
         """The case of a drawn sample: int16 intensities on the scale of its recipe, 0 outside the brain."""
         index = recipe.layout.index
         rng = sample_rng(self.config.seed, index, Branch.NOISE, attempt=recipe.attempt)
         noise = rng.integers(2**31 - 1, size=2)
-        image = self.painter(layout, recipe.style, (int(noise[0]), int(noise[1])))
+        style = noisier(recipe.style, recipe.slices)
+        image = self.painter(layout, style, (int(noise[0]), int(noise[1])))
+        image = averaged(image, layout.brain[layout.bounding_box()], recipe.slices)
         meta = {**recipe.to_dict(), "id": self.ids(index)}
         return to_case(meta["id"], layout, image, recipe.written, meta)
 

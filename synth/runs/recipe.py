@@ -1,9 +1,10 @@
 """How one painted sample is made: the recipe of its layout, its style and the scale that it is written on."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from synth.layout.sampling.recipe import LayoutRecipe
 from synth.style.scale import Window, output_window, recorded_window
+from synth.style.slices import ScanSlices, slices_from_dict, slices_to_dict
 from synth.style.style import Style
 
 
@@ -16,12 +17,15 @@ class SampleRecipe:
     style: Style
     attempt: int = 0  # how many earlier paintings of this sample a gate refused
     window: Window | None = None  # that it is written on; None: the style's own
+    slices: ScanSlices = field(default_factory=dict)  # over which the painted image is averaged
 
     @classmethod
-    def of(cls, layout: LayoutRecipe, style_kind: str, style: Style, attempt: int = 0) -> "SampleRecipe":
+    def of(
+        cls, layout: LayoutRecipe, style_kind: str, style: Style, attempt: int = 0, slices: ScanSlices | None = None
+    ) -> "SampleRecipe":
         """The recipe of a new sample, with the window that `scale.output_window` chooses for its style."""
         window = output_window(style)
-        return cls(layout, style_kind, style, attempt, None if window == style.window else window)
+        return cls(layout, style_kind, style, attempt, None if window == style.window else window, slices or {})
 
     @property
     def written(self) -> Window:
@@ -32,6 +36,7 @@ class SampleRecipe:
         """One manifest record without its files."""
         out = {**self.layout.to_dict(), "style": {"kind": self.style_kind, **self.style.to_dict()}}
         out = {**out, "output_window": self.window} if self.window else out
+        out = {**out, "slices": slices_to_dict(self.slices)} if self.slices else out
         return {**out, "attempt": self.attempt} if self.attempt else out
 
     @classmethod
@@ -39,7 +44,7 @@ class SampleRecipe:
         """The recipe of a manifest's record.
 
         Raises:
-            SynthError: its style or its window is damaged.
+            SynthError: its style, its window or its slices are damaged.
         """
         style, window = record["style"], record.get("output_window")
         return cls(
@@ -48,4 +53,5 @@ class SampleRecipe:
             Style.from_dict(style),
             record.get("attempt", 0),
             None if window is None else recorded_window(window),
+            slices_from_dict(record.get("slices", {})),
         )

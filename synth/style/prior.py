@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from scipy.special import ndtr
 
 from synth.brats import CLASSES, MODALITIES
 from synth.errors import SynthError
@@ -17,8 +18,10 @@ MINIMUM_STYLES = 3
 MAX_REDRAWS = 50
 _REACH = 1.8  # standard deviations of each factor: beyond, a style fitted on few scans is made up
 _PARTS = tuple((name, SHAPES[name]) for name in ("mean", "texture", "sharpness", "shading", "window", PURE))
+_WIDTHS = sum(int(np.prod(SHAPES[name])) for name in ("mean", "texture"))  # where they begin in a vector
 _MIXED_APART = (("mean", PURE), ("texture", "sharpness"), ("shading",), ("window",))
 _MARGIN = 0.05  # normalised units by which a contrast must hold
+_QUANTILES = 17  # of each width, the least and the largest among them
 
 
 def style_problems(style: Style) -> list[str]:
@@ -39,13 +42,19 @@ def style_problems(style: Style) -> list[str]:
 class StylePrior:
     """A Gaussian over styles in few factors: `centre` + z `factors`, z standard normal, cut at 1.8.
 
+    Along an axis a scan has thick slices or it has not: there is little between, where a Gaussian has most. So widths
+    (`Style.sharpness`) are drawn as the others are, and then put where that quantile of the measured ones is.
+
     Attributes:
         centre: (d,) the mean of the vectors that `_vector` makes of styles; without pure tissue where one has none.
         factors: (k, d) principal directions, each scaled by its standard deviation.
+        widths: (q, 4, 3) quantiles of the logarithm of each width, evenly spaced from the least to the largest; None:
+            as the Gaussian says.
     """
 
     centre: np.ndarray
     factors: np.ndarray
+    widths: np.ndarray | None = None
 
     @classmethod
     def fit(cls, styles: Iterable[Style], max_factors: int = 8) -> "StylePrior":
@@ -54,6 +63,7 @@ class StylePrior:
         Raises:
             SynthError: fewer than 3 styles.
         """
+        styles = list(styles)
         vectors = _alike([_vector(style) for style in styles])
         if len(vectors) < MINIMUM_STYLES:
             raise SynthError(
@@ -63,7 +73,9 @@ class StylePrior:
         centre = vectors.mean(0)
         _, scale, directions = np.linalg.svd(vectors - centre, full_matrices=False)
         keep = min(max_factors, len(vectors) - 1)
-        return cls(centre, (scale[:keep, None] / np.sqrt(len(vectors) - 1)) * directions[:keep])
+        logs = np.log([style.sharpness for style in styles])
+        widths = np.quantile(logs, np.linspace(0, 1, _QUANTILES), axis=0)
+        return cls(centre, (scale[:keep, None] / np.sqrt(len(vectors) - 1)) * directions[:keep], widths)
 
     def sample(self, rng: np.random.Generator) -> Style:
         """A plausible style (`style_problems` finds nothing).
@@ -73,7 +85,7 @@ class StylePrior:
         """
         for _ in range(MAX_REDRAWS):
             z = np.clip(rng.standard_normal(len(self.factors)), -_REACH, _REACH)
-            style = _style(self.centre + z @ self.factors)
+            style = _style(self._with_widths(self.centre + z @ self.factors))
             if not style_problems(style):
                 return style
         raise SynthError(
@@ -81,14 +93,28 @@ class StylePrior:
             "scans' modalities with `synth check`, or use --style own."
         )
 
+    def _with_widths(self, vector: np.ndarray) -> np.ndarray:
+        """The drawn vector with its widths where the measured ones are."""
+        if self.widths is None:
+            return vector
+        part = slice(_WIDTHS, _WIDTHS + int(np.prod(SHAPES["sharpness"])))
+        spread = np.sqrt((self.factors[:, part] ** 2).sum(0))
+        place = ndtr((vector[part] - self.centre[part]) / np.maximum(spread, 1e-9)) * (len(self.widths) - 1)
+        at, known = np.arange(len(self.widths)), self.widths.reshape(len(self.widths), -1).T
+        out = vector.copy()
+        out[part] = [np.interp(p, at, quantiles) for p, quantiles in zip(place, known, strict=True)]
+        return out
+
     def to_dict(self) -> dict:
         """JSON-able."""
-        return {"centre": self.centre.round(6).tolist(), "factors": self.factors.round(6).tolist()}
+        widths = {} if self.widths is None else {"widths": self.widths.round(4).tolist()}
+        return {"centre": self.centre.round(6).tolist(), "factors": self.factors.round(6).tolist(), **widths}
 
     @classmethod
     def from_dict(cls, record: dict) -> "StylePrior":
         """The prior of a dict made by `to_dict`."""
-        return cls(np.array(record["centre"]), np.array(record["factors"]))
+        widths = np.array(record["widths"]) if "widths" in record else None
+        return cls(np.array(record["centre"]), np.array(record["factors"]), widths)
 
 
 def mixed_style(scans: Sequence[Callable[[], Style]], prior: StylePrior, rng: np.random.Generator) -> Style:
