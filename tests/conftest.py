@@ -53,6 +53,18 @@ def no_waiting_for_the_disk():
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def networks_are_built_once():
+    """See `loading`; TensorFlow is not loaded for it, where no test has."""
+    if "synth.models.weights" not in sys.modules:
+        yield
+        return
+    from loading import built_once
+
+    with built_once():
+        yield
+
+
 @pytest.fixture(scope="session")
 def real_data() -> Path:
     """Folder with `brats/train`, `brats/val`, `labels`, `atlas`; the test is skipped where there is none."""
