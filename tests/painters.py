@@ -26,7 +26,7 @@ def build_shallow(config: ShallowConfig) -> keras.Model:
     brain = keras.ops.sum(condition[..., :6], -1, keepdims=True)
     x = keras.layers.Conv3D(config.width, 3, padding="same", activation="relu", name="hidden")(condition)
     x = keras.layers.Dropout(config.dropout, name="drop")(x)
-    small = keras.initializers.RandomNormal(0, 1e-2)
+    small = keras.initializers.RandomNormal(0, 0.1)
     clean = (condition[..., 6:] + keras.layers.Conv3D(4, 1, kernel_initializer=small, name="out")(x)) * brain
     inputs = {"condition": condition, "noise": noise, "coordinates": coordinates}
     return keras.Model(inputs, {"image": clean + noise * brain, "clean": clean}, name="shallow")

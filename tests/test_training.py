@@ -45,7 +45,7 @@ from synth.trainers.painting.validation import (
 from synth.trainers.settings import keep_settings
 
 QUIET = AugmentConfig(warp=0.0)
-VOX2VOX, SHALLOW = GeneratorConfig(width=8, bottleneck=1), ShallowConfig(dropout=0.2)
+VOX2VOX, SHALLOW = GeneratorConfig(width=8, bottleneck=1), ShallowConfig(dropout=0.5)
 
 
 def loop_for(run, steps, batch=1, generator=SHALLOW, **changes):
