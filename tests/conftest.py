@@ -6,6 +6,11 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy: two workers 
 # before TensorFlow, which takes oneDNN by itself on processors with VNNI alone; steps without it last up to 6 times
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
+# before xdist's workers begin, which inherit it: glibc gives arrays of megabytes back to the system and asks for them
+# anew, and to be given an empty page costs more than to fill it
+os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "1073741824")
+os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "1073741824")
+
 import shutil
 import sys
 from pathlib import Path
@@ -50,6 +55,18 @@ def no_waiting_for_the_disk():
     """Tests end processes, not the power: the system's own memory keeps what was written; a flush takes 10 ms."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "fsync", lambda handle: None)
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def networks_are_built_once():
+    """See `loading`; TensorFlow is not loaded for it, where no test has."""
+    if "synth.models.weights" not in sys.modules:
+        yield
+        return
+    from loading import built_once
+
+    with built_once():
         yield
 
 

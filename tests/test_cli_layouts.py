@@ -72,6 +72,8 @@ def test_help_imports_nothing_heavy_and_is_quick():
         out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
         assert out.startswith("set()")
         best = min(best, float(out.split()[-1]))
+        if best < 5 * 0.3:
+            break
         time.sleep(0.1)
     assert best < 5 * 0.3
 

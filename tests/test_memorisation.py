@@ -1,6 +1,7 @@
 """Thumbnails, nearest neighbours and the section on memorisation, on stand-ins for brains that are random folds."""
 
 import json
+from copy import deepcopy
 from itertools import combinations
 from types import SimpleNamespace
 
@@ -11,9 +12,10 @@ from scipy.ndimage import uniform_filter
 from scipy.spatial.distance import cdist
 from skimage.measure import block_reduce
 
-from synth.brats import GRID
+from synth.brats import GRID, Tissue
 from synth.errors import SynthError
 from synth.layout.atlas import atlas_probabilities
+from synth.layout.layout import Layout
 from synth.quality.neighbours import (
     LEVELS,
     Neighbours,
@@ -22,7 +24,7 @@ from synth.quality.neighbours import (
     nearest_weights,
     neighbours,
 )
-from synth.quality.prepared import Prepared, prepare
+from synth.quality.prepared import Prepared
 from synth.quality.records import Record, store
 from synth.quality.thumbnail import PROBE, STEP, block_sums, decoded, measure_thumbnail
 from synth.report.core.judge import Verdict
@@ -96,6 +98,24 @@ def made(atlas, tmp_path_factory):
 def brains(atlas, made):
     """Eight different patients."""
     return [made(f"Patient_{seed:03d}", brain(atlas, seed)) for seed in range(8)]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compared_once():
+    """The same cases, of which the same pairs are left out, are compared once at a level, whichever tests ask."""
+    known = {}
+
+    def remembered(queries, sides, level, skip=lambda query, reference: False):
+        cases = [tuple(record.folder for record in side) for side in (queries, *sides)]
+        skipped = tuple(skip(query, reference) for query in queries for side in sides for reference in side)
+        key = (level.name, *cases, skipped)
+        if key not in known:
+            known[key] = neighbours(queries, sides, level, skip)
+        return deepcopy(known[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("synth.report.core.nearest.neighbours", remembered)
+        yield
 
 
 @pytest.fixture
@@ -458,8 +478,9 @@ def test_a_real_scan_mirrored_shifted_and_noisy_is_a_copy_and_another_patient_is
     from synth.case import Case
     from synth.datasets.cases import find_cases, read_case
 
-    def record(case):
-        store(tmp_path / case.id, PROBE, measure_thumbnail(prepare(case)))
+    def record(case):  # tissue is not looked at
+        layout = Layout(case.brain * np.uint8(Tissue.GM), case.labels * case.brain, case.affine, case.id)
+        store(tmp_path / case.id, PROBE, measure_thumbnail(Prepared(case, layout, layout.bounding_box())))
         return Record(case.id, tmp_path / case.id, {PROBE.name: PROBE.version})
 
     one, other = (read_case(find_cases(real_data / "brats" / part)[0]) for part in ("train", "val"))

@@ -57,6 +57,8 @@ def test_help_answers_without_tensorflow_and_fast():
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
         times.append(time.perf_counter() - start)
         assert done.stdout.strip() == "[]", done.stderr
+        if times[-1] < 1.0:
+            break
     assert min(times) < 1.0
 
 

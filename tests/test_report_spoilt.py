@@ -1,18 +1,24 @@
 """The report on real scans: nothing of real ones fails, and what is spoilt is noticed where it is spoilt.
 
 Every section is asked with the features of an untrained network, since the shipped segmenter is half of what a case
-costs; what its Dice says of labels is asked of few cases. `benchmarks/report_bars.py` has it in all sections.
+costs, and of `SLAB` slices of each scan, real and spoilt alike; what its Dice says of labels is asked of few cases,
+around their tumours. `benchmarks/report_bars.py` has whole scans in all sections.
 """
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from corrupted import REPEATS, enlarged, write_copies, write_scaled_labels, write_spoilt
+from corrupted import enlarged, write_copies, write_scaled_labels, write_spoilt
 
 from synth.brats import REGIONS
+from synth.case import Case, zscored
 from synth.datasets.cases import find_cases, read_case
+from synth.datasets.members import FilesMember
 from synth.lineage import hash_id
 from synth.models.cards import DEFAULT_MODEL, SEGMENTER, read_card
 from synth.models.ensembles import load_segmenter
+from synth.models.sliding_window import Segmenter
 from synth.quality.probes import Probe
 from synth.quality.records import Record, store
 from synth.quality.segmentation_metrics import region_dice
@@ -22,6 +28,8 @@ from synth.report.core.judge import Verdict
 from synth.report.run import report
 from synth.report.usefulness.section import section_of
 
+SLAB = 64  # slices
+AROUND = 96  # voxels, the edge of a box around a tumour
 YARDSTICK = 8  # training cases; of 6, halves are too small: real scans then differ as much as spoilt ones
 # how a set is spoilt -> the section that must fail, and by which checks; `benchmarks/report_bars.py` has more kinds
 RIGHT = {
@@ -32,8 +40,33 @@ RIGHT = {
 }
 
 
+def around(case: Case) -> tuple[slice, ...]:
+    """The box about a case's tumour."""
+    corner = np.argwhere(case.labels).mean(0) - AROUND / 2
+    corner = np.clip(corner, 0, np.array(case.labels.shape) - AROUND).astype(int)
+    return tuple(slice(first, first + AROUND) for first in corner)
+
+
 @pytest.fixture(scope="module")
-def spoilt(real_data, tmp_path_factory, tiny_segmenter):
+def slabs():
+    """Of whatever a report reads, `SLAB` axial slices about its tumour, on the same grid."""
+    examine = FilesMember.examine
+
+    def cut(member, *asked):
+        case, findings = examine(member, *asked)
+        if case is None:
+            return case, findings
+        first = int(np.clip(np.argwhere(case.labels)[:, 2].mean() - SLAB / 2, 0, case.labels.shape[2] - SLAB))
+        kept = (np.arange(case.labels.shape[2]) - first) // SLAB == 0
+        return replace(case, images=case.images * kept[:, None], labels=case.labels * kept), findings
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FilesMember, "examine", cut)
+        yield
+
+
+@pytest.fixture(scope="module")
+def spoilt(real_data, tmp_path_factory, tiny_segmenter, slabs):
     """Verdicts by kind and section; every set is made from validation cases, but for the copies of training cases."""
     folder = tmp_path_factory.mktemp("spoilt")
     train, val = (find_cases(real_data / "brats" / name) for name in ("train", "val"))
@@ -47,7 +80,7 @@ def spoilt(real_data, tmp_path_factory, tiny_segmenter):
         "noisy": lambda out: write_spoilt("noisy", val[:2], out),
         "scaled": lambda out: write_scaled_labels(val[:1], out),
         "copies": lambda out: write_copies(train[:4], out),
-        "repeated": lambda out: write_copies([val[0]] * REPEATS, out),
+        "repeated": lambda out: write_copies([val[0]] * 8, out),
         "real": lambda out: write_copies(val, out, "real"),
     }
     config = ReportConfig(pictures="none", segmenter=str(tiny_segmenter))
@@ -76,22 +109,27 @@ def test_the_right_section_fails(spoilt, kind, monkeypatch):
 
 
 def test_the_shipped_segmenter_tells_labels_that_fit_from_enlarged_ones(real_data, tmp_path):
-    segmenter, _ = load_segmenter()
-    dice = Probe("dice", "1", region_dice)
+    loaded, _ = load_segmenter()
+    segmenter, dice = Segmenter(loaded.networks, AROUND), Probe("dice", "1", region_dice)
 
-    def records(name, cases, found):
-        for case, labels in zip(cases, found, strict=True):
-            scores = dice.measure(case.labels, labels)
+    def found(case: Case) -> tuple[tuple[slice, ...], np.ndarray]:
+        """A box, and the labels found in it."""
+        box = around(case)
+        probabilities = segmenter.probabilities(zscored(case.images, case.brain)[box])
+        return box, np.where(case.brain[box], probabilities.argmax(-1), 0)
+
+    def records(name, cases, seen):
+        for case, (box, labels) in zip(cases, seen, strict=True):
+            scores = dice.measure(case.labels[box], labels)
             store(tmp_path / name / case.id, dice, {"dice": np.array([scores[region] for region in REGIONS])})
         return [Record(case.id, tmp_path / name / case.id, {dice.name: dice.version}) for case in cases]
 
     cases = [read_case(files) for files in find_cases(real_data / "brats" / "val")]  # unknown to the segmenter
-    found = [segmenter(case) for case in cases]
-    yardstick = records("yardstick", cases[1::2], found[1::2])
-    spoilt = [enlarged(case, None) for case in cases[::2]]
+    seen = [found(case) for case in cases]
+    yardstick = records("yardstick", cases[1::2], seen[1::2])
     failed = {}
-    for name, few in (("real", cases[::2]), ("enlarged", spoilt)):
-        checks = section_of(records(name, few, found[::2]), yardstick, True, "default").checks
+    for name, few in (("real", cases[::2]), ("enlarged", [enlarged(case, None) for case in cases[::2]])):
+        checks = section_of(records(name, few, seen[::2]), yardstick, True, "default").checks
         failed[name] = [check.id for check in checks if check.verdict == Verdict.FAIL]
     assert failed["real"] == []
     assert any(name.startswith("usefulness.dice") for name in failed["enlarged"])

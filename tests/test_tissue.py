@@ -34,9 +34,9 @@ def test_tissue_of_a_noisy_shaded_scan_is_found_and_complete(atlas_scan):
 
 def test_scale_of_the_intensities_does_not_matter(atlas_scan):
     case, _ = atlas_scan
-    scaled = Case(case.id, case.images.astype(np.float32) * np.array([7, 0.3, 20, 2], np.float32), None, case.affine)
-    plain = Case(case.id, case.images, None, case.affine)
-    agreement = np.mean(extract_layout(scaled).tissue == extract_layout(plain).tissue)
+    images = case.images.astype(np.float32) * np.array([7, 0.3, 20, 2], np.float32)
+    scaled = Case(case.id, images, case.labels, case.affine)
+    agreement = np.mean(extract_layout(scaled).tissue == atlas_layout().tissue)
     assert agreement > 0.999
 
 
@@ -68,7 +68,7 @@ def test_shading_is_recovered():
 
 
 def test_real_cases_are_within_the_fractions_of_a_brain(real_data):
-    for files in find_cases(real_data / "brats")[::9]:  # all take a minute
+    for files in find_cases(real_data / "brats")[::14]:  # all take a minute
         case = read_case(files)
         layout = extract_layout(case)
         csf, gm, wm = np.bincount(layout.tissue[layout.brain], minlength=4)[1:] / np.count_nonzero(layout.brain)
