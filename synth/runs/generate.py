@@ -308,7 +308,8 @@ def generate(
     title = f"synth {__version__}, seed {generation.config.seed}"
     redraws = written = 0
     with ExitStack() as stack:
-        destination = stack.enter_context(open_destination(out, shared=workers is not None))
+        destination = open_destination(out, shared=workers is not None)
+        stack.enter_context(destination)
         folder, form = destination.folder, generation.config.format
         # what may be refused comes before anything is removed
         ours = destination.claim(GENERATE, form, resume=resume, force=force, reads=generation.sources.reads)
