@@ -168,10 +168,11 @@ class Generation:
 
     def model_settings(self) -> dict:
         """The part of the settings that says by what samples are painted, and with which kernels in this process."""
-        from synth.models.runtime import kernels
+        from synth.models.runtime import FLOAT32, kernels, precision
 
         card = read_card(self.model)
-        return {"name": card["name"], "hash": model_hash(card), "kernels": kernels()}
+        policy = {} if precision() == FLOAT32 else {"precision": precision()}
+        return {"name": card["name"], "hash": model_hash(card), "kernels": kernels(), **policy}
 
     def layout_settings(self) -> dict:
         """The part of the settings that layouts and styles depend on: policy and plan with all they say."""
@@ -338,7 +339,7 @@ def generate(
                         take_in(exporter, made.record["id"])
                     manifest.append(made.record)
                     if made.row is not None:
-                        sheet.put(made.row, position[made.record["index"]])
+                        sheet.put([made.row], position[made.record["index"]])
                 else:
                     quarantine.append(made.record)
                 redraws += len(made.record["redraws"])
