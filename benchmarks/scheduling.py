@@ -14,12 +14,20 @@ import tempfile
 import time
 from dataclasses import dataclass
 
+import dask
 from distributed import LocalCluster
 
 from synth.cluster.gathering import gather
 from synth.cluster.workers import Workers
 from synth.disk.manifest import Manifest
 
+# what each worker does for itself has no place here: a real one does it on a machine of its own
+ALONE = {
+    "distributed.worker.profile.enabled": False,
+    "distributed.admin.system-monitor.interval": "1h",
+    "distributed.scheduler.worker-ttl": None,
+    "distributed.comm.timeouts.connect": "600s",
+}
 RECORD = 9000  # bytes of a line of the manifest of `synth generate` without data
 
 
@@ -55,6 +63,7 @@ def main() -> None:
     options = parser.parse_args()
     begin = time.perf_counter()
     with (
+        dask.config.set(ALONE),
         LocalCluster(
             n_workers=options.workers,
             threads_per_worker=1,
