@@ -122,10 +122,7 @@ def killed_and_resumed(options, work: Path) -> list[str]:
         kills += 1
         found = [name for name, digest in vouched().items() if sha256(read(name)).hexdigest() != digest]
         problems += [f"{name}: is not what a piece of the manifest vouches for" for name in found]
-        print(
-            f"kill {kills}: {len(vouched()) // 5 if options.format == 'nifti' else len(vouched())} vouched for",
-            flush=True,
-        )
+        print(f"kill {kills}: {len(vouched())} objects vouched for", flush=True)
     subprocess.run(command, check=True)
     Objects(ADDRESS).get(Objects(ADDRESS).sizes(), work / "fetched")
     different = differences(work / "A", work / "fetched")
