@@ -3,10 +3,11 @@
     python benchmarks/chaos_network.py [--n 40] [--cuts 3]
 
 Client and workers reach a scheduler of their own through wires that can be cut (every connection is reset, new ones are
-refused for some seconds). The workers' wire is cut several times in a run: it has to end with the bytes of one that
-nothing happened to. The client's is cut once: the run has to end with a sentence, and to go on when it is given again.
-Then two workers write to a disk (tmpfs, which takes root) that is too small: the run has to end with a sentence, and to
-go on once the disk was made larger. The painter is a stub.
+refused for some seconds). A worker without its scheduler ends, and is started again, as a queue's are. The workers' wire
+is cut several times in a run: it has to end with the bytes of one that nothing happened to. The client's is cut once:
+the run has to end with a sentence, and to go on when it is given again. Then two workers write to a disk (tmpfs, which
+takes root) that is too small: the run has to end with a sentence, and to go on once the disk was made larger. The
+painter is a stub.
 """
 
 import argparse
@@ -100,8 +101,29 @@ def cluster():
         mine, theirs = Wire(port), Wire(port)
         for _ in range(2):
             own = ["--nthreads", "1", "--no-dashboard", "--host", "127.0.0.1", "--local-directory", str(folder)]
-            stack.callback(ended, process(dask, "dask_worker", f"tcp://127.0.0.1:{theirs.port}", *own))
+            stack.enter_context(kept(dask, f"tcp://127.0.0.1:{theirs.port}", *own))
         yield mine, theirs
+
+
+@contextmanager
+def kept(dask: list[str], *words: str):
+    """A worker that is started again when it ends, as a queue does: without its scheduler it ends."""
+    over = threading.Event()
+
+    def keep():
+        while not over.is_set():
+            running = process(dask, "dask_worker", *words)
+            while running.poll() is None and not over.wait(0.5):
+                pass
+            ended(running)
+
+    keeper = threading.Thread(target=keep)
+    keeper.start()
+    try:
+        yield
+    finally:
+        over.set()
+        keeper.join()
 
 
 def process(dask: list[str], name: str, *words: str) -> subprocess.Popen:
