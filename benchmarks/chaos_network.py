@@ -2,10 +2,10 @@
 
     python benchmarks/chaos_network.py [--n 40] [--cuts 3]
 
-Client and workers reach a scheduler of their own through wires that can be cut (every connection is reset, new ones are
-refused for some seconds). A worker without its scheduler ends, and is started again, as a queue's are. The workers'
-wire is cut several times in a run: it has to end with the bytes of one that nothing happened to. The client's is cut once:
-the run has to end with a sentence, and to go on when it is given again. Then two workers write to a disk (tmpfs, which
+Client and workers reach a scheduler of their own through wires that can be cut: every connection is reset, new ones are
+refused for some seconds. A worker without its scheduler ends, and is started again, as a queue's. The workers' wire
+is cut several times in a run, which has to end with the bytes of one that nothing happened to. The client's is cut,
+which has to end with a sentence, and to go on when it is given again. Then two workers write to a disk (tmpfs, which
 takes root) that is too small: the run has to end with a sentence, and to go on once the disk was made larger. The
 painter is a stub.
 """

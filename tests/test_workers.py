@@ -11,10 +11,11 @@ import keras
 import pytest
 from commands import invoke
 from crews import Plain, Squares
-from phantoms import phantom_case, phantom_sources
+from phantoms import SHAPE, phantom_case, phantom_sources
 
 from synth.cluster.gathering import gather
 from synth.cluster.workers import Workers
+from synth.datasets import members
 from synth.disk.manifest import MANIFEST, read_entries
 from synth.errors import LayoutError, OutputError, SynthError
 from synth.exporters import open_exporter
@@ -172,16 +173,20 @@ def test_layouts_are_drawn_by_workers_as_by_one_process(workers, tmp_path):
     assert same(tmp_path / "together", tmp_path / "alone")
 
 
-def test_scans_are_segmented_by_workers_as_by_one_process(tiny_segmenter, tmp_path):
+def test_scans_are_segmented_by_workers_as_by_one_process(tiny_segmenter, tmp_path, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    monkeypatch.setattr(members, "GRID", SHAPE)  # which workers in this process see, too
     with open_exporter("nifti", tmp_path / "scans") as exporter:
-        for k in range(2):
+        for k in range(3):
             exporter.write(phantom_case(seed=k, case_id=f"P{k}"))
+    own = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50, "memory_limit": 0}
     said = {}
-    for name, workers in (("alone", None), ("together", Workers(1, chunk=1))):
-        said[name] = []
-        own = {"workers": workers, "tell": said[name].append}
-        done = segment(tmp_path / "scans", tmp_path / name, model=tiny_segmenter, **own)
-        assert (done.written, set(done.scores)) == (2, {"P0", "P1"})
+    with distributed.LocalCluster(processes=False, **own) as here:
+        for name, workers in (("alone", None), ("together", Workers(scheduler=here.scheduler_address, chunk=1))):
+            said[name] = []
+            shared = {"model": tiny_segmenter, "workers": workers, "tell": said[name].append}
+            done = segment(tmp_path / "scans", tmp_path / name, **shared)
+            assert (done.written, set(done.scores)) == (3, {"P0", "P1", "P2"})
     assert same(tmp_path / "together", tmp_path / "alone")
     assert said["together"] == said["alone"]
 

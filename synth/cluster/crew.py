@@ -137,8 +137,7 @@ class Crew:
                     line.extend(more)
             if not line:
                 return
-            with self._client.as_current():
-                self._patiently(partial(wait, timeout=_LOOK), [line[0].future])
+            self._wait(line[0])
             ready = list(takewhile(lambda task: task.future.status == "finished", islice(line, _TOGETHER)))
             ready = ready or [line[0]]
             for task, outcome in zip(ready, self._outcomes(ready), strict=True):
@@ -157,13 +156,19 @@ class Crew:
     def _outcomes(self, tasks: "Sequence[_Task]") -> list:
         """What tasks gave, fetched together; they are finished, or one is waited for."""
         futures = [task.future for task in tasks]
+        if len(tasks) == 1:
+            self._wait(tasks[0])
+            if futures[0].status == "error" and isinstance(futures[0].exception(), KilledWorker):
+                return [_KILLED]
         fetch = partial(self._client.gather, asynchronous=True)
         try:
             return self._patiently(lambda wanted: self._client.sync(fetch, wanted, callback_timeout=_LOOK), futures)
-        except KilledWorker:
-            if len(tasks) == 1:
-                return [_KILLED]
+        except KilledWorker:  # by what happened since they were finished
             return [outcome for task in tasks for outcome in self._outcomes([task])]
+
+    def _wait(self, task: "_Task") -> None:
+        with self._client.as_current():
+            self._patiently(partial(wait, timeout=_LOOK), [task.future])
 
     def _settled(self, name: str, task: "_Task", outcome: Any) -> list:
         """The results of a task, given out again as often as that may help."""
