@@ -18,7 +18,7 @@ from synth.runs.generate import GenerateConfig, Generation
 def tiny(tmp_path_factory):
     """Folder of a generator whose residual is not 0."""
     keras.utils.set_random_seed(1)
-    config = GeneratorConfig(width=8, bottleneck=1)
+    config = GeneratorConfig(width=4, bottleneck=1)
     network = build_generator(config)
     for layer in ("residual", "log_gain"):
         kernel, *_ = network.get_layer(layer).weights
@@ -42,7 +42,7 @@ def gpu(monkeypatch):
 
 
 def test_what_a_network_adds_is_rounded_and_nothing_else(tiny):
-    layout = phantom_layout(seed=3)
+    layout = phantom_layout((24, 32, 24), seed=3)
     style = phantom_sources().style("sampled", "x", sample_rng(1, 0))
     images = {}
     for policy in (FLOAT32, MIXED):

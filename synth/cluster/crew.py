@@ -4,6 +4,7 @@ What a worker does is the job's affair; here it is given out, given out again wh
 Dask itself gives the tasks of a worker that died to others, and the nannies of this machine's workers start new ones.
 """
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -32,8 +33,8 @@ from synth.errors import OutputError, SynthError
 Result = TypeVar("Result")
 MOST_IN_CHUNK = 8  # samples: more than a minute's work is not to be lost with a worker
 CHUNKS_EACH = 4  # given out to each worker ahead: those after the one that is late need not wait for it
-_TOGETHER = 64  # chunks whose results are fetched at once
 _LOW = 0.75  # of these, at which more are given out
+_TOGETHER = 64  # chunks whose results are fetched at once
 PATIENCE = 300.0  # seconds without any worker until the run gives up
 _LOOK = 10.0  # seconds between two looks at who is there
 _KILLS = 3  # workers that a task may lose before Dask gives it back to us
@@ -205,7 +206,7 @@ class Crew:
             with _scheduler_there():
                 try:
                     return ask(of)
-                except TimeoutError:
+                except (TimeoutError, asyncio.TimeoutError):  # two kinds in Python 3.10
                     there = self._crew(fresh=True, least=0)
             if there:
                 alone = None

@@ -6,7 +6,7 @@ entry vouches for complete files, and `n` may grow when a set is resumed.
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
@@ -104,8 +104,17 @@ def sample_layouts(
 
     indices, reads = range(i, n, m), generation.sources.reads
     job = _Writing(Path(out).resolve() if workers else Path(out), partial(_sampled, generation))
-    kept = {"resume": resume, "force": force, "workers": workers, "progress": progress}
-    done = _write(Path(out), settings, indices, job, reads=reads, **kept)
+    done = _write(
+        Path(out),
+        settings,
+        indices,
+        job,
+        resume=resume,
+        force=force,
+        workers=workers,
+        progress=progress,
+        reads=reads,
+    )
     if generation.sampler.plan is None:
         return done
     made = [record["plan"] for record in read_entries(out) if record["index"] in indices]
@@ -241,7 +250,7 @@ class _Writing:
         """Nothing is loaded; products of matrices keep to the worker's cores."""
         threadpool_limits(place.threads)
 
-    def __call__(self, items: Sequence[int]) -> Iterator[dict]:
+    def __call__(self, items: Sequence[int]) -> Generator[dict, None, None]:
         """The records, each when its files are complete; the next layout is made meanwhile."""
         with closing(ahead(map(self.make, items))) as made:
             for index, (layout, record, style) in zip(items, made, strict=True):

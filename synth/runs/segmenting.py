@@ -1,6 +1,6 @@
 """The segmenting of single cases: read, segmented, measured, written; here or in the processes of a crew."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -109,7 +109,7 @@ class Segmenting:
         """Another process loads for itself."""
         return {name: value for name, value in self.__dict__.items() if not name.startswith("_")}
 
-    def __call__(self, items: Sequence[int]) -> Iterator[Segmented]:
+    def __call__(self, items: Sequence[int]) -> Generator[Segmented, None, None]:
         """The cases at these places, in order; the next one is read meanwhile."""
         reads = ((self._scans[place].read("optional"), self._scans[place].checksum()) for place in items)
         with closing(ahead(reads)) as cases:

@@ -14,6 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from synth.brats import NAMINGS
 from synth.case import Case
 from synth.datasets.case_files import QUARANTINE
 from synth.disk.claim import Owner, claim_objects
@@ -69,12 +70,14 @@ class Stored:
         """Make sure that a run may write there, and fetch what it is to go on with; see `disk.claim.claim`.
 
         Raises:
-            OutputError: it may not, or its format is assembled from all cases on a disk.
+            OutputError: it may not, or not in this format.
         """
-        if hasattr(exporter_class(form), "take"):
+        kind = exporter_class(form)
+        if hasattr(kind, "take") or not hasattr(kind, "names"):
+            why = "is assembled on a disk" if hasattr(kind, "take") else "does not tell the names of its files"
             raise OutputError(
-                f"{self.out}: the format {form} is assembled on a disk; write the set to a folder and copy that, or "
-                "choose another format."
+                f"{self.out}: the format {form} {why}; write the set to a folder and copy that, or choose another "
+                "format."
             )
         self._there = self.store.sizes()
         there = claim_objects(self.store, self._there, by, resume=resume, force=force)
@@ -252,7 +255,7 @@ class Sent:
             OutputError: it is not there, or damaged.
         """
         with _opened(self._settings) as (folder, exporter):
-            names = exporter_class(self.name).names(folder, [case_id], exporter.naming)
+            names = exporter_class(self.name).names(folder, [case_id], NAMINGS[self._settings["naming"]])
             below = Objects(f"{self._store.address}/{self._part}".rstrip("/"))
             below.get([name for name in sorted(names) if below.has(name)], folder)
             return exporter.read(case_id)
