@@ -39,7 +39,7 @@ from synth.style.style import Style
 
 FORMAT = "layouts"  # what `run.json` of such a set says where a set of cases has its file format
 PATTERN = "Layout_{:06d}"
-MEMORY = 1.0 * 2**30  # bytes that a process which draws needs at most
+MEMORY = 1.3 * 2**30  # bytes that a process which draws needs at most: 1.2 measured
 STRIDE = 1_000_000  # sample numbers between one edited input and the next: room for more copies
 
 
