@@ -61,9 +61,14 @@ setup(
             "ruff==0.17.*",
             "mypy==2.4.*",
             "distributed>=2025.4",  # the tests of several workers
+            "s3fs>=2025.3",  # those of object storage, with moto's server, which needs Flask
+            "moto[s3]>=5.1",
+            "flask>=2.2",
+            "flask-cors>=4",
         ],
         "torch": ["torch>=2.2"],
         "dask": ["distributed>=2025.4", "bokeh>=3.1"],  # bokeh draws Dask's performance report
+        "cloud": ["fsspec>=2025.3", "s3fs>=2025.3"],
         "benchmarks": ["scikit-image>=0.22", "SimpleITK>=2.3", "isal>=1.9", "deflate>=0.9"],
     },
     entry_points={"console_scripts": ["synth = synth.cli:main"]},

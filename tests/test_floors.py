@@ -37,7 +37,8 @@ HEAVY = {
     "radiomics",
     "dask",
     "distributed",
-}  # slow (or, the last four, not always there)
+    "fsspec",
+}  # slow (or, the last five, not always there)
 MOST_LINES, MOST_ENTRIES = 400, 24
 
 

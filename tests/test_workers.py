@@ -11,16 +11,21 @@ import keras
 import pytest
 from commands import invoke
 from crews import Plain, Squares
-from phantoms import phantom_sources
+from phantoms import SHAPE, phantom_case, phantom_sources
 
 from synth.cluster.gathering import gather
 from synth.cluster.workers import Workers
+from synth.datasets import members
 from synth.disk.manifest import MANIFEST, read_entries
 from synth.errors import LayoutError, OutputError, SynthError
-from synth.models.configs import GeneratorConfig
+from synth.exporters import open_exporter
+from synth.models.configs import GeneratorConfig, SegmenterConfig
 from synth.models.networks.generator import build_generator
-from synth.models.weights import save_generator
+from synth.models.networks.segmenter import build_segmenter
+from synth.models.weights import save_generator, save_segmenter
 from synth.runs.generate import GenerateConfig, Generation, generate
+from synth.runs.layouts import sample_layouts
+from synth.runs.segment import segment
 
 N = 4
 TINY = GeneratorConfig(width=8, bottleneck=1)
@@ -158,6 +163,37 @@ def test_a_run_goes_on_with_workers_and_without(make, workers, tmp_path):
     generate(make(), N, tmp_path / "out", resume=True)
     assert last in (tmp_path / "out" / MANIFEST).read_bytes()
     assert same(tmp_path / "out", tmp_path / "alone")
+
+
+def test_layouts_are_drawn_by_workers_as_by_one_process(workers, tmp_path):
+    generation = Generation(phantom_sources(), config=CONFIG)  # its network is not touched
+    sample_layouts(generation, N, tmp_path / "alone")
+    sample_layouts(generation, 2, tmp_path / "together", workers=workers)
+    done = sample_layouts(generation, N, tmp_path / "together", workers=workers, resume=True)
+    assert (done.written, done.kept) == (2, 2)
+    assert same(tmp_path / "together", tmp_path / "alone")
+
+
+def test_scans_are_segmented_by_workers_as_by_one_process(tmp_path, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    keras.utils.set_random_seed(1)
+    config = SegmenterConfig("unet3d", 4)
+    card = {"name": "tiny", "segmenter": config.to_dict(), "window": 48}
+    model = save_segmenter(tmp_path / "model", build_segmenter(config), card)
+    monkeypatch.setattr(members, "GRID", SHAPE)  # which workers in this process see, too
+    with open_exporter("nifti", tmp_path / "scans") as exporter:
+        for k in range(2):
+            exporter.write(phantom_case(seed=k, case_id=f"P{k}"))
+    own = {"n_workers": 1, "threads_per_worker": 1, "dashboard_address": None, "silence_logs": 50, "memory_limit": 0}
+    said = {}
+    with distributed.LocalCluster(processes=False, **own) as here:
+        for name, workers in (("alone", None), ("together", Workers(scheduler=here.scheduler_address, chunk=1))):
+            said[name] = []
+            shared = {"model": model, "workers": workers, "tell": said[name].append}
+            done = segment(tmp_path / "scans", tmp_path / name, **shared)
+            assert (done.written, set(done.scores)) == (2, {"P0", "P1"})
+    assert same(tmp_path / "together", tmp_path / "alone")
+    assert said["together"] == said["alone"]
 
 
 # --- the command --------------------------------------------------------------------------------------------------

@@ -4,13 +4,22 @@ import os
 
 import click
 
-from synth.cli.options import FormatName, absolute, chosen_sources, reading_options, style_option, warn, workers_options
+from synth.cli.options import (
+    FormatName,
+    absolute,
+    chosen_sources,
+    layouts_beside,
+    reading_options,
+    style_option,
+    warn,
+    workers_options,
+)
 from synth.cli.options import shard as _shard
 
 
 @click.command(name="generate")
 @click.option("--n", "-n", type=click.IntRange(min=1), required=True, help="How many cases.")
-@click.option("--out", "-o", type=click.Path(), required=True, help="Folder to write to.")
+@click.option("--out", "-o", type=click.Path(), required=True, help="Folder to write to, or s3://bucket/prefix.")
 @click.option(
     "--data", type=click.Path(), help="Your BraTS cases, or layouts extracted from them. [default: none needed]"
 )
@@ -91,6 +100,7 @@ def command(
 
     --workers shares the work out among processes of this machine, --scheduler among a cluster's that see the same
     folders; the set is the same to the byte (docs/scale.md; needs pip install 'synth-brats[dask]').
+    An OUT such as s3://bucket/prefix takes the cases as objects (needs pip install 'synth-brats[cloud]').
 
     \b
     Example:
@@ -111,7 +121,7 @@ def command(
 
     if workers:  # where they work, too
         data, model, segmenter = map(absolute, (data, model, segmenter))
-        layouts = os.path.abspath(layouts or f"{os.path.normpath(out)}-layouts")
+        layouts = os.path.abspath(layouts or layouts_beside(out))
     config = GenerateConfig(
         seed=seed,
         format=format_,

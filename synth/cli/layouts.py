@@ -1,8 +1,19 @@
 """`synth layouts`: the label layouts that are painted; nothing here needs a network."""
 
+import os
+
 import click
 
-from synth.cli.options import chosen_sources, opened, reading_options, style_option, warn
+from synth.cli.options import (
+    absolute,
+    chosen_sources,
+    layouts_beside,
+    opened,
+    reading_options,
+    style_option,
+    warn,
+    workers_options,
+)
 from synth.cli.options import shard as _shard
 
 _EDITS = "A preset (gentle, standard, wild, none), a policy file (.yaml, .json), or edits by comma."
@@ -77,8 +88,9 @@ def extract(ctx, data, out, detail, force, quiet, reading):
 @_RESUME
 @_FORCE
 @_QUIET
+@workers_options
 @reading_options
-def sample(n, out, data, edits, plan, style, seed, layouts, shard, resume, force, quiet, reading):
+def sample(n, out, data, edits, plan, style, seed, layouts, shard, resume, force, quiet, reading, workers):
     """Draw N layouts as `synth generate` would, and write them without painting.
 
     Sample k is the layout (and style) of sample k of `synth generate` with the same seed and settings. OUT gets a
@@ -90,11 +102,14 @@ def sample(n, out, data, edits, plan, style, seed, layouts, shard, resume, force
       synth layouts sample --n 1000 --out sampled
       synth layouts sample --n 100 --out sampled --plan balanced
       synth layouts sample --n 1000 --out sampled --data BraTS2021_TrainingData --edits wild --seed 7
+      synth layouts sample --n 1000 --out sampled --workers 4
     """  # noqa: D301 (click needs the real backspace)
     from synth.cli.progress import bar
     from synth.runs.generate import GenerateConfig, Generation
     from synth.runs.layouts import sample_layouts
 
+    if workers:  # where they work, too
+        data, layouts = absolute(data), os.path.abspath(layouts or layouts_beside(out))
     sources = chosen_sources(data, layouts, out, quiet, reading)
     generation = Generation(
         sources, config=GenerateConfig(seed=seed, edits=edits or None, style=style, plan=plan or None)
@@ -102,7 +117,15 @@ def sample(n, out, data, edits, plan, style, seed, layouts, shard, resume, force
     drawing = bar("drawing", "layout", quiet)
     surveying = bar("drawing without the plan, to compare", "layout", quiet)
     outcome = sample_layouts(
-        generation, n, out, resume=resume, force=force, shard=shard, progress=drawing, surveying=surveying
+        generation,
+        n,
+        out,
+        resume=resume,
+        force=force,
+        shard=shard,
+        workers=workers,
+        progress=drawing,
+        surveying=surveying,
     )
     click.echo(outcome.sentence())
     if outcome.coverage:

@@ -1,5 +1,6 @@
 """Options that several commands read alike, and what they stand for."""
 
+import os
 from functools import partial, wraps
 
 import click
@@ -151,6 +152,14 @@ def given(**values) -> dict:
     return {key: value for key, value in values.items() if value is not None}
 
 
+def layouts_beside(out: str) -> str:
+    """Where layouts of DATA are kept: beside OUT; where that is an address, here: they are your patients'."""
+    from synth.disk.objects import address_of
+
+    address = address_of(out)
+    return f"{os.path.normpath(out) if address is None else address.rpartition('/')[2]}-layouts"
+
+
 def chosen_sources(data: str | None, layouts: str | None, out: str, quiet: bool, reading=None, *, detail=False):
     """The `Sources` that --data and --layouts name, the embedded ones without --data; says which cases are left out."""
     from pathlib import Path
@@ -160,7 +169,7 @@ def chosen_sources(data: str | None, layouts: str | None, out: str, quiet: bool,
 
     if data is None:
         return embedded_sources()
-    kept = Path(layouts) if layouts else Path(f"{Path(out)}-layouts")
+    kept = Path(layouts or layouts_beside(out))
     progress = bar("extracting layouts", "case", quiet)
     sources, problems = data_sources(opened(data, reading, scans=False), kept, progress, warn, detail=detail)
     for problem in problems:

@@ -2,7 +2,7 @@
 
 import click
 
-from synth.cli.options import opened, reading_options, warn
+from synth.cli.options import absolute, opened, reading_options, warn, workers_options
 
 
 @click.command(name="segment")
@@ -25,8 +25,9 @@ from synth.cli.options import opened, reading_options, warn
 @click.option("--force", is_flag=True, help="Replace what an earlier run wrote.")
 @click.option("--json", "as_json", is_flag=True, help="Print the scores, every case, as JSON.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
+@workers_options
 @reading_options(healthy=False)
-def command(scans, out, model, ensemble, no_postprocess, resume, force, as_json, quiet, reading, **options):
+def command(scans, out, model, ensemble, no_postprocess, resume, force, as_json, quiet, reading, workers, **options):
     """Segment the cases below SCANS (any set that `synth check` reads) to OUT/<id>/<id>_seg.nii.gz.
 
     Names, label values and geometry are as the scans have them (of nnU-Net's and the Decathlon's sets, names and values
@@ -39,6 +40,7 @@ def command(scans, out, model, ensemble, no_postprocess, resume, force, as_json,
     Example:
       synth segment BraTS2021_ValidationData found
       synth segment BraTS2021_ValidationData found --model run --ensemble --mirror x
+      synth segment BraTS2021_ValidationData found --workers 4
     """  # noqa: D301 (click needs the real backspace)
     import json
 
@@ -48,11 +50,12 @@ def command(scans, out, model, ensemble, no_postprocess, resume, force, as_json,
     done = segment(
         opened(scans, reading),
         out,
-        model=model,
+        model=absolute(model) if workers else model,  # where they work, too
         ensemble=ensemble,
         postprocess=not no_postprocess,
         resume=resume,
         force=force,
+        workers=workers,
         progress=bar("segmenting", "case", quiet),
         tell=warn,
         **{key: value for key, value in options.items() if value is not None},  # the library has the defaults

@@ -4,6 +4,7 @@ What a worker does is the job's affair; here it is given out, given out again wh
 Dask itself gives the tasks of a worker that died to others, and the nannies of this machine's workers start new ones.
 """
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -16,12 +17,13 @@ from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from itertools import islice
+from functools import partial
+from itertools import islice, takewhile
 from typing import Any, Protocol, TypeVar
 from uuid import uuid4
 
 import dask
-from distributed import Client, KilledWorker, LocalCluster, WorkerPlugin, get_worker, performance_report
+from distributed import Client, KilledWorker, LocalCluster, WorkerPlugin, get_worker, performance_report, wait
 from distributed.comm import CommClosedError
 from distributed.system import MEMORY_LIMIT
 
@@ -31,10 +33,13 @@ from synth.errors import OutputError, SynthError
 Result = TypeVar("Result")
 MOST_IN_CHUNK = 8  # samples: more than a minute's work is not to be lost with a worker
 CHUNKS_EACH = 4  # given out to each worker ahead: those after the one that is late need not wait for it
+_LOW = 0.75  # of these, at which more are given out
+_TOGETHER = 64  # chunks whose results are fetched at once
 PATIENCE = 300.0  # seconds without any worker until the run gives up
 _LOOK = 10.0  # seconds between two looks at who is there
 _KILLS = 3  # workers that a task may lose before Dask gives it back to us
 _SHARE = 0.75  # of a worker's memory, that work may need: beyond 0.8 Dask gives a worker nothing new to do
+_KILLED = object()  # outcome of a task that ended too many workers
 _LOST = "the Dask scheduler was lost ({}); start again with --resume, what is recorded is kept."
 
 
@@ -126,59 +131,86 @@ class Crew:
         rest = iter(_chunks(items, self._chunk(len(items))))
         while True:
             with _scheduler_there():
-                for chunk in islice(rest, max(self._crew() * CHUNKS_EACH - len(line), 0)):
-                    line.append(_Task(chunk))
-                    self._give_out(name, line[-1])
+                ahead = self._crew() * CHUNKS_EACH
+                if len(line) <= ahead * _LOW:  # many at once: a scheduler takes as long for one as for a thousand
+                    more = [_Task(chunk) for chunk in islice(rest, max(ahead - len(line), 0))]
+                    self._give_out(name, more)
+                    line.extend(more)
             if not line:
                 return
-            results = self._await(name, line[0])
-            line.popleft()
-            yield from results
+            self._wait(line[0])
+            ready = list(takewhile(lambda task: task.future.status == "finished", islice(line, _TOGETHER)))
+            ready = ready or [line[0]]
+            for task, outcome in zip(ready, self._outcomes(ready), strict=True):
+                results = self._settled(name, task, outcome)
+                line.popleft()
+                yield from results
 
-    def _give_out(self, name: str, task: "_Task") -> None:
-        key = f"{name}-{task.items[0]}-{len(task.items)}-{task.failures}"
-        task.future = self._client.submit(_carry_out, name, task.items, key=key, pure=False)
+    def _give_out(self, name: str, tasks: "Sequence[_Task]") -> None:
+        keys = [f"{name}-{task.items[0]}-{len(task.items)}-{task.failures}" for task in tasks]
+        if tasks:
+            chunks = [task.items for task in tasks]
+            futures = self._client.map(_carry_out, [name] * len(tasks), chunks, key=keys, pure=False)
+            for task, future in zip(tasks, futures, strict=True):
+                task.future = future
 
-    def _await(self, name: str, task: "_Task") -> list:
+    def _outcomes(self, tasks: "Sequence[_Task]") -> list:
+        """What tasks gave, fetched together; they are finished, or one is waited for."""
+        futures = [task.future for task in tasks]
+        if len(tasks) == 1:
+            self._wait(tasks[0])
+            if futures[0].status == "error" and isinstance(futures[0].exception(), KilledWorker):
+                return [_KILLED]
+        fetch = partial(self._client.gather, asynchronous=True)
+        try:
+            return self._patiently(lambda wanted: self._client.sync(fetch, wanted, callback_timeout=_LOOK), futures)
+        except KilledWorker:  # by what happened since they were finished
+            return [outcome for task in tasks for outcome in self._outcomes([task])]
+
+    def _wait(self, task: "_Task") -> None:
+        with self._client.as_current():
+            self._patiently(partial(wait, timeout=_LOOK), [task.future])
+
+    def _settled(self, name: str, task: "_Task", outcome: Any) -> list:
+        """The results of a task, given out again as often as that may help."""
         while True:
             problem: Exception
-            try:
-                outcome = self._result(task)
-                if not isinstance(outcome, _Failure):
-                    return outcome
-                problem = outcome.error
-                if isinstance(problem, SynthError) and not isinstance(problem, OutputError):
-                    raise problem  # it would be the same elsewhere
-            except KilledWorker:
+            if outcome is _KILLED:
                 if len(task.items) > 1:  # one of them may be to blame, the others are done alone
                     ones = [_Task([item]) for item in task.items]
                     with _scheduler_there():
-                        for one in ones:
-                            self._give_out(name, one)
-                    return [result for one in ones for result in self._await(name, one)]
+                        self._give_out(name, ones)
+                    return [result for one in ones for result in self._settled(name, one, *self._outcomes([one]))]
                 problem = SynthError(
                     f"sample {task.items[0]} ended {(task.failures + 1) * (_KILLS + 1)} workers before it was done; "
                     "look for lack of memory on their machines, give each more, then start again with --resume."
                 )
+            elif isinstance(outcome, _Failure):
+                problem = outcome.error
+                if isinstance(problem, SynthError) and not isinstance(problem, OutputError):
+                    raise problem  # it would be the same elsewhere
+            else:
+                return outcome
             if task.failures >= self.workers.retries:
                 raise problem
             time.sleep(min(0.5 * 2**task.failures, 10.0))  # a disk or a network may come back
             task.failures += 1
             with _scheduler_there():
-                self._give_out(name, task)
+                self._give_out(name, [task])
+            (outcome,) = self._outcomes([task])
 
-    def _result(self, task: "_Task") -> Any:
+    def _patiently(self, ask: Callable[[Any], Any], of: Any) -> Any:
+        """The answer to a question that is asked for some seconds at a time, as long as there are workers."""
         alone = None
         while True:
             with _scheduler_there():
                 try:
-                    return task.future.result(timeout=_LOOK)
-                except TimeoutError:
-                    if task.future.done():  # its own
-                        raise
-                if self._crew(fresh=True, least=0):
-                    alone = None
-                    continue
+                    return ask(of)
+                except (TimeoutError, asyncio.TimeoutError):  # two kinds in Python 3.10
+                    there = self._crew(fresh=True, least=0)
+            if there:
+                alone = None
+                continue
             alone = alone or time.monotonic()
             if time.monotonic() - alone > PATIENCE:
                 raise SynthError(

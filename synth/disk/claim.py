@@ -15,9 +15,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from synth.disk.json_files import read
+from synth.disk.json_files import parse, read
 from synth.disk.lock import FolderLock
 from synth.disk.manifest import MANIFEST, RUN
+from synth.disk.objects import Objects, refuse_address
 from synth.errors import OutputError, printable
 
 SETTINGS = "settings.json"  # of a training run or an experiment, which have no manifest
@@ -190,6 +191,7 @@ def claim(
     Raises:
         OutputError: it may not.
     """
+    refuse_address(out, OutputError, "only `synth generate` writes to one, so give a folder")
     # "new/.." is this folder as soon as "new" has been made: what is asked is what will be written to
     out, place = Path(out), Path(os.path.realpath(out))
     if apart and place.is_relative_to(os.path.realpath(apart[1])):
@@ -222,6 +224,37 @@ def claim(
     if by.joins is Joins.FORCED:
         advice = f"give --force to {by.force}, or {advice}"
     raise _refusal(out, by, _told(place, by, strange), advice)
+
+
+def claim_objects(store: Objects, names: Collection[str], by: Owner, *, resume: bool, force: bool) -> bool:
+    """As `claim`, for an address: whether an earlier output of the command is there, to be gone on with or replaced.
+
+    A store has no locks: commands that write the same run there at once do the same work twice, and harm nothing.
+
+    Args:
+        store: the address.
+        names: of all objects there.
+        by: the command, whose mark its folder has.
+        resume: its earlier output there is to be gone on with.
+        force: its earlier output there is to be replaced.
+
+    Raises:
+        OutputError: it may not.
+    """
+    if not names:
+        return False
+    if by.mark not in names:
+        present = f"{len(names)} objects that synth did not write ({printable(min(names))}, ...)"
+        raise _refusal(store.address, by, present, "choose another prefix")
+    try:
+        content: Any = parse(store.read([by.mark])[0])
+    except ValueError as error:
+        present = f"a {by.mark} that cannot be read ({printable(error)})"
+        raise _refusal(store.address, by, present, "choose another prefix") from error
+    if not isinstance(content, dict) or not by.known(content):
+        raise _refusal(store.address, by, f"a {by.mark} that `{by.command}` did not write", "choose another prefix")
+    _own(store.address, by, resume=resume, force=force)
+    return True
 
 
 @dataclass(frozen=True)
@@ -282,16 +315,16 @@ def claim_file(path: str | os.PathLike, kind: FileKind, *, force: bool = False) 
         raise OutputError.unexpected(path, expected, present, f"give --force to replace it, or {another}")
 
 
-def _own(out: Path, by: Owner, *, resume: bool, force: bool) -> Claim:
+def _own(out: str | os.PathLike, by: Owner, *, resume: bool, force: bool) -> Claim:
     """The claim on a command's own earlier folder."""
     if by.goes_on or (force and by.force) or (resume and by.resume):
-        return Claim(out, by, replaces=bool(force and by.force))
+        return Claim(Path(out), by, replaces=bool(force and by.force))
     ways = ["--resume to go on with it"] * by.resume + [f"--force to {by.force}"] * bool(by.force)
     advice = f"give {', '.join(ways)}, or choose another folder"
     raise _refusal(out, by, f"{by.what} that `{by.command}` wrote", advice)
 
 
-def _refusal(out: Path, by: Owner, present: str, advice: str) -> OutputError:
+def _refusal(out: str | os.PathLike, by: Owner, present: str, advice: str) -> OutputError:
     expected = "a new or empty folder"
     if by.goes_on:
         expected = f"a new or empty folder or {by.what} to go on with"

@@ -26,7 +26,7 @@ SETTINGS = Schema(  # of a run of any command
                 **fields({}, {"prefix": TEXT, "first": WHOLE, "digits": {**WHOLE, "maximum": 20}}),
                 "type": ["object", "string"],
             },
-            "model": fields({}, {"name": optional(TEXT), "hash": TEXT, "kernels": TEXT}),
+            "model": fields({}, {"name": optional(TEXT), "hash": TEXT, "kernels": TEXT, "precision": TEXT}),
             "reading": fields({}, {"labels": TEXT, "resample": {"type": "boolean"}, "healthy": {"type": "boolean"}}),
             "to": TEXT,
             "sets": listed(TEXT),

@@ -11,6 +11,7 @@ import re
 import secrets
 import shutil
 import socket
+import tempfile
 import time
 from collections.abc import Iterator
 from hashlib import sha256
@@ -38,6 +39,24 @@ def staging(*paths: Path) -> Iterator[None]:
         yield
     finally:
         _live.difference_update(paths)
+
+
+@contextlib.contextmanager
+def scratch() -> Iterator[Path]:
+    """An empty folder among this machine's temporary files, deleted when the block ends; a killed process's by a later.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    name = Path(tempfile.gettempdir()) / "synth-scratch"
+    remove_left_of(name)
+    folder = partial_name(name, secrets.token_hex(4))
+    with staging(folder):
+        folder.mkdir(mode=0o700)
+        try:
+            yield folder
+        finally:
+            delete(folder)
 
 
 def discard_staged() -> None:

@@ -6,7 +6,9 @@ standard error before its logging begins. They are dropped here; what TensorFlow
 
 import os
 import threading
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 
 one_at_a_time = threading.Lock()
 """Held while a network runs on a whole brain: each uses all cores, and two would hold their activations side by side
@@ -33,7 +35,12 @@ def _without_greetings():
 with _without_greetings():
     import tensorflow as tf
 
-    tf.config.list_physical_devices()  # the search for GPUs greets too
+    for gpu in tf.config.list_physical_devices("GPU"):  # the search for GPUs greets too
+        with suppress(RuntimeError, ValueError):  # too late if TensorFlow ran already; then it stays as it is
+            tf.config.experimental.set_memory_growth(gpu, True)  # others may work there, too: none takes all at once
+
+FLOAT32, MIXED = "float32", "mixed_float16"
+_TENSOR_CORES = (7, 0)  # the compute capability of GPUs that gain by float16
 
 
 def kernels() -> str:
@@ -49,6 +56,28 @@ def kernels() -> str:
         return "oneDNN" if built.IsMklEnabled() else "Eigen"
     except (ImportError, AttributeError):
         return "oneDNN" if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "1" else "Eigen"
+
+
+@cache
+def precision() -> str:
+    """In what a generator computes in this process, decided once: `MIXED` on GPUs that gain by it, else `FLOAT32`.
+
+    Weights, what a style says, and the image to which the network adds are float32 either way.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    able = [tf.config.experimental.get_device_details(gpu).get("compute_capability") or (0, 0) for gpu in gpus]
+    return MIXED if able and min(able) >= _TENSOR_CORES else FLOAT32
+
+
+@contextmanager
+def computing_in(policy: str) -> Iterator[None]:
+    """Networks that are built in the block compute in `MIXED` or `FLOAT32`."""
+    before = tf.keras.config.dtype_policy()
+    tf.keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        tf.keras.config.set_dtype_policy(before)
 
 
 def repeatable() -> None:
@@ -70,7 +99,4 @@ def take_place(threads: int, number: int | None) -> None:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         gpus = tf.config.list_physical_devices("GPU")
         if gpus and number is not None:
-            gpus = [gpus[number % len(gpus)]]
-            tf.config.set_visible_devices(gpus, "GPU")
-        for gpu in gpus:  # several processes may share one: none takes all its memory at once
-            tf.config.experimental.set_memory_growth(gpu, True)
+            tf.config.set_visible_devices([gpus[number % len(gpus)]], "GPU")

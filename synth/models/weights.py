@@ -18,6 +18,7 @@ from synth.models.architectures import build_network
 from synth.models.cards import CARD, DEFAULT_MODEL, GENERATOR, SEGMENTER, Kind, model_folder, read_card
 from synth.models.inference import LayoutPainter
 from synth.models.networks.segmenter import build_segmenter
+from synth.models.runtime import computing_in, precision
 
 if TYPE_CHECKING:
     import keras  # at run time by the networks, which silence TensorFlow's greetings first
@@ -33,13 +34,18 @@ def save_segmenter(folder: str | Path, segmenter: "keras.Model", card: dict) -> 
     return _save(folder, SEGMENTER, segmenter, card)
 
 
-def load_generator(model: str | Path = DEFAULT_MODEL) -> tuple[LayoutPainter, dict]:
+def load_generator(model: str | Path = DEFAULT_MODEL, policy: str | None = None) -> tuple[LayoutPainter, dict]:
     """A painter with a model's weights, and its card.
+
+    Args:
+        model: name or folder.
+        policy: what it computes in, `runtime.MIXED` or `runtime.FLOAT32`; None: `runtime.precision` says it.
 
     Raises:
         ModelError: no such model, weights that do not match the card's checksum or network.
     """
-    generator, card = _load(model, GENERATOR, build_network)
+    with computing_in(policy or precision()):
+        generator, card = _load(model, GENERATOR, build_network)
     return LayoutPainter(generator, card.get("texture_gain", 1.0)), card
 
 

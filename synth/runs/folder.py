@@ -7,10 +7,10 @@ from pathlib import Path
 from synth.brats import NAMINGS
 from synth.case import Case
 from synth.datasets.case_files import QUARANTINE
-from synth.disk.manifest import RUN, Manifest, read_run, recorded_files
+from synth.disk.manifest import RUN, read_run, recorded_files
 from synth.errors import OutputError
 from synth.exporters import Writer, exporter_class, take_in, writer_elsewhere
-from synth.runs.export.formats import open_output
+from synth.runs.destination import Destination
 from synth.runs.ids import ids_of_run
 from synth.show.contact_sheet import MAX_ROWS, ContactSheet
 
@@ -26,13 +26,14 @@ class Quarantine:
     folder is made for the first of them. Those who read the run's cases pass it over (`case_files`).
 
     Args:
-        out: the run's folder.
+        destination: of the run.
         settings: the run's.
         shared: other processes write its cases (`elsewhere`).
     """
 
-    def __init__(self, out: Path, settings: dict, *, shared: bool = False):
-        self.folder, self._settings, self._shared = out / QUARANTINE, settings, shared
+    def __init__(self, destination: Destination, settings: dict, *, shared: bool = False):
+        self.folder, self._settings, self._shared = destination.folder / QUARANTINE, settings, shared
+        self._destination = destination
         self._stack, self._manifest, self._exporter = ExitStack(), None, None
 
     def verified(self) -> set[int]:
@@ -49,7 +50,7 @@ class Quarantine:
 
     def elsewhere(self) -> Writer:
         """What writes refused cases in other processes."""
-        return writer_elsewhere(open_output(self._settings, self.folder))
+        return writer_elsewhere(self._destination.output(self._settings, QUARANTINE))
 
     def append(self, record: dict) -> None:
         """Add the record of a written case."""
@@ -84,8 +85,9 @@ class Quarantine:
     def _open(self, *, shared: bool = False) -> None:
         if self._manifest is not None:
             return
-        manifest = self._stack.enter_context(Manifest(self.folder, self._settings, free=("n",), shared=shared))
-        self._exporter = self._stack.enter_context(open_output(self._settings, self.folder))
+        manifest = self._destination.manifest(self._settings, QUARANTINE, shared=shared)
+        self._stack.enter_context(manifest)
+        self._exporter = self._stack.enter_context(self._destination.output(self._settings, QUARANTINE))
         self._manifest = manifest
 
 

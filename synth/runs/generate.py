@@ -23,11 +23,11 @@ from synth.case import Case
 from synth.cluster.gathering import gather
 from synth.cluster.workers import Place, Workers
 from synth.datasets.case_files import QUARANTINE
-from synth.disk.claim import DRY_RUN, GENERATE, claim, claim_file
+from synth.disk.claim import DRY_RUN, GENERATE, claim_file
 from synth.disk.files import atomic_write, make_folder
-from synth.disk.manifest import RUN, Manifest, json_text, read_run
-from synth.disk.staging import remove_left
-from synth.errors import SynthError
+from synth.disk.manifest import RUN, json_text, read_run
+from synth.disk.objects import refuse_address
+from synth.errors import OutputError, SynthError
 from synth.exporters import EXPORTERS, take_in, writer_elsewhere
 from synth.hosts.plans import read_plan
 from synth.hosts.sources import Sources
@@ -40,7 +40,7 @@ from synth.layout.sampling.sampler import LayoutSampler
 from synth.models.cards import model_hash, read_card, sees_detail
 from synth.randomness import Branch, sample_rng
 from synth.runs.coverage import shard_indices, write_coverage
-from synth.runs.export.formats import open_output
+from synth.runs.destination import open_destination
 from synth.runs.folder import COVERAGE, RECIPES, SHEET, Quarantine, names_of_run, scores_note
 from synth.runs.gate import Gate, GateReport
 from synth.runs.ids import OLD_DIGITS, CaseIds
@@ -100,7 +100,7 @@ class GenerateConfig:
 class Outcome:
     """What a run did."""
 
-    out: Path
+    out: Path | str  # str: an address
     written: int
     kept: int
     redraws: int
@@ -171,10 +171,11 @@ class Generation:
 
     def model_settings(self) -> dict:
         """The part of the settings that says by what samples are painted, and with which kernels in this process."""
-        from synth.models.runtime import kernels
+        from synth.models.runtime import FLOAT32, kernels, precision
 
         card = read_card(self.model)
-        return {"name": card["name"], "hash": model_hash(card), "kernels": kernels()}
+        policy = {} if precision() == FLOAT32 else {"precision": precision()}
+        return {"name": card["name"], "hash": model_hash(card), "kernels": kernels(), **policy}
 
     def layout_settings(self) -> dict:
         """The part of the settings that layouts and styles depend on: policy and plan with all they say."""
@@ -299,7 +300,8 @@ def generate(
     Args:
         generation: what makes the samples.
         n: how many.
-        out: a folder that does not exist or is empty, unless `resume` or `force`.
+        out: a folder that does not exist or is empty, unless `resume` or `force`; or an address of object storage,
+            `s3://bucket/prefix`, with nothing below it.
         gate: scores every sample, and refuses those below its thresholds; None: no scores.
         resume: go on with an interrupted run of the same settings (n may have grown).
         force: remove what an earlier run of synth wrote there first; other files outside its cases' folders stay.
@@ -315,23 +317,24 @@ def generate(
         SynthError: Dask is missing, or the workers do not come, are too small, or are lost again and again.
     """
     begin = time.perf_counter()
-    out = Path(out)
     indices = shard_indices(n, shard)
-    # what may be refused comes before anything is removed
-    ours = claim(out, GENERATE, resume=resume, force=force, reads=generation.sources.reads)
-    generation = generation.continuing(out) if resume and not force else generation
     position = {k: i for i, k in enumerate(indices)}
     title = f"synth {__version__}, seed {generation.config.seed}"
     redraws = written = 0
     with ExitStack() as stack:
+        destination = open_destination(out, shared=workers is not None)
+        stack.enter_context(destination)
+        folder, form = destination.folder, generation.config.format
+        # what may be refused comes before anything is removed
+        ours = destination.claim(GENERATE, form, resume=resume, force=force, reads=generation.sources.reads)
+        generation = generation.continuing(folder) if resume and not force else generation
         crew = stack.enter_context(gather(workers, MEMORY)) if workers else None
         own = crew.ask(partial(ready, generation, gate)) if crew else ready(generation, gate)
         settings = {**own, "n": n, "shard": list(shard), **({"gate": gate.settings()} if gate else {})}
         ours.clear(names_of_run, (SHEET, COVERAGE), parts={QUARANTINE: (SHEET,)})
-        manifest = stack.enter_context(Manifest(out, settings, free=("n",)))
-        place = out.resolve() if crew else out  # where workers find it too
-        quarantine = stack.enter_context(Quarantine(place, settings, shared=crew is not None))
-        exporter = stack.enter_context(open_output(settings, place))
+        manifest = stack.enter_context(destination.manifest(settings))
+        quarantine = stack.enter_context(Quarantine(destination, settings, shared=crew is not None))
+        exporter = stack.enter_context(destination.output(settings))
         done = manifest.verified(exporter.verify)
         there = done | quarantine.verified()
         todo = [k for k in indices if k not in there]
@@ -349,14 +352,14 @@ def generate(
                         take_in(exporter, made.record["id"])
                     manifest.append(made.record)
                     if made.row is not None:
-                        sheet.put(made.row, position[made.record["index"]])
+                        sheet.put([made.row], position[made.record["index"]])
                 else:
                     quarantine.append(made.record)
                 redraws += len(made.record["redraws"])
                 written += made.passed
         if crew is not None:
             crew.release()
-            remove_left(out, locked=True)  # by workers that were ended
+            destination.sweep()
         exporter.close()  # only now is the output complete
         quarantine.finish(f"{title}, refused by the gate")
         kept = [record for record in manifest.entries() if record["index"] in position]
@@ -364,14 +367,17 @@ def generate(
             if record["index"] in done and sheet.wants(position[record["index"]]):
                 sheet.add(exporter.read(record["id"]), position[record["index"]], scores_note(record))
         if kept:  # else the gate refused all
-            sheet.save(out / SHEET)
+            sheet.save(folder / SHEET)
         covered = report = None
         if generation.sampler.plan:
-            covered = write_coverage(generation, n, shard, [record["plan"] for record in kept], out, surveying)
+            covered = write_coverage(generation, n, shard, [record["plan"] for record in kept], folder, surveying)
         if gate:
             report = GateReport.of(gate, kept, quarantine.entries(position))
+        destination.finish()
     notes = getattr(exporter, "notes", ())
-    return Outcome(out, written, len(kept) - written, redraws, time.perf_counter() - begin, covered, report, notes)
+    return Outcome(
+        destination.out, written, len(kept) - written, redraws, time.perf_counter() - begin, covered, report, notes
+    )
 
 
 def write_recipes(
@@ -388,6 +394,7 @@ def write_recipes(
     Raises:
         OutputError: the file exists and `force` is not given, or it cannot be written.
     """
+    refuse_address(out, OutputError, "recipes of a dry run go to a folder")
     path, indices = Path(out) / RECIPES, shard_indices(n, shard)
     claim_file(path, DRY_RUN, force=force)
     make_folder(path.parent)

@@ -6,19 +6,25 @@ entry vouches for complete files, and `n` may grow when a set is resumed.
 """
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import overload
 
+from threadpoolctl import threadpool_limits
+
 from synth import __version__
 from synth.ahead import ahead
+from synth.cluster.gathering import gather
+from synth.cluster.workers import Place, Workers
 from synth.datasets.layout_files import map_path, save_layout, style_path
 from synth.disk.claim import LAYOUTS, claim
 from synth.disk.files import changed_files, sha256_file
 from synth.disk.manifest import Manifest, json_text, read_entries, recorded_files
+from synth.disk.staging import remove_left
 from synth.errors import LayoutError, OutputError, SynthError
 from synth.hosts.inputs import Input
 from synth.layout.detail import MAPS as DETAIL
@@ -33,6 +39,7 @@ from synth.style.style import Style
 
 FORMAT = "layouts"  # what `run.json` of such a set says where a set of cases has its file format
 PATTERN = "Layout_{:06d}"
+MEMORY = 1.3 * 2**30  # bytes that a process which draws needs at most: 1.2 measured
 STRIDE = 1_000_000  # sample numbers between one edited input and the next: room for more copies
 
 
@@ -61,6 +68,7 @@ def sample_layouts(
     resume: bool = False,
     force: bool = False,
     shard: tuple[int, int] = (0, 1),
+    workers: Workers | None = None,
     progress: Callable = iter,
     surveying: Callable = iter,
 ) -> LayoutSet:
@@ -73,12 +81,14 @@ def sample_layouts(
         resume: go on with an interrupted set of the same settings (n may have grown).
         force: remove what an earlier run wrote there first.
         shard: (i, m): only samples k with k mod m = i; each shard has its own `out`.
+        workers: processes that share the work, and see the same folders; None: this one. The bytes are the same.
         progress: wraps the indices still to be drawn (`tqdm`).
         surveying: wraps the indices of the unplanned samples that a plan's coverage is compared with.
 
     Raises:
         OutputError: the folder is not ours to write to, belongs to another run, or the disk is full.
         LayoutError: no lawful layout could be drawn.
+        SynthError: Dask is missing, or the workers do not come, are too small, or are lost again and again.
     """
     i, m = shard
     if n < 1 or m < 1 or not 0 <= i < m or not range(i, n, m):
@@ -92,15 +102,19 @@ def sample_layouts(
         "n": n,
     }
 
-    def make(index: int) -> tuple[Layout, dict, Style | None]:
-        layout, recipe = generation.draw(index, detail=True)
-        named = layout.named(PATTERN.format(index))
-        near = generation.nearness.of(layout, recipe.layout)
-        return named, {**recipe.to_dict(), "id": named.id, **near}, recipe.style
-
-    indices = range(i, n, m)
-    reads = generation.sources.reads
-    done = _write(Path(out), settings, indices, make, resume=resume, force=force, progress=progress, reads=reads)
+    indices, reads = range(i, n, m), generation.sources.reads
+    job = _Writing(Path(out).resolve() if workers else Path(out), partial(_sampled, generation))
+    done = _write(
+        Path(out),
+        settings,
+        indices,
+        job,
+        resume=resume,
+        force=force,
+        workers=workers,
+        progress=progress,
+        reads=reads,
+    )
     if generation.sampler.plan is None:
         return done
     made = [record["plan"] for record in read_entries(out) if record["index"] in indices]
@@ -155,7 +169,7 @@ def edit_layouts(
         "n": len(inputs) * copies,
     }
 
-    def make(index: int) -> tuple[Layout, dict, Style | None]:
+    def make(index: int) -> Made:
         given, copy = inputs[index // STRIDE], index % STRIDE
         layout, recipe = sampler.draw(index, host=given.id, detail=True)
         named = layout.named(f"{given.id}_{copy:03d}")
@@ -163,7 +177,8 @@ def edit_layouts(
 
     indices = [i * STRIDE + copy for i in range(len(inputs)) for copy in range(copies)]
     reads = [given.path for given in (*inputs, *donors)]
-    return _write(Path(out), settings, indices, make, resume=resume, force=force, progress=progress, reads=reads)
+    job = _Writing(Path(out), make)
+    return _write(Path(out), settings, indices, job, reads=reads, resume=resume, force=force, progress=progress)
 
 
 def write_layout(layout: Layout, out: Path, style: Style | None) -> dict[str, str]:
@@ -214,32 +229,63 @@ class _Pool(Sequence[Input]):
         return self._known[source_id]
 
 
+Made = tuple[Layout, dict, Style | None]  # and its record, less the files
+
+
+def _sampled(generation: Generation, index: int) -> Made:
+    layout, recipe = generation.draw(index, detail=True)
+    named = layout.named(PATTERN.format(index))
+    near = generation.nearness.of(layout, recipe.layout)
+    return named, {**recipe.to_dict(), "id": named.id, **near}, recipe.style
+
+
+@dataclass(frozen=True)
+class _Writing:
+    """Makes layouts by their numbers and writes them; gives their records. A job for a crew, if `make` is picklable."""
+
+    out: Path
+    make: Callable[[int], Made]
+
+    def prepare(self, place: Place) -> None:
+        """Nothing is loaded; products of matrices keep to the worker's cores."""
+        threadpool_limits(place.threads)
+
+    def __call__(self, items: Sequence[int]) -> Generator[dict, None, None]:
+        """The records, each when its files are complete; the next layout is made meanwhile."""
+        with closing(ahead(map(self.make, items))) as made:
+            for index, (layout, record, style) in zip(items, made, strict=True):
+                yield {**record, "index": index, "files": write_layout(layout, self.out, style)}
+
+
 def _write(
     out: Path,
     settings: dict,
     indices: Sequence[int],
-    make: Callable[[int], tuple[Layout, dict, Style | None]],
+    job: _Writing,
     *,
     resume: bool,
     force: bool,
+    workers: Workers | None = None,
     progress: Callable,
     reads: Iterable[Path],
 ) -> LayoutSet:
     begin = time.perf_counter()
-    claim(out, LAYOUTS, resume=resume, force=force, reads=reads).clear(recorded_files, (COVERAGE,))
+    ours = claim(out, LAYOUTS, resume=resume, force=force, reads=reads)
     redraws = written = 0
-    with Manifest(out, settings, free=("n",)) as manifest:
+    with ExitStack() as stack:
+        crew = stack.enter_context(gather(workers, MEMORY)) if workers else None
+        ours.clear(recorded_files, (COVERAGE,))
+        manifest = stack.enter_context(Manifest(out, settings, free=("n",)))
         done = manifest.verified(partial(changed_files, out))
         todo = [k for k in indices if k not in done]
-        drawn = ahead(map(make, todo))
-        try:
-            for index, (layout, record, style) in zip(progress(todo), drawn, strict=True):
-                files = write_layout(layout, out, style)
-                manifest.append({**record, "index": index, "files": files})
+        with closing(crew.map(job, todo) if crew else job(todo)) as records:
+            for _, record in zip(progress(todo), records, strict=True):
+                manifest.append(record)
                 redraws += len(record["redraws"])
                 written += 1
-        finally:
-            drawn.close()
+        if crew:
+            crew.release()
+            remove_left(out, locked=True)  # by workers that were ended
     return LayoutSet(out, written, len(indices) - written, redraws, time.perf_counter() - begin)
 
 

@@ -166,7 +166,7 @@ def _merge(
             exporter.join(part.folder for part in parts)
         sheet, wanted, count = ContactSheet(n, title=title), [], 0
         lines = heapq.merge(*map(_records, (part.folder for part in parts)), key=lambda entry: entry[0])
-        sources = {part.place[0]: part.folder for part in parts}
+        sources = {part.place[0]: part.folder.resolve() for part in parts}
         with atomic_write(out / MANIFEST) as handle:
             for index, line, record in progress(lines):
                 source = sources[index % parts[0].place[1]]
@@ -174,7 +174,7 @@ def _merge(
                     _vouch(exporter, record["files"], source)
                 else:
                     for name, digest in record["files"].items():
-                        _place(source / name, out / name, digest, link)
+                        _place(f"{source}/{name}", f"{out}/{name}", digest, link)
                 if sheet.wants(index if n else count):
                     wanted.append((index if n else count, record["id"], scores_note(record)))
                 handle.write(line)
@@ -217,21 +217,23 @@ def _records(folder: Path) -> Iterator[tuple[int, bytes, dict[str, Any]]]:
             yield index, line, record
 
 
-def _place(source: Path, path: Path, digest: str, link: str | None) -> None:
-    """Bring a file to its place, if it is not there, and see that it is what the record says."""
-    if not source.is_file():
-        raise DataError(f"{printable(source)}: expected from the manifest, not found; make it again with --resume.")
-    if link is not None or not path.is_file():
-        _vouch_file(source, digest, source)
-    elif sha256_file(path) == digest:
+def _place(source: str, path: str, digest: str, link: str | None) -> None:
+    """Bring a file to its place, if it is not there, and see that it is what the record says; both are strings.
+
+    A shard has tens of thousands: nothing is asked of the system that it does not tell anyway.
+    """
+    if link is None and os.path.isfile(path) and sha256_file(path) == digest:
         return
-    if os.path.lexists(path):
-        path.unlink()
+    _vouch_file(source, digest, source)
     try:
-        _put(source, path, link)
-    except FileNotFoundError:
-        make_folder(path.parent)
-        _put(source, path, link)
+        try:
+            _put(source, path, link)
+        except FileNotFoundError:
+            make_folder(Path(path).parent)
+            _put(source, path, link)
+        except FileExistsError:
+            os.unlink(path)
+            _put(source, path, link)
     except OSError as error:
         advice = "give another --link or none" if link else "free some space, then go on with --resume"
         raise OutputError(f"{printable(path)}: cannot be written ({error.strerror}); {advice}.") from error
@@ -239,13 +241,15 @@ def _place(source: Path, path: Path, digest: str, link: str | None) -> None:
         _vouch_file(path, digest, source)
 
 
-def _put(source: Path, path: Path, link: str | None) -> None:
+def _put(source: str, path: str, link: str | None) -> None:
+    if link is not None and os.path.islink(source):  # to what it points to, which may stay where the link does not
+        source = os.path.realpath(source)
     if link == HARD:
-        os.link(source.resolve(), path)
+        os.link(source, path)
     elif link == SOFT:
-        os.symlink(source.resolve(), path)
+        os.symlink(source, path)
     else:
-        partial = partial_name(path)
+        partial = partial_name(Path(path))
         try:
             shutil.copyfile(source, partial)
             os.replace(partial, path)
@@ -253,8 +257,14 @@ def _put(source: Path, path: Path, link: str | None) -> None:
             partial.unlink(missing_ok=True)
 
 
-def _vouch_file(path: Path, digest: str, source: Path) -> None:
-    if sha256_file(path) != digest:
+def _vouch_file(path: str, digest: str, source: str) -> None:
+    try:
+        same = sha256_file(path) == digest
+    except FileNotFoundError:
+        raise DataError(
+            f"{printable(source)}: expected from the manifest, not found; make it again with --resume."
+        ) from None
+    if not same:
         raise DataError(
             f"{printable(source)}: the checksum differs from the manifest's, the file was changed or damaged; make it "
             "again with --resume."

@@ -281,10 +281,12 @@ def _reason(run: dict, sources: Sources, differing: tuple[str, ...]) -> str:
     naming = NAMINGS.get(run.get("naming", ""), NAMINGS["brats2020"])
     labels = f"{naming.separator}seg.nii.gz"
     if run.get("format") == "nifti" and not any(name.endswith(labels) for name in differing):
-        from synth.models.runtime import kernels
+        from synth.models.runtime import FLOAT32, kernels, precision
 
         if (recorded := run["model"].get("kernels")) not in (None, kernels()):
             return f"the labels are equal; it was painted with the kernels of {recorded}, here {kernels()} ran."
+        if (recorded := run["model"].get("precision", FLOAT32)) != precision():
+            return f"the labels are equal; it was painted in {recorded}, here in {precision()}."
         return (
             "the labels are equal, so it was painted by another kind of CPU or other versions of the libraries; "
             "intensities should be within one step."

@@ -7,37 +7,35 @@ files, so that a resumed run does anew what has changed since.
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import closing
-from dataclasses import dataclass, field, replace
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from synth import __version__
-from synth.ahead import ahead
-from synth.brats import MODALITIES, NAMINGS, REGIONS, Tumour
-from synth.case import Case
+from synth.brats import MODALITIES, NAMINGS, REGIONS
+from synth.cluster.gathering import gather
+from synth.cluster.workers import Workers
 from synth.datasets.findings import folded_lines
-from synth.datasets.fingerprint import Fingerprint, fingerprint
-from synth.datasets.grids import spacing_of
+from synth.datasets.fingerprint import Fingerprint
 from synth.datasets.inspection import Inspection
 from synth.datasets.members import FilesMember, Member
 from synth.datasets.sets import CaseSet, open_set
 from synth.disk.claim import SEGMENT, claim
 from synth.disk.files import atomic_write, changed_files
 from synth.disk.manifest import Manifest, json_text, recorded_files
+from synth.disk.staging import remove_left
 from synth.errors import SynthError
 from synth.models.cards import median_postprocess, names_alone, trained_on
-from synth.models.ensembles import load_segmenter
 from synth.models.postprocess import Postprocess
-from synth.quality.segmentation_metrics import measure, summary, table
-from synth.runs.segmentations import on_own_grid, read_segmentation, resampling_of, write_segmentation
+from synth.quality.segmentation_metrics import summary, table
+from synth.runs.making import MEMORY
+from synth.runs.segmenting import Model, Segmenting
 from synth.show.contact_sheet import MAX_ROWS, ContactSheet
 
 if TYPE_CHECKING:
-    from synth.models.sliding_window import Segmenter
+    from synth.cluster.crew import Crew
 
 FORMAT = "segmentations"  # what `run.json` says where a set of cases has its file format
 SCORES = "scores.json"
@@ -92,6 +90,7 @@ def segment(
     postprocess: bool = True,
     resume: bool = False,
     force: bool = False,
+    workers: Workers | None = None,
     progress: Callable[[Iterable], Iterable] = iter,
     tell: Callable[[str], None] = lambda line: None,
 ) -> Segmentations:
@@ -113,12 +112,14 @@ def segment(
         resume: go on with an interrupted run of the same settings; cases may have been added or taken out.
         force: remove what an earlier run wrote there first.
         progress: wraps the scans still to be segmented (`tqdm`).
+        workers: processes that share the work, and see the same folders; None: this one. The bytes are the same.
         tell: called with each warning about the scans segmented now, alike ones folded.
 
     Raises:
         DataError: no case, one that cannot be read, or whose modalities are not all there or not on one BraTS grid.
         ModelError: no such model or fold, or damaged weights.
         OutputError: the folder is not ours to write to, belongs to another run, or the disk is full.
+        SynthError: Dask is missing, or the workers do not come, are too small, or are lost again and again.
 
     Example:
         >>> segment("BraTS2021_ValidationData", "found", mirror="x").summary["WT"]["dice"]  # doctest: +SKIP
@@ -133,22 +134,29 @@ def segment(
     # what may be refused comes before anything is removed
     ours = claim(out, SEGMENT, resume=resume, force=force, apart=("the scans", scans))
     cases = _complete(open_set(scans, scans=True))
-    segmenter, cards = load_segmenter(model, ensemble=ensemble, mirror=mirror, overlap=overlap)
+    how = Model(model, ensemble, mirror, overlap)
+    segmenter, cards = how.load()
+    weights = [card["weights_sha256"] for card in cards]
     after = median_postprocess(cards) if postprocess else Postprocess()
-    ours.clear(partial(_names_of_run, cases.members), (SCORES, SHEET))
     settings = {
         "made_by": f"synth segment {__version__}",  # not "synth": it marks what `synth generate --force` may replace
         "format": FORMAT,
         "cases": len(cases),
-        "model": {"name": cards[0].get("name"), "weights_sha256": [card["weights_sha256"] for card in cards]},
+        "model": {"name": cards[0].get("name"), "weights_sha256": weights},
         "mirror": mirror,
         "overlap": overlap,
         "postprocess": after.to_dict(),
         **({"reading": stated} if (stated := cases.reading.to_dict()) else {}),  # earlier runs had no choice
     }
-    with Manifest(out, settings, free=("cases",)) as manifest:
-        run = _Run(cases, manifest, segmenter, after, f"synth {__version__}, segmenter {cards[0].get('name')}")
-        written = run.go(progress)
+    with ExitStack() as stack:
+        crew = stack.enter_context(gather(workers, MEMORY)) if workers else None
+        ours.clear(partial(_names_of_run, cases.members), (SCORES, SHEET))
+        manifest = stack.enter_context(Manifest(out, settings, free=("cases",)))
+        place, path = (out.resolve(), cases.path.resolve()) if crew else (out, cases.path)  # where workers find them
+        job = Segmenting(path, cases.reading, how, weights, after, place)
+        job.use(segmenter, cases.members)
+        run = _Run(cases, manifest, job, f"synth {__version__}, segmenter {cards[0].get('name')}")
+        written = run.go(progress, crew)
         for line in [*folded_lines(run.said), *(note.message for note in run.inspection.findings())]:
             tell(line)
         scores = {member.id: scores for member in cases.members if (scores := run.scores(member))}
@@ -169,16 +177,16 @@ def segment(
 class _Run:
     """Segments what the manifest does not vouch for, case by case, and draws the contact sheet meanwhile."""
 
-    def __init__(self, cases: CaseSet, manifest: Manifest, segmenter: "Segmenter", after: Postprocess, title: str):
+    def __init__(self, cases: CaseSet, manifest: Manifest, job: Segmenting, title: str):
         scans = cases.members
         self.inspection = Inspection(cases.path, cases.reading)
         self.said: list[tuple[str, str]] = []
-        self.scans, self.manifest, self.segmenter, self.after = scans, manifest, segmenter, after
-        self.out = manifest.folder
+        self.scans, self.manifest, self.job, self.out = scans, manifest, job, manifest.folder
         # a case keeps its number when others are added or taken out: first come, first numbered
         self.numbers = {record["id"]: record["index"] for record in manifest.entries()}
         for scan in scans:
             self.numbers.setdefault(scan.id, max(self.numbers.values(), default=-1) + 1)
+        job.numbers = self.numbers
         self.sheet = ContactSheet(len(scans), max_rows=MAX_ROWS // 2, title=title)
 
     def scores(self, scan: Member) -> dict | None:
@@ -191,23 +199,25 @@ class _Run:
         """Of the scan of a case that is done; empty where a synth without fingerprints segmented it."""
         return tuple((self.manifest.get(self.numbers[scan.id]) or {}).get("fingerprint", ()))
 
-    def go(self, progress: Callable) -> int:
-        """Segment and measure; save the contact sheet. Returns how many cases were segmented."""
+    def go(self, progress: Callable, crew: "Crew | None") -> int:
+        """Segment and measure, here or in a crew; save the contact sheet. Returns how many cases were segmented."""
         self._check_done()
         todo = [place for place, scan in enumerate(self.scans) if self.numbers[scan.id] not in self.manifest]
-        with closing(
-            ahead((self.scans[place].read("optional"), self.scans[place].checksum()) for place in todo)
-        ) as cases:
-            for place, (case, source) in zip(progress(todo), cases, strict=True):
-                self.inspection.see(case.id, case.labels, case.images)
-                self.said += [(case.id, line) for line in case.meta.get("warnings", ())]
-                labels = self.after.apply(self.segmenter(case), case.voxel_ml)
-                self._keep(self.scans[place], case, labels, source)
-                self._show(place, case, labels if resampling_of(case) is None else read_segmentation(case, self.out))
+        self.job.shown = frozenset(place for place in todo if self.sheet.wants(place))
+        done = crew.map(self.job, todo) if crew else self.job(todo)
+        with closing(done):
+            for place, made in zip(progress(todo), done, strict=True):
+                case_id = made.record["id"]
+                self.inspection.see(case_id, made.labels)
+                self.said += [(case_id, line) for line in made.warnings]
+                self.manifest.append(made.record)
+                self.sheet.put(made.rows, place)
+        if crew:
+            crew.release()
+            remove_left(self.out, locked=True)  # by workers that were ended
         for place in sorted(set(range(len(self.scans))) - set(todo)):
             if self.sheet.wants(place):
-                case = self.scans[place].read("optional")
-                self._show(place, case, read_segmentation(case, self.out))
+                self.sheet.put(self.job.rows(self.scans[place].read("optional")), place)
         self.sheet.save(self.out / SHEET)
         return len(todo)
 
@@ -219,33 +229,6 @@ class _Run:
             record = self.manifest.get(number)
             if number in good and record and record["source"] != scan.checksum():
                 self.manifest.discard(number)
-
-    def _keep(self, scan: Member, case: Case, labels: np.ndarray, source: str) -> None:
-        affine, pair = case.affine, None if case.labels is None else (case.labels, labels)
-        resampling = resampling_of(case)
-        if resampling is not None:
-            affine = np.array(resampling.affine)
-            labels, pair = on_own_grid(scan, labels, resampling)
-        counts = np.bincount(labels.ravel(), minlength=len(Tumour)) * abs(np.linalg.det(affine[:3, :3])) / 1000
-        spacing = tuple(map(float, spacing_of(affine)))
-        record = {
-            "index": self.numbers[case.id],
-            "id": case.id,
-            "source": source,
-            "fingerprint": fingerprint(case.images),
-            "volumes_ml": {name: round(float(counts[list(region)].sum()), 3) for name, region in REGIONS.items()},
-            "scores": None if pair is None else measure(*pair, spacing),
-        }
-        if resampling is not None:
-            record["resampling"] = case.meta["resampling"]
-        files = write_segmentation(case, labels, scan.header(), self.out, affine)
-        self.manifest.append({**record, "files": files})
-
-    def _show(self, place: int, case: Case, labels: np.ndarray) -> None:
-        if case.labels is None:
-            self.sheet.add(replace(case, labels=labels), place, "found")
-        else:
-            self.sheet.add_pair(case, replace(case, labels=labels), place, notes=("truth", "found"))
 
 
 def _complete(cases: CaseSet) -> CaseSet:

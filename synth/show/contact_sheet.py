@@ -10,7 +10,7 @@ bytes.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,9 +82,9 @@ class ContactSheet:
         """
         self._take(index, lambda: [row(case, note)])
 
-    def put(self, row: Row, index: int) -> None:
-        """As `add`, of what `row` has made of a case, perhaps in another process."""
-        self._take(index, lambda: [row])
+    def put(self, rows: Sequence[Row], index: int) -> None:
+        """As `add`, of what `row` or `pair_rows` has made of a case, perhaps in another process."""
+        self._take(index, lambda: list(rows))
 
     def add_pair(
         self, real: Case, synthetic: Case, index: int | None = None, notes: tuple[str, str] = ("real", "synthetic")
@@ -100,17 +100,7 @@ class ContactSheet:
         Raises:
             DataError: they are not on the same grid.
         """
-        if real.images.shape != synthetic.images.shape:
-            raise DataError(
-                f"{synthetic.id}: a pair needs one grid, found {real.images.shape[:3]} and "
-                f"{synthetic.images.shape[:3]}."
-            )
-
-        def rows() -> list[Row]:
-            look = _look(real)
-            return [_row(one, look, note) for one, note in zip((real, synthetic), notes, strict=True)]
-
-        self._take(index, rows)
+        self._take(index, lambda: pair_rows(real, synthetic, notes))
 
     def save(self, path: str | os.PathLike) -> Path:
         """Write the sheet as PNG, whole or not at all; return its path.
@@ -187,6 +177,20 @@ def _look(case: Case) -> _Look:
 def row(case: Case, note: str = "") -> Row:
     """The line of the sheet that shows a case; arguments as for `ContactSheet.add`."""
     return _row(case, _look(case), note)
+
+
+def pair_rows(real: Case, synthetic: Case, notes: tuple[str, str] = ("real", "synthetic")) -> list[Row]:
+    """The two lines of the sheet that show a pair; arguments as for `ContactSheet.add_pair`.
+
+    Raises:
+        DataError: they are not on the same grid.
+    """
+    if real.images.shape != synthetic.images.shape:
+        raise DataError(
+            f"{synthetic.id}: a pair needs one grid, found {real.images.shape[:3]} and {synthetic.images.shape[:3]}."
+        )
+    look = _look(real)
+    return [_row(one, look, note) for one, note in zip((real, synthetic), notes, strict=True)]
 
 
 def _row(case: Case, look: _Look, note: str) -> Row:

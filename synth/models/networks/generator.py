@@ -86,7 +86,7 @@ class EvenNoise(layers.Layer):
 
 
 def build_generator(config: GeneratorConfig | None = None) -> keras.Model:
-    """The generator network.
+    """The generator network, in the policy of `runtime.computing_in`; its last steps are float32 in any.
 
     Inputs (a dict, as `painter.paint` makes it): condition (B, X, Y, Z, 10), noise (B, X, Y, Z, 4), coordinates
     (B, X, Y, Z, 3), and where it is conditioned on detail that, (B, X, Y, Z, 4); X, Y, Z multiples of 16. Outputs:
@@ -132,14 +132,14 @@ def build_generator(config: GeneratorConfig | None = None) -> keras.Model:
             modalities, 3, padding="same", kernel_initializer=keras.initializers.RandomNormal(0, 1e-3), name="nearby"
         )(near)
         residual = layers.Add(name="both")([residual, near])
-    log_gain = Bounded(name="log_gain_bound")(
+    log_gain = Bounded(name="log_gain_bound", dtype="float32")(
         layers.Conv3D(modalities, 1, kernel_initializer="zeros", name="log_gain")(x)
     )
     wet = onehot[..., :1]  # fluid
     if config.conditioning == "detail":
         wet = inputs["detail"][..., :1] + inputs["detail"][..., -1:]  # and what is partly so, and vessels
     bounds = float(np.log(config.tissue_gain)), float(np.log(config.fluid_gain))
-    log_gain = EvenNoise(*bounds, name="log_gain_even")([log_gain, wet])
+    log_gain = EvenNoise(*bounds, name="log_gain_even", dtype="float32")([log_gain, wet])
     painted = keras.ops.zeros_like(noise) if config.conditioning == "onehot" else condition[..., classes:]
-    image, clean = Compose(name="compose")([painted, residual, log_gain, noise, brain])
+    image, clean = Compose(name="compose", dtype="float32")([painted, residual, log_gain, noise, brain])
     return keras.Model(inputs, {"image": image, "clean": clean}, name="generator")
