@@ -19,7 +19,6 @@ from synth.ahead import ahead
 from synth.brats import REGIONS, Tumour
 from synth.case import Case
 from synth.errors import DataError, LayoutError, SynthError
-from synth.heap import give_back
 from synth.layout.layout import Layout
 from synth.models.cards import SEGMENTER, read_card, segmenter_hash
 from synth.models.ensembles import load_segmenter, segmenter_folder
@@ -204,7 +203,6 @@ def painted(generation: "Generation", gate: Gate | None, indices: Iterable[int])
         The painted case, what is recorded of the gate and of its host, and whether the gate let it pass.
     """
     for layout, recipe in ahead(map(generation.draw, indices)):
-        give_back()  # what drawing and writing needed: a network comes next
         refused: list[dict] = []
         while True:
             case = generation.paint(layout, recipe)

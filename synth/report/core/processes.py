@@ -18,6 +18,7 @@ from synth.errors import SynthError
 from synth.report.core.measuring import Job, measure_case
 
 LEAST = 4  # cases for each process, below which starting it does not pay
+MOST = 8  # unless more are asked for: where there is a GPU they share it
 MEMORY = 2.5 * 2**30  # bytes of a process, at most
 _ONE_CORE = {
     **dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1"),
@@ -31,12 +32,12 @@ def as_many_as_pay(cases: int, most: int | None = None) -> int:
 
     Args:
         cases: that are to be measured.
-        most: as many at most; None: as many as there are cores, and memory for.
+        most: as many at most; None: as many as there are cores, and memory for, up to `MOST`.
     """
     if most is None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         room = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else MEMORY
-        most = min(cores, int(room / MEMORY))
+        most = min(cores, int(room / MEMORY), MOST)
     return max(min(most, cases // LEAST), 1)
 
 
