@@ -1,11 +1,26 @@
-"""An iterator run ahead in a thread of its own: what makes the next item while the last one is used."""
+"""Work done ahead in a thread of its own: the next item of an iterator while the last one is used, or one result."""
 
 import queue
 import threading
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import Future
 from typing import TypeVar
 
 Item = TypeVar("Item")
+
+
+def begun(make: Callable[[], Item]) -> Callable[[], Item]:
+    """Begin to make something in a thread; what is returned waits for it, and raises its error."""
+    made: Future[Item] = Future()
+
+    def work():
+        try:
+            made.set_result(make())
+        except BaseException as error:  # handed over, not handled
+            made.set_exception(error)
+
+    threading.Thread(target=work, daemon=True, name="synth-begun").start()
+    return made.result
 
 
 def ahead(items: Iterable[Item], depth: int = 1) -> Generator[Item, None, None]:

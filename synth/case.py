@@ -85,13 +85,14 @@ class CaseFiles:
 def zscored(images: np.ndarray, brain: np.ndarray) -> np.ndarray:
     """Each modality with mean 0 and standard deviation 1 in the brain, exactly 0 outside, float32.
 
+    In memory one modality lies after the other: most of what measures a scan takes them one by one.
     Beyond -8 and 12 deviations (vessels in some scans) values are cut: no network has to know them.
 
     Args:
         images: (X, Y, Z, M), any numeric type.
         brain: (X, Y, Z) bool, not empty.
     """
-    out = np.zeros(images.shape, np.float32)
+    out = np.moveaxis(np.zeros((images.shape[-1], *images.shape[:-1]), np.float32), 0, -1)
     for m in range(images.shape[-1]):
         values = images[..., m][brain].astype(np.float64)
         mean = values.mean()

@@ -1,10 +1,17 @@
 """Every error that synth raises on purpose, so that callers can catch one family."""
 
+import re
 from os import PathLike
+
+_MOST = 500  # characters of a word; a damaged file may have words of megabytes, which sentences then quote
+_WORD = re.compile(rf"\S{{{_MOST + 1},}}")
 
 
 class SynthError(Exception):
-    """Bad input or an impossible request, told in one sentence a user can act on."""
+    """Bad input or an impossible request, told in one sentence a user can act on; no word of it is endless."""
+
+    def __init__(self, sentence: str = ""):
+        super().__init__(_WORD.sub(lambda word: f"{word[0][: _MOST // 2]}…{word[0][-_MOST // 2 :]}", str(sentence)))
 
 
 class DataError(SynthError):

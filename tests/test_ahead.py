@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from synth.ahead import ahead
+from synth.ahead import ahead, begun
 
 
 def test_ahead_keeps_order_and_stays_a_step_ahead():
@@ -38,3 +38,12 @@ def test_ahead_stops_its_threads_when_the_consumer_stops():
     while set(threading.enumerate()) - before and time.monotonic() < deadline:
         time.sleep(0.02)
     assert not set(threading.enumerate()) - before
+
+
+def test_what_was_begun_is_given_or_its_error_raised():
+    def fail():
+        raise ValueError("spoilt")
+
+    assert begun(lambda: threading.current_thread().name)() == "synth-begun"
+    with pytest.raises(ValueError, match="spoilt"):
+        begun(fail)()

@@ -20,6 +20,7 @@ from synth.disk.json_files import (
     read_bytes,
     seal,
 )
+from synth.errors import FileError, SynthError
 
 SCHEMA = Schema(
     "a record", fields({"index": WHOLE, "id": NAME}, {"files": mapped(DIGEST, PATH), "note": optional(NAME)})
@@ -90,3 +91,12 @@ def test_a_seal_breaks_where_anything_is_changed():
     for changed in ({**sealed, "index": 4}, {**sealed, "more": 1}, GOOD, {**sealed, "sha256": "0"}):
         with pytest.raises(ValueError, match="checksum"):
             check_seal(changed)
+
+
+def test_no_word_of_a_sentence_is_endless():
+    said = str(SynthError(f"card.json: found {'x' * 10**6}, not a name; copy it again."))
+    assert said.startswith("card.json: found xxx")
+    assert said.endswith("not a name; copy it again.")
+    assert len(said) < 600
+    path = "/".join(["folder"] * 60)
+    assert path in str(FileError(path, "is no scan."))

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from synth.disk.json_files import Schema, fields
-from synth.errors import DataError
+from synth.errors import DataError, OutputError
 from synth.quality.probes import Probe
 from synth.quality.records import Record, kept_facts, missing, store, store_facts
 
@@ -57,3 +57,10 @@ def test_facts_that_somebody_changed_or_that_are_no_facts_are_told_again(tmp_pat
         assert kept_facts(tmp_path, "case", schema) is None
     store_facts(tmp_path, "case", {"law": 5})
     assert kept_facts(tmp_path, "case", schema) is None
+
+
+def test_a_folder_that_cannot_be_made_is_a_sentence(tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    for keep in (lambda: kept(tmp_path / "file/case"), lambda: store_facts(tmp_path / "file/case", "facts", {})):
+        with pytest.raises(OutputError, match="cannot be made"):
+            keep()

@@ -233,7 +233,7 @@ def test_pipes_named_like_scans_are_never_opened(tmp_path):
     for name in ("t1", "t1ce", "t2", "flair", "seg"):
         os.mkfifo(tmp_path / "A" / f"A_{name}.nii.gz")
     (member,) = open_set(tmp_path).members
-    assert all(said.startswith("unreadable: a folder, pipe or device") for said in member.checksums().values())
+    assert all(said.startswith("unreadable: expected a file, found a folder") for said in member.checksums().values())
     assert not member.says_synthetic
     with pytest.raises(DataError, match="found a device or pipe"):
         member.read()

@@ -1,13 +1,15 @@
 import numpy as np
 import pytest
 from phantoms import head_layout, phantom_layout
-from scipy.ndimage import distance_transform_edt
+from scipy.ndimage import binary_dilation, binary_erosion, distance_transform_edt
 
 from synth.brats import AFFINE, GRID, Tissue
 from synth.layout.space import (
     box_of,
     centroid,
     components,
+    dilated,
+    eroded,
     midline,
     mirrored,
     near,
@@ -125,3 +127,10 @@ def test_small_phantoms_have_no_voxel_deep_enough_to_be_ventricle():
     layout = phantom_layout()
     whole = tuple(slice(0, n) for n in layout.shape)
     assert not ventricles(layout.tissue, spacing(AFFINE), whole).any()
+
+
+def test_masks_shrink_and_grow_by_faces_as_scipys():
+    mask = np.random.default_rng(3).random((9, 7, 5)) > 0.1
+    for steps in (1, 2):
+        assert np.array_equal(eroded(mask, steps), binary_erosion(mask, iterations=steps))
+        assert np.array_equal(dilated(~mask, steps), binary_dilation(~mask, iterations=steps))

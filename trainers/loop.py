@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from synth.disk.files import atomic_write
 from synth.disk.json_files import Schema, fields, read
+from synth.disk.staging import delete, partial_name, remove_left_of, staging
 from synth.errors import ModelError, OutputError
 from synth.trainers.config import TrainConfig
 from synth.trainers.csv_log import CsvLog
@@ -154,9 +155,7 @@ class TrainingLoop:
         if numbers["score"] > float(self.best):
             self.best.assign(numbers["score"])
             for name, network in self.step.kept().items():
-                partial = self.run / f"{name}.partial{WEIGHTS}"  # Keras wants names that end so
-                network.save_weights(partial)
-                partial.replace(self.run / f"{name}{WEIGHTS}")
+                _save_whole(network, self.run / f"{name}{WEIGHTS}")
             with atomic_write(self.run / BEST_RECORD) as handle:
                 handle.write(json.dumps({"step": number, **numbers}, indent=1).encode())
 
@@ -167,6 +166,19 @@ class TrainingLoop:
         self.step.average(self.number)
         self.number.assign_add(1)
         return reduced
+
+
+def _save_whole(network, path: Path) -> None:
+    """Write weights, whole or not at all, by way of a staged folder: Keras wants the file itself to be called so."""
+    remove_left_of(path)
+    folder = partial_name(path)
+    with staging(folder):
+        try:
+            folder.mkdir()
+            network.save_weights(folder / path.name)
+            (folder / path.name).replace(path)
+        finally:
+            delete(folder)
 
 
 def kept_best(run: Path) -> dict[str, Any] | None:

@@ -37,12 +37,26 @@ BELOW = 3  # exit code where --fail-under is not reached; 1 is an error, 2 a wro
     help="Exit with code 3 if a section is worse: pass, look, or the share of checks that must pass (0.8). For one "
     "section: memorisation=pass. May be given several times.",
 )
+@click.option("--workers", type=click.IntRange(1), help="Processes that measure cases. [default: as many as pay]")
 @click.option("--force", is_flag=True, help="Replace an earlier report; what was measured is used again.")
 @click.option("--json", "as_json", is_flag=True, help="Print the whole report as JSON.")
 @click.option("--quiet", "-q", is_flag=True, help="No progress bar.")
 @reading_options
 def command(
-    synthetic, real, out, holdout, train_ids, utility, cache, fail_under, force, as_json, quiet, reading, **options
+    synthetic,
+    real,
+    out,
+    holdout,
+    train_ids,
+    utility,
+    cache,
+    workers,
+    fail_under,
+    force,
+    as_json,
+    quiet,
+    reading,
+    **options,
 ):
     """Check a synthetic set against real scans: validity, fidelity, diversity, memorisation, usefulness.
 
@@ -74,6 +88,7 @@ def command(
         cache=cache,
         config=ReportConfig(**{key: value for key, value in options.items() if value is not None}),
         force=force,
+        workers=workers,
         progress=lambda what: bar(what, "section" if what == "judging" else "case", quiet, lines=True),
     )
     if as_json:

@@ -19,7 +19,7 @@ import numpy as np
 from synth.brats import AFFINE, Tissue, Tumour
 from synth.datasets.fingerprint import Fingerprint
 from synth.datasets.volume import Volume, read_volume, same_place
-from synth.disk.files import atomic_write, case_path
+from synth.disk.files import atomic_write, case_path, make_folder
 from synth.disk.json_files import TEXT, Schema, listed, mapped, read
 from synth.disk.manifest import records_of
 from synth.errors import FileError, LayoutError, OutputError, SynthError
@@ -92,7 +92,7 @@ def save_layout(
         raise OutputError.unexpected(
             target, "a folder of the layout's own", "a link", "remove it or choose another folder"
         )
-    target.mkdir(parents=True, exist_ok=True)
+    make_folder(target)
     note = PROVENANCE if synthetic or descent is not None else ""
     write_nifti(map_path(target, "tumour"), layout.tumour, layout.affine, note=note)
     for name in DETAIL:

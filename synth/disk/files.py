@@ -174,14 +174,23 @@ def sync_folder(folder: str | os.PathLike) -> None:
         _sync(folder, os.O_RDONLY)
 
 
+class NotRegularError(OSError, ValueError):
+    """A folder, pipe or device lies where a file is expected."""
+
+    def __str__(self) -> str:
+        """The sentence alone: whoever asked knows the path."""
+        return str(self.strerror)
+
+
 def regular(path: str | os.PathLike) -> str | os.PathLike:
     """The path, if it is a regular file's or a link's to one: opening a pipe waits for ever, reading a device may.
 
     Raises:
-        OSError: it is another's, or nothing's.
+        NotRegularError: it is another's.
+        OSError: it is nothing's.
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
-        raise OSError(errno.EINVAL, "a folder, pipe or device where a file is expected", os.fspath(path))
+        raise NotRegularError(errno.EINVAL, "expected a file, found a folder, pipe or device", os.fspath(path))
     return path
 
 

@@ -9,7 +9,6 @@ import json
 import math
 import os
 import re
-import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +17,7 @@ from typing import Any
 
 import fastjsonschema
 
+from synth.disk.files import regular
 from synth.errors import printable
 
 MOST_BYTES = 1 << 26  # of a file read whole; cards have up to 20 kB, runs of many sources a megabyte
@@ -146,11 +146,9 @@ def read_bytes(path: str | os.PathLike, most: int = MOST_BYTES) -> bytes:
 
     Raises:
         OSError: the file cannot be read.
-        ValueError: it is larger than `most` bytes, or no regular file (which is not opened: a pipe waits for ever).
+        ValueError: it is larger than `most` bytes, or no regular file (`files.regular`).
     """
-    if not stat.S_ISREG(os.stat(path).st_mode):
-        raise ValueError("expected a file, found a folder, pipe or device")
-    with open(path, "rb") as handle:
+    with open(regular(path), "rb") as handle:
         size = os.fstat(handle.fileno()).st_size
         if size > most:
             raise ValueError(f"more than {most >> 20} MB")

@@ -34,9 +34,13 @@ def atlas_probabilities(step: int = 1) -> np.ndarray:
     """CSF, GM and WM probabilities at every `step`-th voxel of the BraTS grid: (x, y, z, 3) float32, 0..1, read-only.
 
     Outside the atlas brain all three are 0; inside they sum to about 1. CSF is what grey and white matter
-    leave of the brain. Source: ICBM152 2009 nonlinear symmetric (Fonov et al. 2011,
-    doi:10.1016/j.neuroimage.2010.07.033), from nilearn's wheel: no download.
+    leave of the brain. Kept for the next call: 107 MB at every voxel. Source: ICBM152 2009 nonlinear symmetric (Fonov
+    et al. 2011, doi:10.1016/j.neuroimage.2010.07.033), from nilearn's wheel: no download.
     """
+    return _probabilities(step)
+
+
+def _probabilities(step: int = 1) -> np.ndarray:
     folder = Path(nilearn.__file__).parent / "datasets" / "data"
     maps = [_load(folder / f"mni_icbm152_{name}_tal_nlin_sym_09a_converted.nii.gz") for name in ("t1", "gm", "wm")]
     t1, gm, wm = maps
@@ -107,7 +111,7 @@ class SoftAtlas:
 @cache
 def soft_atlas() -> SoftAtlas:
     """The atlas, made once per process."""
-    probabilities = atlas_probabilities()
+    probabilities = _probabilities()  # not kept: they are asked for this once in a run without scans
     brain = gaussian_filter(probabilities.sum(-1), 1.2) > 0.5  # the atlas's own edge is frayed at the base
     box = widened(box_of(brain), RIM_MM + 1, spacing(AFFINE), brain.shape)
     csf, grey, white = (probabilities[box][..., k] for k in range(len(TISSUES)))

@@ -78,12 +78,14 @@ class Layout:
     @property
     def classes(self) -> np.ndarray:
         """(X, Y, Z) uint8: 0 outside, 1..3 CSF, GM, WM, 4..6 NCR, ED, ET; the order of `brats.CLASSES` plus one."""
-        return np.where(self.tumour > 0, self.tumour + len(TISSUES), self.tissue).astype(np.uint8)
+        return classes_of(self.tissue, self.tumour)
 
     def volumes_ml(self) -> dict[str, float]:
         """Volume in ml of each tissue (without the tumour's part), each tumour class, and WT."""
         voxel = abs(np.linalg.det(self.affine[:3, :3])) / 1000
-        counts = np.bincount(self.classes.ravel(), minlength=1 + len(CLASSES)) * voxel
+        box = box_of(self.tissue) or ()
+        classes = classes_of(self.tissue[box], self.tumour[box])
+        counts = np.bincount(classes.ravel(), minlength=1 + len(CLASSES)) * voxel
         names = ("CSF", "GM", "WM", "NCR", "ED", "ET")
         out = {name: float(counts[i + 1]) for i, name in enumerate(names)}
         out["WT"] = out["NCR"] + out["ED"] + out["ET"]
@@ -111,6 +113,11 @@ class Layout:
     def bounding_box(self, margin: int = 0) -> tuple[slice, slice, slice]:
         """The smallest box around the brain, widened by `margin` voxels and cut at the grid's edge."""
         return bounding_box(self.brain, margin)
+
+
+def classes_of(tissue: np.ndarray, tumour: np.ndarray) -> np.ndarray:
+    """`Layout.classes` of two maps, or of a part of them."""
+    return np.where(tumour > 0, tumour + len(TISSUES), tissue).astype(np.uint8)
 
 
 def _outside(tissue: np.ndarray, tumour: np.ndarray) -> int:

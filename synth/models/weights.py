@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import h5py
 import numpy as np
 
-from synth.disk.files import atomic_write, sha256_file
+from synth.disk.files import atomic_write, make_folder, sha256_file
 from synth.errors import ModelError
 from synth.models.architectures import build_network
 from synth.models.cards import CARD, DEFAULT_MODEL, GENERATOR, SEGMENTER, Kind, model_folder, read_card
@@ -60,7 +60,7 @@ def load_segmenter_network(model: str | Path = DEFAULT_MODEL) -> "tuple[keras.Mo
 
 def _save(folder: str | Path, kind: Kind, network: "keras.Model", card: dict) -> Path:
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     with atomic_write(folder / kind.weights) as handle, h5py.File(handle, "w") as file:
         for variable in network.weights:
             # the path is unique in the model; slashes make HDF5 groups of it

@@ -28,8 +28,6 @@ from pathlib import Path
 import numpy as np
 
 from synth.brats import MODALITIES, REGIONS
-from synth.case import zscored
-from synth.layout.layout import bounding_box
 from synth.models.cards import DEFAULT_MODEL, SEGMENTER, read_card, segmenter_hash
 from synth.models.ensembles import load_segmenter
 from synth.quality.prepared import Prepared
@@ -66,7 +64,7 @@ def probes(model: str | Path | None = None) -> tuple[Probe, Probe]:
 @lru_cache(maxsize=1)
 def _embedder(model: str | Path | None, arch: str, identity: str) -> "Embedder":
     """The embedder last asked for is kept: loading and tracing a network take as long as half a case."""
-    return Embedder(model, arch)
+    return Embedder(model, arch, identity)
 
 
 class Embedder:
@@ -75,11 +73,16 @@ class Embedder:
     Args:
         model: as for `probes`.
         arch: of its network: a key of `LEVELS`.
+        identity: of its weights.
     """
 
-    def __init__(self, model: str | Path | None, arch: str):
-        self.model, self.levels = model, LEVELS[arch]
+    def __init__(self, model: str | Path | None, arch: str, identity: str):
+        self.model, self.levels, self._key = model, LEVELS[arch], (model, arch, identity)
         self._last: tuple[Callable[[], Prepared | None], dict[str, np.ndarray]] = (lambda: None, {})
+
+    def __reduce__(self) -> tuple:
+        """In another process it is the one last asked for there."""
+        return _embedder, self._key
 
     def pooled(self, prepared: Prepared) -> dict[str, np.ndarray]:
         """The arrays of the probe "embedding", of one case.
@@ -90,7 +93,7 @@ class Embedder:
         if case() is prepared:
             return pooled
         segmenter, down, _ = self._loaded
-        padded, _, _, parts = segmenter.tiled(_seen(prepared)[0])
+        padded, _, _, parts = segmenter.tiled(_seen(prepared))
         sums = []
         for part in parts:
             if padded[part].any():
@@ -100,7 +103,6 @@ class Embedder:
     def dice(self, prepared: Prepared) -> dict[str, np.ndarray]:
         """The array of the probe "dice", of one case; its embedding is at hand then."""
         segmenter, _, whole = self._loaded
-        seen, brain, labels = _seen(prepared)
         sums = []
 
         def run(window):
@@ -108,9 +110,10 @@ class Embedder:
             sums.append([total.numpy() for total in totals])
             return probabilities
 
-        probabilities = segmenter.slide(run, seen)
+        probabilities = segmenter.slide(run, _seen(prepared))
         self._last = weakref.ref(prepared), self._pooled(sums)
-        scores = region_dice(labels, np.where(brain, probabilities.argmax(-1), 0).astype(np.uint8))
+        found = np.where(prepared.brain, probabilities.argmax(-1), 0).astype(np.uint8)
+        scores = region_dice(prepared.labels, found)
         return {"dice": np.array([scores[name] for name in REGIONS], np.float32)}
 
     def _pooled(self, sums: list[list[np.ndarray]]) -> dict[str, np.ndarray]:
@@ -130,13 +133,12 @@ class Embedder:
 
         They give the weighted sums of each level, and the probabilities together with these.
         """
-        import keras
-        import tensorflow as tf
-
-        from synth.models.runtime import one_at_a_time
+        from synth.models.runtime import one_at_a_time, tf  # before Keras: TensorFlow greets whoever is first
         from synth.models.sliding_window import blending
 
         segmenter, _ = load_segmenter(self.model)
+        import keras
+
         network = segmenter.networks[0]
         levels = [network.get_layer(layer).output for layer, _ in self.levels.values()]
         strides = [stride for _, stride in self.levels.values()]
@@ -152,11 +154,14 @@ class Embedder:
         def pool(features, masks):
             sums = []
             for seen, stride in zip(features, strides, strict=True):
-                weights = tf.nn.avg_pool3d(masks, stride, stride, "VALID")[0]  # (x, y, z, brain and tumour)
-                seen = tf.concat([seen[0], tf.ones_like(seen[0, ..., :1])], -1)  # the last column sums the weights
-                brain, tumour = weights[..., :1], weights[..., 1:]
-                rows = (brain * seen, brain * seen**2, tumour * seen)
-                sums.append(tf.stack([tf.reduce_sum(row, (0, 1, 2)) for row in rows]))
+                weights = tf.nn.avg_pool3d(masks, stride, stride, "VALID")
+                weights = tf.reshape(weights, (-1, 2))  # (n, brain and tumour)
+                seen = tf.reshape(seen, (-1, seen.shape[-1]))  # (n, C)
+                first = tf.matmul(weights, seen, transpose_a=True)  # (2, C)
+                second = tf.matmul(weights[:, :1], tf.square(seen), transpose_a=True)
+                rows = tf.concat([first[:1], second, first[1:]], 0)
+                total = tf.reduce_sum(weights, 0)
+                sums.append(tf.concat([rows, tf.gather(total, (0, 0, 1))[:, None]], 1))
             return sums
 
         def masks(window):
@@ -173,12 +178,7 @@ class Embedder:
         return segmenter, embedded, whole
 
 
-def _seen(prepared: Prepared) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of the brain's box: images and the masks of brain and tumour (x, y, z, 4 + 2); brain; labels."""
-    case = prepared.case
-    brain = case.brain
-    box = bounding_box(brain)
-    same = box == prepared.box and np.array_equal(prepared.brain, brain[box])
-    z = prepared.z if same else zscored(case.images[box], brain[box])
-    masks = np.stack([brain[box], brain[box] & (case.labels[box] > 0)], -1).astype(np.float32)
-    return np.concatenate([z, masks], -1), brain[box], case.labels[box]
+def _seen(prepared: Prepared) -> np.ndarray:
+    """(x, y, z, 4 + 2) float32 of the brain's box: images, and the masks of brain and tumour."""
+    masks = prepared.brain, prepared.brain & (prepared.labels > 0)
+    return np.concatenate([prepared.z, np.stack(masks, -1).astype(np.float32)], -1)

@@ -10,9 +10,10 @@ probe `fine` is of one scan alone:
 
 import numpy as np
 from scipy.fft import rfftn
-from scipy.ndimage import binary_erosion, gaussian_filter, laplace
+from scipy.ndimage import gaussian_filter, laplace
 
 from synth.brats import MODALITIES
+from synth.layout.space import eroded
 from synth.quality.prepared import Prepared
 from synth.quality.probes import Probe
 
@@ -35,7 +36,7 @@ def fine_ratios(real: np.ndarray, image: np.ndarray, brain: np.ndarray) -> dict[
     Returns:
         NaN where the real image has nothing to compare with.
     """
-    inside = binary_erosion(brain, iterations=_RIM)
+    inside = eroded(brain, _RIM)
     if not inside.any():
         return dict.fromkeys((*(f"power_{low:g}" for low, _ in BANDS), "gradient", "kurtosis"), float("nan"))
     window = gaussian_filter(inside.astype(np.float32), _SOFT)
@@ -50,7 +51,7 @@ def fine_ratios(real: np.ndarray, image: np.ndarray, brain: np.ndarray) -> dict[
 def measure_fine(prepared: Prepared) -> dict[str, np.ndarray]:
     """The fine structure of one case, as the head of this module lists it."""
     out = np.full((len(MODALITIES), len(TAILS)), np.nan, np.float32)
-    inside = np.flatnonzero(binary_erosion(prepared.brain, iterations=_RIM))
+    inside = np.flatnonzero(eroded(prepared.brain, _RIM))
     places = inside[:: max(len(inside) // MOST, 1)]
     if len(places):
         for m in range(len(MODALITIES)):
@@ -75,8 +76,9 @@ def neighbourhood(image: np.ndarray, places: np.ndarray) -> tuple[np.ndarray, np
 
 def kurtosis(values: np.ndarray) -> float:
     """Their fourth moment about 0 over the square of the second; 3 for Gaussian noise, 0 where all are 0."""
-    second = float((values**2).mean())
-    return float((values**4).mean()) / second**2 if second else 0.0
+    squares = values**2
+    second = float(squares.mean())
+    return float((squares**2).mean()) / second**2 if second else 0.0
 
 
 def low_passed(image: np.ndarray) -> np.ndarray:

@@ -35,7 +35,8 @@ def measure_intensity(prepared: Prepared) -> dict[str, np.ndarray]:
     mean, sd = np.full(shape, np.nan, np.float32), np.full(shape, np.nan, np.float32)
     count = np.bincount(prepared.classes.ravel(), minlength=len(CLASSES) + 1)[1:].astype(np.int32)
     for k in np.flatnonzero(count >= LEAST):
-        values = prepared.z[prepared.classes == k + 1].T  # (4, n)
+        inside = prepared.classes == k + 1
+        values = np.stack([prepared.z[..., m][inside] for m in range(len(MODALITIES))])  # (4, n)
         quantiles[:, k] = sorted_quantiles(values, _PERCENTILES / 100)
         mean[:, k], sd[:, k] = values.mean(1, dtype=np.float64), values.std(1, dtype=np.float64)
     median = quantiles[..., 50]
@@ -81,9 +82,10 @@ def profile(prepared: Prepared) -> np.ndarray:
         # the first voxels on either side are 1 mm from the other's centre: shells (0, 1], (1, 2], ...
         shell = np.where(mask, REACH - np.ceil(inside), REACH - 1 + np.ceil(outside)).astype(int)
         used = prepared.brain[box] & (shell >= 0) & (shell < 2 * REACH)
-        counts = np.bincount(shell[used], minlength=2 * REACH)
+        shell = shell[used]
+        counts = np.bincount(shell, minlength=2 * REACH)
         for m in range(len(MODALITIES)):
-            sums = np.bincount(shell[used], prepared.z[box][..., m][used], minlength=2 * REACH)
+            sums = np.bincount(shell, prepared.z[box][..., m][used], minlength=2 * REACH)
             out[r, m] = np.where(counts >= SHELL_LEAST, sums / np.maximum(counts, 1), np.nan)
     return out
 

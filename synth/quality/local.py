@@ -12,9 +12,10 @@ Arrays of the probe `local`, of intensities z-scored in the brain:
 from itertools import combinations
 
 import numpy as np
-from scipy.ndimage import binary_erosion, binary_fill_holes, gaussian_filter
+from scipy.ndimage import binary_fill_holes, gaussian_filter
 
 from synth.brats import MODALITIES
+from synth.layout.space import eroded
 from synth.quality.fine import STEEP, kurtosis
 from synth.quality.prepared import Prepared
 from synth.quality.probes import Probe
@@ -52,7 +53,7 @@ def _slices(prepared: Prepared) -> np.ndarray:
     thick = np.flatnonzero(prepared.brain.sum((0, 1)) >= _SMALLEST)
     rows = []
     for z in _spread(thick):
-        inside = binary_erosion(binary_fill_holes(prepared.brain[:, :, z]), iterations=2)
+        inside = eroded(binary_fill_holes(prepared.brain[:, :, z]), 2)
         rows.append([number for m in range(len(MODALITIES)) for number in _of_slice(prepared.z[:, :, z, m], inside)])
     return np.array(rows, np.float32).reshape(-1, len(SLICE_STATISTICS))
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from synth.case import Case, zscored
 from synth.errors import DataError
-from synth.layout.layout import Layout
+from synth.layout.layout import Layout, classes_of
 from synth.layout.tissue import extract_layout
 
 
@@ -41,7 +41,7 @@ class Prepared:
     @cached_property
     def classes(self) -> np.ndarray:
         """(x, y, z) uint8 in the box: 0 outside, 1..6 CSF, GM, WM, NCR, ED, ET (`Layout.classes`)."""
-        return self.layout.classes[self.box]
+        return classes_of(self.layout.tissue[self.box], self.layout.tumour[self.box])
 
     @cached_property
     def labels(self) -> np.ndarray:

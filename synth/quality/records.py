@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from synth.disk.files import atomic_write
+from synth.disk.files import atomic_write, make_folder
 from synth.disk.json_files import Schema, check_seal, read, read_bytes, seal
 from synth.errors import DataError
 from synth.quality.probes import Probe
@@ -91,8 +91,12 @@ def missing(folder: Path, probes: Iterable[Probe]) -> list[Probe]:
 
 
 def store(folder: Path, probe: Probe, arrays: dict[str, np.ndarray]) -> None:
-    """Keep what a probe gave, whole or not at all."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Keep what a probe gave, whole or not at all.
+
+    Raises:
+        OutputError: the disk is full or it cannot be written there.
+    """
+    make_folder(folder)
     packed = io.BytesIO()
     np.savez_compressed(packed, **arrays)
     with atomic_write(array_path(folder, probe.name, probe.version)) as handle:
@@ -100,8 +104,8 @@ def store(folder: Path, probe: Probe, arrays: dict[str, np.ndarray]) -> None:
 
 
 def store_facts(folder: Path, name: str, facts: dict) -> None:
-    """Keep JSON-able facts beside the arrays."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Keep JSON-able facts beside the arrays; raises as `store`."""
+    make_folder(folder)
     with atomic_write(folder / f"{name}.json") as handle:
         handle.write(json.dumps(seal(facts), sort_keys=True).encode())
 

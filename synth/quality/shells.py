@@ -10,10 +10,9 @@ lies beside it; `rim`, 2 voxels to either side of the whole tumour's border; `in
 """
 
 import numpy as np
-from scipy.ndimage import binary_dilation, binary_erosion
 
 from synth.brats import MODALITIES
-from synth.layout.space import box_of
+from synth.layout.space import box_of, dilated, eroded
 from synth.quality.fine import STEEP, neighbourhood
 from synth.quality.prepared import Prepared
 from synth.quality.probes import Probe
@@ -44,18 +43,18 @@ def measure_shells(prepared: Prepared) -> dict[str, np.ndarray]:
 
 def shells(prepared: Prepared) -> list[np.ndarray]:
     """The shells, (x, y, z) bool each in the brain's box; none has a voxel whose neighbour is outside the brain."""
-    inner = binary_erosion(prepared.brain, iterations=_SURFACE[0])
-    deep = binary_erosion(inner, iterations=_SURFACE[1] - _SURFACE[0])
+    inner = eroded(prepared.brain, _SURFACE[0])
+    deep = eroded(inner, _SURFACE[1] - _SURFACE[0])
     fluid = (prepared.classes == _FLUID) & deep
-    wide = binary_dilation(binary_erosion(fluid, iterations=_THIN), iterations=_THIN + 1)
-    sulci = binary_dilation(fluid & ~wide) & deep & ~wide
+    wide = dilated(eroded(fluid, _THIN), _THIN + 1)
+    sulci = dilated(fluid & ~wide, 1) & deep & ~wide
     rim, interior = np.zeros_like(inner), np.zeros_like(inner)
     box = box_of(prepared.labels)
     if box is not None:
         near = tuple(slice(max(part.start - _RIM - 1, 0), part.stop + _RIM + 1) for part in box)
         tumour = prepared.labels[near] > 0
-        interior[near] = binary_erosion(tumour, iterations=_RIM)
-        rim[near] = binary_dilation(tumour, iterations=_RIM) & ~interior[near]
+        interior[near] = eroded(tumour, _RIM)
+        rim[near] = dilated(tumour, _RIM) & ~interior[near]
     return [inner & ~deep, sulci, rim & inner, interior & inner]
 
 

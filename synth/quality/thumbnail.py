@@ -39,10 +39,9 @@ def measure_thumbnail(prepared: Prepared) -> dict[str, np.ndarray]:
 def image_thumbnail(z: np.ndarray, box: tuple[slice, slice, slice], grid: tuple[int, int, int]) -> np.ndarray:
     """`image` of the probe, of a z-scored scan (x, y, z, M) that lies in `box` of `grid`."""
     image = np.full((z.shape[-1], *_small(grid)), ZERO, np.uint8)
-    sums, place = block_sums(z, box)
-    image[(slice(None), *place)] = (
-        np.rint((sums / BLOCK**3 - LOW) / STEP).clip(0, 255).astype(np.uint8).transpose(3, 0, 1, 2)
-    )
+    for small, modality in zip(image, np.moveaxis(z, -1, 0), strict=True):
+        sums, place = block_sums(modality, box)
+        small[place] = np.rint((sums / BLOCK**3 - LOW) / STEP).clip(0, 255).astype(np.uint8)
     return image
 
 

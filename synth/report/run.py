@@ -23,7 +23,8 @@ from synth.report.build import probes_of, sections_of
 from synth.report.core.config import ReportConfig
 from synth.report.core.judge import LEAST, ORDER, Section, Verdict, told
 from synth.report.core.material import Material, Progress, records_of_members
-from synth.report.core.measuring import Measured, joint_checksum, measure_set
+from synth.report.core.measuring import Measured, joint_checksum, measure_here, measure_set
+from synth.report.core.processes import as_many_as_pay, measure_in
 from synth.report.core.sets import Sets
 from synth.report.page import NUMBERS, render
 from synth.report.roles import Split, split_real
@@ -99,6 +100,7 @@ def report(
     cache: str | Path | None = None,
     config: ReportConfig | None = None,
     force: bool = False,
+    workers: int | None = 1,
     progress: Progress = lambda _: iter,
 ) -> Report:
     """Compare a synthetic set with real scans; write `report.html` and `report.json` below `out`.
@@ -113,6 +115,8 @@ def report(
         cache: folder for what is measured on each case; None for `out/features`. It holds slices of scans.
         config: everything else.
         force: replace an earlier report; what was measured is kept and used.
+        workers: processes that measure cases; 1: this one; None: as many as there are cores and cases for. Only a
+            program whose main module may be imported again (`if __name__ == "__main__"`) may ask for several.
         progress: gives for a description a function that wraps an iterable (`tqdm`).
 
     Raises:
@@ -143,8 +147,10 @@ def report(
     for folder in (out, cache):
         remove_left(folder)
     few = [{DICE: asked_for_dice(cases, card, config)} for cases in (painted, scans)]
-    ours = measure_set(painted, probes, cache, progress("measuring the synthetic set"), few[0])
-    theirs = measure_set(scans, probes, cache, progress("measuring the real scans"), few[1])
+    count = as_many_as_pay(max(len(painted.members), len(scans.members)), workers)
+    measuring = partial(measure_in, count) if count > 1 else measure_here
+    ours = measure_set(painted, probes, cache, progress("measuring the synthetic set"), few[0], measuring)
+    theirs = measure_set(scans, probes, cache, progress("measuring the real scans"), few[1], measuring)
     if not theirs.records:
         raise DataError(f"{scans.path}: none of its {len(theirs.facts)} cases can be used; {_first_problem(theirs)}")
     split = tell_apart(theirs.fingerprints)

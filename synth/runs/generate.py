@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from synth import __version__
-from synth.ahead import ahead
+from synth.ahead import ahead, begun
 from synth.brats import MODALITIES, NAMINGS
 from synth.case import Case
 from synth.cluster.gathering import gather
@@ -138,6 +138,7 @@ class Generation:
         self.nearness = Nearness(self.sampler, sources.scan)
         self.ids = self.config.ids
         self._painter: LayoutPainter | None = None
+        self._begun: dict[int, Callable[[], tuple[Layout, SampleRecipe]]] = {}
 
     def __reduce__(self) -> tuple:
         """Other processes load the generator for themselves."""
@@ -202,8 +203,16 @@ class Generation:
         other.ids = CaseIds.of(naming, digits=OLD_DIGITS)
         return other
 
+    def begin(self, index: int) -> None:
+        """Begin to draw a sample in a thread, such as the first while TensorFlow is imported; `draw` waits for it."""
+        self._begun[index] = begun(partial(self._drawn, index, 0, None))
+
     def draw(self, index: int, attempt: int = 0, *, detail: bool | None = None) -> tuple[Layout, SampleRecipe]:
         """Layout (with `detail`; None: where the generator sees it) and recipe of a sample or a further attempt."""
+        early = self._begun.pop(index, None) if not attempt and detail is None else None
+        return early() if early else self._drawn(index, attempt, detail)
+
+    def _drawn(self, index: int, attempt: int, detail: bool | None) -> tuple[Layout, SampleRecipe]:
         detail = self.sees_detail if detail is None else detail
         layout, recipe = self.sampler.draw(index, attempt=attempt, detail=detail)
         style = self.sources.style(
@@ -329,6 +338,8 @@ def generate(
         ours = destination.claim(GENERATE, form, resume=resume, force=force, reads=generation.sources.reads)
         generation = generation.continuing(folder) if resume and not force else generation
         crew = stack.enter_context(gather(workers, MEMORY)) if workers else None
+        if crew is None and not resume:
+            generation.begin(indices[0])
         own = crew.ask(partial(ready, generation, gate)) if crew else ready(generation, gate)
         settings = {**own, "n": n, "shard": list(shard), **({"gate": gate.settings()} if gate else {})}
         ours.clear(names_of_run, (SHEET, COVERAGE), parts={QUARANTINE: (SHEET,)})

@@ -78,6 +78,8 @@ class Style:
         Raises:
             SynthError: a table is missing or has the wrong shape.
         """
+        if not isinstance(record, dict):
+            raise SynthError(f"style: expected a table for each of {', '.join(SHAPES)}, found {record!r}.")
         try:
             tables: dict[str, Any] = {name: record.get(name) if name == PURE else record[name] for name in SHAPES}
             return cls(**tables)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from synth.brats import Tumour
-from synth.disk.files import atomic_write
+from synth.disk.files import atomic_write, make_folder
 from synth.disk.json_files import read
 from synth.errors import DataError, ModelError, SynthError
 from synth.models.cards import CARD, SEGMENTER, read_card
@@ -139,7 +139,7 @@ def _conclude(dealt: Sequence[Fold], out: Path, progress: Callable[[Iterable], I
 def _prediction(out: Path, fold: int, case: LabelledCase) -> Path:
     """Where a held-out case's labels are kept, in its brain's box."""
     folder = out / f"fold_{fold}" / HELD_OUT
-    folder.mkdir(exist_ok=True)
+    make_folder(folder)
     return folder / f"{case.id}.npy"
 
 

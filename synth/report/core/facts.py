@@ -14,6 +14,7 @@ from synth.datasets.voxels.label_order import label_surface
 from synth.disk.json_files import SHARE, TEXT, WHOLE, Schema, fields, listed, optional
 from synth.layout.law import MAX_PIECES, violations
 from synth.layout.layout import Layout
+from synth.layout.space import box_of
 
 VERSION = "3"  # of the facts: raise it when `case_facts` or `law_facts` tell something else
 
@@ -41,21 +42,23 @@ FACTS = Schema(
 
 def case_facts(case: Case) -> dict:
     """What is asked of a case that could be read, JSON-able: fingerprint, digests of its arrays, brain, ranges."""
-    brain = case.brain
+    whole = case.brain
+    box = box_of(whole) or ()
+    brain, images = whole[box], case.images[box]
     size = max(int(np.count_nonzero(brain)), 1)
     pieces, count = label(brain)
     largest = int(np.bincount(pieces.ravel())[1:].max()) if count else 0
     ranges = {}
     for m, name in enumerate(MODALITIES):
-        values = case.images[..., m][brain]
+        values = images[..., m][brain]
         highest = values.max(initial=0)
         ranges[name] = {
             "covered": round(float(np.count_nonzero(values)) / size, 4),
-            "distinct": len(np.unique(values)),
+            "distinct": _distinct(values),
             "saturated": round(float(np.count_nonzero(values == highest)) / size, 5),
         }
     return {
-        "brain_share": round(size / brain.size, 4),
+        "brain_share": round(size / whole.size, 4),
         "largest_piece": round(largest / size, 5),
         "ranges": ranges,
         "fingerprint": fingerprint(case.images),
@@ -75,6 +78,13 @@ def law_facts(layout: Layout) -> dict:
 def finding_dict(finding: Finding) -> dict:
     """A finding as kept with the case's facts: without the file, which may have another name next time."""
     return {"severity": finding.severity, "topic": finding.topic, "message": finding.message}
+
+
+def _distinct(values: np.ndarray) -> int:
+    """How many values there are; of whole numbers up to 16 bits counted, several times faster than sorted."""
+    if values.dtype.kind in "iu" and values.dtype.itemsize <= 2 and values.size:
+        return int(np.count_nonzero(np.bincount(values - values.min(initial=0).astype(np.int32))))
+    return len(np.unique(values))
 
 
 def _digest(array: np.ndarray) -> str:

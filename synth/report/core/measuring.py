@@ -1,6 +1,6 @@
-"""Measuring whole sets: a case at a time, read and prepared ahead while the one before it is measured."""
+"""Measuring whole sets: what there is to do for each case, and how it is done."""
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -53,13 +53,45 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class _Step:
+class Job:
+    """A case that is to be measured, or was.
+
+    Attributes:
+        member: where it lies.
+        files: checksum of each of its files.
+        folder: of its records.
+        facts: what is known of it already; None: it has to be read.
+        todo: what has to be measured.
+        versions: of all probes that are asked for, by name.
+    """
+
     member: Member
     files: dict[str, str]
     folder: Path
-    facts: dict
-    prepared: Prepared | None
-    todo: list[Probe]
+    facts: dict | None
+    todo: tuple[Probe, ...]
+    versions: dict[str, str]
+
+    @property
+    def done(self) -> bool:
+        """Whether all is known."""
+        return self.facts is not None and not self.todo
+
+
+def measure_here(jobs: Iterable[Job]) -> Iterator[dict]:
+    """The facts of every case, in order; one is read and prepared while the one before it is measured."""
+    for job, facts, prepared in ahead((job, *_read(job)) for job in jobs):
+        yield _measured(job, facts, prepared)
+        del prepared  # the next case is in memory already
+
+
+def measure_case(job: Job) -> dict:
+    """Read, prepare and measure a case; its facts. What was measured is in the cache then.
+
+    Raises:
+        OutputError: it cannot be written there.
+    """
+    return job.facts if job.done else _measured(job, *_read(job))
 
 
 def measure_set(
@@ -68,6 +100,7 @@ def measure_set(
     cache: Path,
     progress: Callable[[Iterable], Iterable] = iter,
     few: Mapping[str, Collection[str]] | None = None,
+    measuring: Callable[[Iterable[Job]], Iterable[dict]] = measure_here,
 ) -> Measured:
     """Measure every case of a set; what was measured before, on the same bytes, is taken from the cache.
 
@@ -77,25 +110,26 @@ def measure_set(
         cache: folder of the records. It holds slices and thumbnails of scans: keep it where these may be kept.
         progress: wraps the cases (`tqdm`).
         few: name of a probe -> ids of the cases that it is measured on; all others are measured on every case.
+        measuring: gives the facts of jobs, in order.
     """
-    few, records, facts, files = few or {}, [], [], {}
+    asked = {
+        member.id: [probe for probe in probes if member.id in (few or {}).get(probe.name, (member.id,))]
+        for member in cases.members
+    }
+    seen: list[Job] = []
 
-    def asked(name: str) -> list[Probe]:
-        return [probe for probe in probes if probe.name not in few or name in few[probe.name]]
+    def jobs() -> Iterator[Job]:
+        for member in cases.members:
+            seen.append(_job(member, asked[member.id], cache))
+            yield seen[-1]
 
-    for step in ahead(_steps(progress(cases.members), asked, cache)):
-        known = step.facts
-        for probe in step.todo:
-            store(step.folder, probe, probe.measure(step.prepared))
-        if step.prepared is not None:
-            store_facts(step.folder, _FACTS, known)
-        facts.append(known)
-        files[step.member.id] = step.files
-        if "digests" in known:
-            versions = {probe.name: probe.version for probe in asked(step.member.id)}
-            records.append(Record(step.member.id, step.folder, versions))
-        del step  # the next case is in memory already
-    return Measured(tuple(records), tuple(facts), files)
+    facts = [known for _, known in zip(progress(cases.members), measuring(jobs()), strict=True)]
+    records = [
+        Record(job.member.id, job.folder, job.versions)
+        for job, known in zip(seen, facts, strict=True)
+        if "digests" in known
+    ]
+    return Measured(tuple(records), tuple(facts), {job.member.id: job.files for job in seen})
 
 
 def joint_checksum(member: Member) -> str:
@@ -122,16 +156,26 @@ def read_prepared(member: Member) -> Prepared:
     return prepare(member.read())
 
 
-def _steps(members: Iterable[Member], asked: Callable[[str], list[Probe]], cache: Path) -> Iterable[_Step]:
-    for member in members:
-        files = member.checksums()
-        folder = case_folder(cache / _PREPARED, _joint({**files, **_stated(member)}))
-        facts, todo = kept_facts(folder, _FACTS, FACTS), missing(folder, asked(member.id))
-        if facts is not None and not todo:
-            yield _Step(member, files, folder, {**facts, "id": member.id}, None, [])
-            continue
-        facts, prepared = _examined(member)
-        yield _Step(member, files, folder, facts, prepared, todo if prepared is not None else [])
+def _job(member: Member, probes: Sequence[Probe], cache: Path) -> Job:
+    files = member.checksums()
+    folder = case_folder(cache / _PREPARED, _joint({**files, **_stated(member)}))
+    kept = kept_facts(folder, _FACTS, FACTS)
+    facts = None if kept is None else {**kept, "id": member.id}
+    versions = {probe.name: probe.version for probe in probes}
+    return Job(member, files, folder, facts, tuple(missing(folder, probes)), versions)
+
+
+def _read(job: Job) -> tuple[dict, Prepared | None]:
+    """The facts of a case and, where it has to be measured, the case."""
+    return (job.facts, None) if job.done else _examined(job.member)
+
+
+def _measured(job: Job, facts: dict, prepared: Prepared | None) -> dict:
+    if prepared is not None:
+        for probe in job.todo:
+            store(job.folder, probe, probe.measure(prepared))
+        store_facts(job.folder, _FACTS, facts)
+    return facts
 
 
 def _examined(member: Member) -> tuple[dict, Prepared | None]:
