@@ -19,7 +19,7 @@ from synth.case import Case
 from synth.datasets.sets import open_set
 from synth.hosts.extract import layout_and_style
 from synth.models.weights import load_generator
-from synth.runs.generate import to_case
+from synth.runs.painted_case import to_case
 from synth.style.scale import INT16_MAX, LEAST_LEVELS, WINDOW_PERCENTILES, Window, output_window
 
 CUT = 99.5  # percentile of the brain that "eight" puts at 255 (what is above it, too), as converters to 8 bits do

@@ -19,7 +19,7 @@ from synth import Gate, load_generator, open_set
 from synth.brats import MODALITIES, REGIONS
 from synth.exporters import open_exporter
 from synth.quality.bootstrap import difference, paired_bootstrap
-from synth.runs.generate import to_case
+from synth.runs.painted_case import to_case
 from synth.style.scale import paired_window
 from synth.trainers.painting.patches import prepare_cases
 from synth.trainers.painting.validation import compare, prepared_scan

@@ -12,7 +12,7 @@ from synth.case import Case, zscored
 from synth.errors import SynthError
 from synth.layout.tissue import extract_layout
 from synth.quality.similarity import scaled
-from synth.runs.generate import to_case
+from synth.runs.painted_case import to_case
 from synth.show.contact_sheet import ContactSheet
 from synth.style.prior import shipped_style_prior
 from synth.style.scale import (

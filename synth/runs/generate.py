@@ -18,7 +18,7 @@ import numpy as np
 
 from synth import __version__
 from synth.ahead import ahead, begun
-from synth.brats import MODALITIES, NAMINGS
+from synth.brats import NAMINGS
 from synth.case import Case
 from synth.cluster.gathering import gather
 from synth.cluster.workers import Place, Workers
@@ -46,9 +46,9 @@ from synth.runs.gate import Gate, GateReport
 from synth.runs.ids import OLD_DIGITS, CaseIds
 from synth.runs.making import MEMORY, Making, ready
 from synth.runs.nearness import Nearness
+from synth.runs.painted_case import to_case
 from synth.runs.recipe import SampleRecipe
 from synth.show.contact_sheet import ContactSheet
-from synth.style.scale import INT16_MAX, Window
 from synth.style.slices import ScanSlices, averaged, drawn_slices, noisier
 from synth.style.style import Style
 
@@ -265,27 +265,6 @@ def _again(
     generation = kind(sources, model, config)
     generation.ids = ids
     return generation
-
-
-def to_case(case_id: str, layout: Layout, image: np.ndarray, window: Window, meta: dict | None = None) -> Case:
-    """A Case on the full grid from a painted brain box: int16, at least 1 in the brain, 0 outside.
-
-    Args:
-        case_id: of the case.
-        layout: that was painted.
-        image: (x, y, z, 4) in normalised units, in the layout's bounding box.
-        window: the intensities that 0 and 1 of each modality are written as.
-        meta: of the case.
-    """
-    box = layout.bounding_box()
-    low, high = np.asarray(window, np.float32).T
-    brain = layout.brain[box]
-    # modality by modality in planes of their own: what the writers read, and contiguous
-    planes = np.zeros((len(MODALITIES), *layout.shape), np.int16)
-    for m in range(len(MODALITIES)):
-        values = np.rint(image[..., m] * (high[m] - low[m]) + low[m])
-        planes[m][box] = np.where(brain, np.clip(values, 1, INT16_MAX), 0)
-    return Case(case_id, np.moveaxis(planes, 0, -1), layout.tumour, layout.affine, meta or {})
 
 
 def generate(

@@ -27,7 +27,7 @@ from synth.layout.detail import bits_a_voxel
 from synth.layout.layout import Layout
 from synth.quality.fine import BANDS, fine_ratios
 from synth.quality.similarity import healthy_tissue, painter_image, psnr, scaled, ssim_map, texture_ratio
-from synth.runs.generate import to_case
+from synth.runs.painted_case import to_case
 from synth.show.contact_sheet import ContactSheet
 from synth.style.scale import Window, moved, paired_window, recorded_window
 from synth.style.style import Style
