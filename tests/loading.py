@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
 
+import keras
 import pytest
 
 from synth.disk.files import sha256_file
@@ -51,11 +52,12 @@ def built_once() -> Iterator[None]:
 
 
 def _key(weights, model, kind) -> tuple[str, ...] | None:
-    """What a model's network is a function of; None where loading has something to refuse."""
+    """What a model's network is a function of, precision too; None where loading has something to refuse."""
+    policy = keras.config.dtype_policy().name
     try:
         card = weights.read_card(model, kind)
         kind.config(card[kind.name])
         digest = sha256_file(weights.model_folder(model, kind) / kind.weights)
     except (SynthError, OSError, KeyError, TypeError):
         return None
-    return (kind.name, json.dumps(card[kind.name]), digest) if digest == card.get("weights_sha256") else None
+    return (policy, kind.name, json.dumps(card[kind.name]), digest) if digest == card.get("weights_sha256") else None

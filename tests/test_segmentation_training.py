@@ -292,7 +292,7 @@ def test_training_on_fresh_samples(painter, tmp_path, stored):
 
 @pytest.mark.parametrize("arch", ["unet3d", "vox2vox"])
 def test_loss_falls_and_every_number_is_logged(tmp_path, mix, stored, arch):
-    config = tiny(arch, steps=30, learning_rate=3e-3)
+    config = tiny(arch, steps=24, learning_rate=3e-3)
     assert fit_segmenter(mix, stored[:1], tmp_path, config) is not None
     logged = rows(tmp_path)
     name = "tversky"
