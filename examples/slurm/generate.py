@@ -23,6 +23,7 @@ SYSTEMS = {
     "lsf": dask_jobqueue.LSFCluster,
     "local": LocalCluster,
 }
+KEEP_MEMORY = "export MALLOC_TRIM_THRESHOLD_=67108864 MALLOC_MMAP_THRESHOLD_=33554432"  # docs/scale.md
 
 
 def main() -> None:
@@ -38,7 +39,7 @@ def main() -> None:
     options = parser.parse_args()
 
     # one sample at a time in each job, which computes with all of its cores: `--threads` says so to synth
-    own = {"cores": 1, "processes": 1, "memory": options.memory}
+    own = {"cores": 1, "processes": 1, "memory": options.memory, "job_script_prologue": [KEEP_MEMORY]}
     if options.system != "local":
         own.update(walltime=options.walltime, queue=options.queue)
     if options.system == "slurm":

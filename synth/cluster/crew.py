@@ -242,7 +242,13 @@ class Crew:
             )
         self._threads = self.workers.threads or max((os.cpu_count() or 1) // count, 1)
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="synth-workers-", ignore_cleanup_errors=True))
-        own = {"distributed.scheduler.allowed-failures": _KILLS, "distributed.deploy.lost-worker-timeout": "5s"}
+        # Dask has workers give freed memory back at once: each volume then costs its page faults anew
+        spawned = dask.config.get("distributed.nanny.pre-spawn-environ")
+        own = {
+            "distributed.scheduler.allowed-failures": _KILLS,
+            "distributed.deploy.lost-worker-timeout": "5s",
+            "distributed.nanny.pre-spawn-environ": {k: v for k, v in spawned.items() if not k.startswith("MALLOC_")},
+        }
         stack.enter_context(dask.config.set(own))
         self._cluster = cluster = stack.enter_context(
             LocalCluster(
