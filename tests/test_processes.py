@@ -7,7 +7,7 @@ from phantoms import phantom_case, write_case
 from synth.datasets.sets import open_set
 from synth.quality import anatomy
 from synth.report.core.measuring import measure_here, measure_set
-from synth.report.core.processes import as_many_as_pay, measure_in
+from synth.report.core.processes import as_many_as_pay, measuring_in
 
 
 def test_processes_start_where_they_pay():
@@ -25,12 +25,15 @@ def test_a_set_is_measured_in_another_process_as_here(tmp_path):
     seen = []
 
     def elsewhere(jobs):
-        for facts in measure_in(1, jobs):
+        for facts in measuring(jobs):
             seen.extend(child.pid for child in multiprocessing.active_children())
             yield facts
 
     here = measure_set(cases, [anatomy.PROBE], tmp_path / "here", measuring=measure_here)
-    there = measure_set(cases, [anatomy.PROBE], tmp_path / "there", measuring=elsewhere)
+    with measuring_in(1) as measuring:
+        there = measure_set(cases, [anatomy.PROBE], tmp_path / "there", measuring=elsewhere)
+        measure_set(cases, [anatomy.PROBE], tmp_path / "again", measuring=elsewhere)
+    assert len(set(seen)) == 1  # one process for both sets
     assert here.facts == there.facts
     assert here.files == there.files
     assert [facts["id"] for facts in there.facts] == ["Head_000", "Head_001"]

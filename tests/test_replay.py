@@ -315,6 +315,8 @@ def test_bad_input_ends_in_one_sentence_and_writes_nothing(place, line, message)
         {"id": "../../escaped"},
         {"donor": ["a"]},
         {"redraws": 1},
+        {"slices": 5},
+        {"slices": {"t1": [3, 4.0, 0.0]}},
     ],
 )
 def test_a_damaged_record_is_a_sentence_and_nothing_is_written(place, damage):

@@ -1,15 +1,13 @@
 """`synth generate`: the main job."""
 
-import os
-
 import click
 
 from synth.cli.options import (
     FormatName,
     absolute,
     chosen_sources,
-    layouts_beside,
     reading_options,
+    seen_by_workers,
     style_option,
     warn,
     workers_options,
@@ -120,8 +118,8 @@ def command(
     from synth.runs.generate import GenerateConfig, Generation, generate, write_recipes
 
     if workers:  # where they work, too
-        data, model, segmenter = map(absolute, (data, model, segmenter))
-        layouts = os.path.abspath(layouts or layouts_beside(out))
+        data, layouts = seen_by_workers(data, layouts, out)
+        model, segmenter = map(absolute, (model, segmenter))
     config = GenerateConfig(
         seed=seed,
         format=format_,

@@ -1,15 +1,12 @@
 """`synth layouts`: the label layouts that are painted; nothing here needs a network."""
 
-import os
-
 import click
 
 from synth.cli.options import (
-    absolute,
     chosen_sources,
-    layouts_beside,
     opened,
     reading_options,
+    seen_by_workers,
     style_option,
     warn,
     workers_options,
@@ -109,7 +106,7 @@ def sample(n, out, data, edits, plan, style, seed, layouts, shard, resume, force
     from synth.runs.layouts import sample_layouts
 
     if workers:  # where they work, too
-        data, layouts = absolute(data), os.path.abspath(layouts or layouts_beside(out))
+        data, layouts = seen_by_workers(data, layouts, out)
     sources = chosen_sources(data, layouts, out, quiet, reading)
     generation = Generation(
         sources, config=GenerateConfig(seed=seed, edits=edits or None, style=style, plan=plan or None)

@@ -160,6 +160,11 @@ def layouts_beside(out: str) -> str:
     return f"{os.path.normpath(out) if address is None else address.rpartition('/')[2]}-layouts"
 
 
+def seen_by_workers(data: str | None, layouts: str | None, out: str) -> tuple[str | None, str]:
+    """DATA, and where its layouts are kept, by names that mean the same wherever a worker runs."""
+    return absolute(data), os.path.abspath(layouts or layouts_beside(out))
+
+
 def chosen_sources(data: str | None, layouts: str | None, out: str, quiet: bool, reading=None, *, detail=False):
     """The `Sources` that --data and --layouts name, the embedded ones without --data; says which cases are left out."""
     from pathlib import Path

@@ -1,6 +1,7 @@
 """The report: measure both sets, ask every section, write the page and the numbers."""
 
 from collections.abc import Collection
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,7 +25,7 @@ from synth.report.core.config import ReportConfig
 from synth.report.core.judge import LEAST, ORDER, Section, Verdict, told
 from synth.report.core.material import Material, Progress, records_of_members
 from synth.report.core.measuring import Measured, joint_checksum, measure_here, measure_set
-from synth.report.core.processes import as_many_as_pay, measure_in
+from synth.report.core.processes import as_many_as_pay, measuring_in
 from synth.report.core.sets import Sets
 from synth.report.page import NUMBERS, render
 from synth.report.roles import Split, split_real
@@ -148,9 +149,9 @@ def report(
         remove_left(folder)
     few = [{DICE: asked_for_dice(cases, card, config)} for cases in (painted, scans)]
     count = as_many_as_pay(max(len(painted.members), len(scans.members)), workers)
-    measuring = partial(measure_in, count) if count > 1 else measure_here
-    ours = measure_set(painted, probes, cache, progress("measuring the synthetic set"), few[0], measuring)
-    theirs = measure_set(scans, probes, cache, progress("measuring the real scans"), few[1], measuring)
+    with measuring_in(count) if count > 1 else nullcontext(measure_here) as measuring:
+        ours = measure_set(painted, probes, cache, progress("measuring the synthetic set"), few[0], measuring)
+        theirs = measure_set(scans, probes, cache, progress("measuring the real scans"), few[1], measuring)
     if not theirs.records:
         raise DataError(f"{scans.path}: none of its {len(theirs.facts)} cases can be used; {_first_problem(theirs)}")
     split = tell_apart(theirs.fingerprints)

@@ -235,7 +235,8 @@ class Generation:
         noise = rng.integers(2**31 - 1, size=2)
         style = noisier(recipe.style, recipe.slices)
         image = self.painter(layout, style, (int(noise[0]), int(noise[1])))
-        image = averaged(image, layout.brain[layout.bounding_box()], recipe.slices)
+        if recipe.slices:
+            image = averaged(image, layout.brain[layout.bounding_box()], recipe.slices)
         meta = {**recipe.to_dict(), "id": self.ids(index)}
         return to_case(meta["id"], layout, image, recipe.written, meta)
 

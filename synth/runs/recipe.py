@@ -46,11 +46,11 @@ class SampleRecipe:
         Raises:
             SynthError: its style, its window or its slices are damaged.
         """
-        style, window = record["style"], record.get("output_window")
+        style, window = Style.from_dict(record["style"]), record.get("output_window")
         return cls(
             LayoutRecipe.from_dict(record),
-            style["kind"],
-            Style.from_dict(style),
+            record["style"]["kind"],
+            style,
             record.get("attempt", 0),
             None if window is None else recorded_window(window),
             slices_from_dict(record.get("slices", {})),

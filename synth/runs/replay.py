@@ -33,7 +33,6 @@ from synth.runs.generate import GenerateConfig, Generation
 from synth.runs.layouts import FORMAT, write_layout
 from synth.runs.recipe import SampleRecipe
 from synth.style.prior import shipped_style_prior
-from synth.style.scale import recorded_window
 from synth.style.style import Style
 
 NOT_MADE = ("files", "gate", "from_host")  # what a record says of a case after it was made
@@ -148,9 +147,7 @@ def _check(folder: Path, run: dict, records: list[dict]) -> None:
             if not all(isinstance(name, str) for name in (*names, *record["files"].values())):
                 raise TypeError("host, donor and checksums are texts")
             if "style" in record:
-                Style.from_dict(record["style"])
-                if record.get("output_window") is not None:
-                    recorded_window(record["output_window"])
+                SampleRecipe.from_dict(record)
             elif run.get("format") != FORMAT:
                 raise KeyError("style")
         except (SynthError, KeyError, TypeError, ValueError, AttributeError) as error:

@@ -10,9 +10,10 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from functools import partial
 
 from synth.errors import SynthError
 from synth.report.core.measuring import Job, measure_case
@@ -41,28 +42,34 @@ def as_many_as_pay(cases: int, most: int | None = None) -> int:
     return max(min(most, cases // LEAST), 1)
 
 
-def measure_in(count: int, jobs: Iterable[Job]) -> Iterator[dict]:
-    """The facts of every case, in order, measured in `count` processes; none is started for what is done already.
+@contextlib.contextmanager
+def measuring_in(count: int) -> Iterator[Callable[[Iterable[Job]], Iterator[dict]]]:
+    """Measuring in `count` processes, for as many sets as are measured in the block: facts of every case, in order.
 
-    Raises:
-        SynthError: as `measure_case`, or a process was ended from outside.
+    None is started before a case is to be measured that is not done already. What is given raises SynthError: as
+    `measure_case`, or a process was ended from outside.
     """
     context = multiprocessing.get_context("spawn")  # threads of TensorFlow do not survive a fork
     with _environment(_ONE_CORE), ProcessPoolExecutor(count, context, initializer=_begin) as pool:
-        waiting: deque = deque()
         try:
-            for job in jobs:
-                waiting.append(job.facts if job.done else pool.submit(measure_case, job))
-                if len(waiting) > 2 * count:
-                    yield _facts(waiting.popleft())
-            while waiting:
-                yield _facts(waiting.popleft())
-        except BrokenProcessPool as error:
-            raise SynthError(
-                "a process that measured cases was ended, by lack of memory perhaps; start again with --workers 1."
-            ) from error
+            yield partial(_measure, pool, 2 * count)
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def _measure(pool: ProcessPoolExecutor, most: int, jobs: Iterable[Job]) -> Iterator[dict]:
+    waiting: deque = deque()
+    try:
+        for job in jobs:
+            waiting.append(job.facts if job.done else pool.submit(measure_case, job))
+            if len(waiting) > most:
+                yield _facts(waiting.popleft())
+        while waiting:
+            yield _facts(waiting.popleft())
+    except BrokenProcessPool as error:
+        raise SynthError(
+            "a process that measured cases was ended, by lack of memory perhaps; start again with --workers 1."
+        ) from error
 
 
 def _facts(answer: dict | Future) -> dict:
