@@ -24,10 +24,11 @@ from synth.layout.priors.detail import (
     LINED_PLACES,
     MIXED_PLACES,
     SCALES_MM,
+    SHELLS,
     SHIPPED,
     DetailPrior,
-    depth_of,
     places_of,
+    shell_of,
 )
 from synth.layout.priors.vessels import STEP
 from synth.layout.space import box_of, mirrored, spacing, widened
@@ -109,29 +110,31 @@ def vessel_places(sources):
 
 
 def curves_of(prior, cases):
-    """(2, depths, 65) eighths that have the rank among real brains' that what is averaged has among atlas brains'."""
-    depths, finest = MIXED_PLACES[1], EIGHTHS * FINER + 1
-    real, drawn = np.zeros((2, depths, EIGHTHS + 1)), np.zeros((2, depths, finest))
+    """(2, shells, 65) eighths that have the rank among real brains' that what is averaged has among atlas brains'."""
+    finest = EIGHTHS * FINER + 1
+    real, drawn = np.zeros((2, SHELLS, EIGHTHS + 1)), np.zeros((2, SHELLS, finest))
     for places, (csf, white, *_), known in cases:
-        deep = depth_of(places[0][known])
+        shell = shell_of(places[0][known])
         white = np.rint((EIGHTHS - csf) * (white / EIGHTHS)).astype(int)
         for count, part in zip(real, (csf, white), strict=True):
-            count += np.bincount(deep * count.shape[1] + part[known], minlength=count.size).reshape(count.shape)
+            count += np.bincount(shell * count.shape[1] + part[known], minlength=count.size).reshape(count.shape)
     for number in range(BRAINS):
         rng = np.random.default_rng(number)
         tissue, *levels = draw_anatomy(rng).grown()
         box = widened(box_of(tissue), 2.0, (1, 1, 1), tissue.shape)
-        flat, deep, *_ = prior.flat(tissue, np.array(AFFINE), rng, box, levels)
+        flat, shell, *_ = prior.flat(tissue, np.array(AFFINE), rng, box, levels)
         brain = tissue[box] > 0
         for count, part in zip(drawn, flat, strict=True):
-            count += np.bincount(deep[brain] * finest + part[brain], minlength=count.size).reshape(count.shape)
-    curves = np.empty(drawn.shape)
-    for layer, deep in np.ndindex(2, depths):
-        ours, theirs = (count[layer, deep].cumsum() / count[layer, deep].sum() for count in (drawn, real))
+            count += np.bincount(shell[brain] * finest + part[brain], minlength=count.size).reshape(count.shape)
+    curves = np.tile(np.arange(finest) / FINER, (2, SHELLS, 1))
+    for layer, shell in np.ndindex(2, SHELLS):
+        if not drawn[layer, shell].any() or not real[layer, shell].any():
+            continue
+        ours, theirs = (count[layer, shell].cumsum() / count[layer, shell].sum() for count in (drawn, real))
         rank = (ours + np.concatenate([[0], ours[:-1]])) / 2
         edges = np.arange(EIGHTHS + 2) - 0.5  # an eighth stands for what is nearer to it than to the next
-        curves[layer, deep] = np.interp(rank, np.concatenate([[0], theirs]), edges).clip(0, EIGHTHS)
-        print(f"  {('csf', 'wm')[layer]}, depth {deep}: {np.round(curves[layer, deep, ::FINER], 1).tolist()}")
+        curves[layer, shell] = np.interp(rank, np.concatenate([[0], theirs]), edges).clip(0, EIGHTHS)
+        print(f"  {('csf', 'wm')[layer]}, shell {shell}: {np.round(curves[layer, shell, ::FINER], 1).tolist()}")
     return curves
 
 

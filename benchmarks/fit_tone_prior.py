@@ -47,23 +47,23 @@ def main():
     prior.save(arguments.out)
     for k, kind in enumerate(KINDS):
         print(f"{kind.name}: {len(found[k])} tumours")
-        for name in ("spread", "varies", "together", "depth", "weights"):
+        for name in ("spread", "varies", "together", "depth", "wide", "weights"):
             print(f"  {name} {np.round(getattr(prior, name)[k].astype(float), 2).tolist()}")
     print(f"white matter around: {np.round(prior.around, 2).tolist()}")
     print(f"{arguments.out}: {arguments.out.stat().st_size / 1000:.1f} kB")
 
 
 def of_tumour(tumour, kind, tones):
-    """One tumour's class: its tones' quantiles, deviations, correlations, means by depth and over distance."""
+    """One tumour's class: its tones' quantiles, deviations, correlations; by depth means, spread; over distance."""
     here = tumour == kind
     values = tones[here]
     spread = np.maximum(values.std(0), 0.01)
     scores = np.stack([ndtri((rankdata(values[:, m]) - 0.5) / len(values)) for m in range(values.shape[1])], -1)
     nearest = np.abs(depth_mm(tumour, kind, (1, 1, 1))[:, None] - np.array(DEPTHS_MM)).argmin(1)
-    depth = np.array(
-        [scores[nearest == d].mean(0) if (nearest == d).sum() >= 50 else [np.nan] * 4 for d in range(len(DEPTHS_MM))]
-    )
-    rest = scores - np.nan_to_num(depth)[nearest]
+    there = [scores[nearest == d] for d in range(len(DEPTHS_MM))]
+    depth = np.array([part.mean(0) if len(part) >= 50 else [np.nan] * 4 for part in there])
+    wide = np.array([part.std(0) if len(part) >= 50 else [np.nan] * 4 for part in there])
+    rest = (scores - np.nan_to_num(depth)[nearest]) / np.nan_to_num(wide, nan=1)[nearest]
     quantiles = np.quantile(values / spread, np.linspace(0, 1, QUANTILES), axis=0)
     # the outermost probabilities are one voxel each, which tells too much of a patient
     quantiles[[0, -1]] = np.quantile(values / spread, [0.003, 0.997], axis=0)
@@ -71,7 +71,7 @@ def of_tumour(tumour, kind, tones):
     inner = distance_transform_edt(here)[here] >= DEEP_MM
     within = here.copy()
     within[here] = inner
-    return quantiles, spread, np.corrcoef(rest.T), depth, correlogram(within, rest[inner])
+    return quantiles, spread, np.corrcoef(rest.T), depth, wide, correlogram(within, rest[inner])
 
 
 def of_surroundings(layout, wm):
@@ -107,10 +107,12 @@ def correlogram(here, scores):
 
 def together(tumours):
     """The statistics of a class over tumours, in the order of `TonePrior`'s attributes."""
-    quantiles, spread, correlations, depth, over = map(np.array, zip(*tumours, strict=True))
+    quantiles, spread, correlations, depth, wide, over = map(np.array, zip(*tumours, strict=True))
     logs = np.log(spread)
     correlations = correlations.mean(0)
-    depth, over = np.nan_to_num(_mean(depth)).T, _mean(over)
+    # in tones, not in scores, oedema fades as much as it does: what fades most is most spread
+    depth, wide = (_held(_mean(part, spread[:, None])).T for part in (depth, wide))
+    over = _mean(over)
     known = ~np.isnan(over)
     # the correlation that white noise has after a blur, and 1 at no distance, which counts most
     lags = np.concatenate([[0], np.array(LAGS)[known]])
@@ -118,13 +120,21 @@ def together(tumours):
     importance = np.array([20.0, *[1.0] * known.sum()])[:, None]
     weights = nnls(model * importance, np.concatenate([[1], over[known]]) * importance[:, 0])[0]
     print("correlation over mm", dict(zip(LAGS, np.round(over, 2).tolist(), strict=True)))
-    return quantiles.mean(0).T, np.exp(np.median(logs, 0)), logs.std(0), correlations, depth, weights / weights.sum()
+    spread, varies, weights = np.exp(np.median(logs, 0)), logs.std(0), weights / weights.sum()
+    return quantiles.mean(0).T, spread, varies, correlations, depth, wide, weights
 
 
-def _mean(values):
+def _held(values):
+    """(d, 4) by depth; where no tumour is so deep, what was there at the last depth that is known."""
+    known = ~np.isnan(values).any(1)
+    return values[np.maximum.accumulate(np.where(known, np.arange(len(values)), 0))]
+
+
+def _mean(values, weights=1.0):
     """Mean over the first axis of what is known (no NaN); NaN where nothing is."""
     known = ~np.isnan(values)
-    return np.where(known, values, 0).sum(0) / np.where(known.any(0), known.sum(0), np.nan)
+    counts = known * weights
+    return np.where(known, values * weights, 0).sum(0) / np.where(known.any(0), counts.sum(0), np.nan)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from synth.layout.priors.detail import (
     LINED_PLACES,
     MIXED_PLACES,
     SCALES_MM,
+    SHELLS,
     DetailPrior,
     places_of,
     shipped_detail_prior,
@@ -32,7 +33,7 @@ def prior_of(shares=None, lined=None, weights=(0.0, 1.0, 0.0), leaning=0.0):
     shares = np.ones((2, EIGHTHS)) if shares is None else np.asarray(shares, float)
     lined = np.ones((2, 4)) if lined is None else np.asarray(lined, float)
     tables = (np.repeat(part[:, None], size, 1) for part, size in zip((shares, lined), sizes, strict=True))
-    curves = np.broadcast_to(np.arange(EIGHTHS * FINER + 1) / FINER, (2, MIXED_PLACES[1], EIGHTHS * FINER + 1))
+    curves = np.broadcast_to(np.arange(EIGHTHS * FINER + 1) / FINER, (2, SHELLS, EIGHTHS * FINER + 1))
     return DetailPrior(*tables, np.tile(weights, (4, 1)), np.full(4, leaning), np.zeros((60, 60, 39)), curves)
 
 
@@ -114,12 +115,12 @@ def test_curves_say_what_an_averaged_share_stands_for_at_its_depth():
     shares = np.stack([np.array([0, 0, 0, 0, 1, 1, 1, 1]), np.zeros(8)])
     prior = prior_of(shares)
     curves = prior.curves.copy()
-    curves[0, 2] = 6.4
+    curves[0, 2 :: MIXED_PLACES[2]] = 6.4  # from 2.1 to 4 mm, at all heights
     detail = drawn(replace(prior, curves=curves), layout)
     depth = distance_transform_edt(layout.brain)[layout.brain]
     found = detail.csf[layout.brain]
-    assert (found[(depth > 2.1) & (depth < 6)] == 6).all()
-    assert (found[(depth <= 2) | (depth > 6)] == 4).all()
+    assert (found[(depth > 2.1) & (depth < 4)] == 6).all()
+    assert (found[(depth <= 2) | (depth > 4)] == 4).all()
     assert (detail.csf + detail.wm)[layout.brain].max() == EIGHTHS
 
 
@@ -150,10 +151,11 @@ def test_places_tell_the_surface_deep_white_matter_and_the_middle_apart():
     tissue[12:69, 12:68, 12:68] = Tissue.WM
     tissue[40, 40, 5:12] = Tissue.CSF
     mixed, lined = places_of(tissue, (1, 1, 1), tuple(map(slice, (0, 0, 0), tissue.shape)))
-    far, deep, _ = np.unravel_index(mixed, MIXED_PLACES)
+    far, high, deep, _ = np.unravel_index(mixed, MIXED_PLACES)
     assert deep[5, 40, 40] == 0
     assert deep[6, 40, 40] == 1
-    assert deep[40, 40, 40] == 4
+    assert deep[40, 40, 40] == 6
+    assert [high[40, 40, z] for z in (5, 22, 23, 56, 57, 74)] == [0, 0, 1, 1, 2, 2]
     assert far[11, 40, 40] == 0
     assert far[6, 40, 40] == 2
     middle, _, fluid, own = np.unravel_index(lined, LINED_PLACES)

@@ -26,6 +26,7 @@ def plain_prior(**tables):
         "varies": np.zeros((3, 4)),
         "together": together,
         "depth": np.zeros((3, 4, len(DEPTHS_MM))),
+        "wide": np.ones((3, 4, len(DEPTHS_MM))),
         "weights": np.tile([0.0, 1.0, 0.0, 0.0], (3, 1)),
         "around": np.ones(len(AROUND_MM)),
     }
@@ -103,6 +104,23 @@ def test_they_change_with_the_depth_below_the_surface_of_their_class():
     rim = (tumour > 0) & (ball(18) == 0)
     assert tones[T1CE][core].mean() > tones[T1CE][rim].mean() + 0.15 / TONE_STEP
     assert abs(tones[0][core].mean() - tones[0][rim].mean()) < 0.12 / TONE_STEP
+
+
+def test_they_vary_as_much_at_each_depth_as_the_prior_says_and_as_much_in_all():
+    wide, weights = np.ones((3, 4, len(DEPTHS_MM))), np.tile([1.0, 0.0, 0.0, 0.0], (3, 1))
+    wide[:, T1CE] = np.linspace(1.5, 0.3, len(DEPTHS_MM))
+    values, tumour = drawn(plain_prior(wide=wide, weights=weights), ball(20)), ball(20) > 0
+    core, rim = ball(8)[tumour] > 0, ball(18)[tumour] == 0
+    assert values[T1CE][core].std() < 0.4 * values[T1CE][rim].std()
+    assert values[0][core].std() == pytest.approx(values[0][rim].std(), rel=0.1)
+    assert values[T1CE].std() == pytest.approx(values[0].std(), rel=0.1)
+
+
+def test_a_thin_rim_is_as_bright_in_the_mean_as_a_thick_one():
+    depth = np.zeros((3, 4, len(DEPTHS_MM)))
+    depth[:, T1CE] = np.linspace(-1.5, 1.5, len(DEPTHS_MM))  # of tumours as thick as the prior was fitted on
+    means = [drawn(plain_prior(depth=depth), ball(radius, Tumour.ET))[T1CE].mean() for radius in (8, 20)]
+    assert np.allclose(means, 0, atol=0.1)
 
 
 def test_white_matter_fades_towards_a_new_tumour_and_nowhere_else():

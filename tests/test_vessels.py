@@ -45,11 +45,17 @@ def test_vessels_are_where_real_brains_have_them_and_as_many():
     assert (trees(tissue, 2 * OFTEN) > 0).sum() > 1.3 * (trees(tissue) > 0).sum()
 
 
+def test_brains_differ_in_how_many_vessels_they_have():
+    tissue, often = shell(), 4 * OFTEN
+    counts = [(trees(tissue, often, seed) > 0).sum() for seed in range(8)]
+    assert np.std(counts) > 0.1 * np.mean(counts)
+
+
 def test_vessels_widen_where_they_have_joined(monkeypatch):
     tissue = shell()
-    thick = trees(tissue)
+    thick = trees(tissue, 4 * OFTEN)
     monkeypatch.setattr(vessels, "_WIDEST_MM", vessels._END_MM)
-    thin = trees(tissue)
+    thin = trees(tissue, 4 * OFTEN)
     root = tuple(round(v) - part.start for v, part in zip(vessels._ROOTS[0], BOX, strict=True))
     near = tuple(slice(v - 8, v + 8) for v in root)
     assert (thick[near] > 0).sum() > 2 * (thin[near] > 0).sum()

@@ -18,7 +18,7 @@ from synth.style.style import Style
 
 THICK = 1.1  # voxels: width of a scan's noise along an axis (`Style.sharpness`) from which its slices are thick
 _WIDEST = 1.5  # voxels: what is wider is measured as this
-_MM = (2.0, 4.5)  # mean thickness at these two
+_MM = (2.0, 4.0)  # mean thickness at these two
 _VARIES = 0.2  # share of that, both ways
 _LOST = 1.12  # times less texture after averaging
 

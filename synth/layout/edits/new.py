@@ -54,7 +54,7 @@ class New(Edit):
         "whole_ml": None,
         "irregularity": None,
         "raggedness": None,
-        "white_matter": (2.0, 8.0),
+        "white_matter": (0.5, 5.0),
     }
 
     @classmethod

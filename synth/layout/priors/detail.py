@@ -1,13 +1,14 @@
 """The detail prior: what scans show beyond one tissue a voxel, as a statistic of places, and detail drawn from it.
 
-A voxel's place is told by the tissue map alone: how its surroundings are mixed, how far it lies from white matter (the
-fluid of a sulcus is what lies farther from white matter than the cortex is thick) and how deep below the brain's
-surface. For each kind of place the prior knows how often which share of CSF, of white matter, of vessels and of void
-occurs in real brains; random fields as smooth as what real maps have beyond that choose among them, so that sheets and
-banks move together. Shares are then averaged as scans are that detail is taken from (`nonlocal_means`): what is flat
-becomes flat, sheets stay; and curves bring back how often which share occurs. Vessels are trees (`vessels`), and what
-belongs to none lies where two random fields both vanish: lines. Brains differ: each has a leaning of its own in every
-layer. Fitted on training scans by `benchmarks/fit_detail_prior.py`; no place in any brain can be read back from it.
+A voxel's place is told by the tissue map alone: how its surroundings are mixed, how far it lies from white matter
+(the fluid of a sulcus is what lies farther from white matter than the cortex is thick), how deep below the brain's
+surface and how high in the brain (sulci are widest at the vertex). For each kind of place the prior knows how often
+which share of CSF, of white matter, of vessels and of void occurs in real brains; random fields as smooth as what
+real maps have beyond that choose among them, so that sheets and banks move together. Shares are then averaged as
+scans are that detail is taken from (`nonlocal_means`): what is flat becomes flat, sheets stay; and curves bring back
+how often which share occurs. Vessels are trees (`vessels`), and what belongs to none lies where two random fields
+both vanish: lines. Brains differ: each has a leaning of its own in every layer. Fitted on training scans by
+`benchmarks/fit_detail_prior.py`; no place in any brain can be read back from it.
 """
 
 from collections.abc import Sequence
@@ -31,10 +32,13 @@ SHIPPED = Path(__file__).parent / "weights" / "detail_prior.npz"
 SCALES_MM = (1.0, 2.5, 6.0)  # deviations of the fields' blurs
 VESSEL_MM = 4.0
 _FAR_MM = (3.0, 4.5)  # from white matter
-_DEPTHS_MM = (1.01, 2.1, 6.0, 25.0)  # below the brain's surface
+_DEPTHS_MM = (1.01, 2.1, 4.0, 6.0, 10.0, 25.0)  # below the brain's surface
+_EXACT_MM = 7.0  # up to which it is told exactly
+_HEIGHTS = (0.25, 0.75)  # of the brain's, from its base
 _NEIGHBOURS = (1, 4, 9, 18)  # of 27 voxels that are fluid
 _MIDDLE_MM = 2.5  # from the midline: falx and sagittal sinus
-MIXED_PLACES = (len(_FAR_MM) + 1, len(_DEPTHS_MM) + 1, (EIGHTHS + 1) * (EIGHTHS + 2) // 2)
+MIXED_PLACES = (len(_FAR_MM) + 1, len(_HEIGHTS) + 1, len(_DEPTHS_MM) + 1, (EIGHTHS + 1) * (EIGHTHS + 2) // 2)
+SHELLS = MIXED_PLACES[1] * MIXED_PLACES[2]
 LINED_PLACES = (2, len(_DEPTHS_MM) + 1, len(_NEIGHBOURS) + 1, 3)
 _MOST, _SCORES = 4.0, 513  # normal scores that are told apart: from -4 to 4
 _PARTS, _FARTHEST = 64, 24  # how finely, and up to which, the squared distance from a line is told
@@ -42,7 +46,7 @@ _RARE, _PASSING = 1e-4, 5  # vessels are nowhere rarer; voxels over which how of
 _LED = (0.9, 0.35)  # of the variance of scores of CSF and of white matter: what known levels decide
 _SMOOTH_MM = 0.7  # of white matter's surface: single noisy voxels are none
 _NOISE = 0.4  # eighths: of what is drawn, for averaging
-_SOFTER = 0.8  # of white matter's deviations: ribbons and blades stand out more in geometry than in scans
+_SOFTER = 0.9  # of white matter's deviations: ribbons and blades stand out more in geometry than in scans
 FINER = 8  # parts of an eighth that are told apart in what is averaged
 
 
@@ -58,8 +62,8 @@ class DetailPrior:
         leaning: (4,) deviation between brains of each layer's mean normal score.
         often: (60, 60, 39) how often real brains have a vessel at places of the BraTS grid, `vessels.STEP` apart, the
             same on both sides.
-        curves: (2, depths, 65) eighths of CSF, and of white matter, that what is averaged stands for, by how deep it
-            lies below the brain's surface; a `FINER` part of an eighth apart.
+        curves: (2, `SHELLS`, 65) eighths of CSF, and of white matter, that what is averaged stands for, by how high
+            and how deep below the brain's surface it lies (`shell_of`); a `FINER` part of an eighth apart.
     """
 
     shares: np.ndarray
@@ -99,9 +103,9 @@ class DetailPrior:
         if inside is None:
             return Detail(*layers)
         box = widened(inside, 2.0, spacing(affine), tissue.shape)
-        flat, deep, vessels, void = self.flat(tissue, affine, rng, box, levels)
-        csf, white = (curve.astype(np.float32)[deep, part] for curve, part in zip(self.curves, flat, strict=True))
-        white = _softer(white, deep, tissue[box] > 0)
+        flat, shell, vessels, void = self.flat(tissue, affine, rng, box, levels)
+        csf, white = (curve.astype(np.float32)[shell, part] for curve, part in zip(self.curves, flat, strict=True))
+        white = _softer(white, shell, tissue[box] > 0)
         csf, white = (np.rint(part).astype(np.uint8) for part in (csf, white))
         white = np.minimum(white, EIGHTHS - csf)
         for layer, part in zip(layers, (csf, white, vessels, void), strict=True):
@@ -135,7 +139,7 @@ class DetailPrior:
         white = np.rint((EIGHTHS - csf) * (white / np.float32(EIGHTHS)))
         shares = np.stack([csf, white]).astype(np.float32) / np.float32(_NOISE)
         flat = np.rint(averaged(shares, tissue[box] > 0) * np.float32(_NOISE * FINER)).astype(np.uint8)
-        return flat, depth_of(mixed), vessels, void
+        return flat, shell_of(mixed), vessels, void
 
     def _sheets(self, k: int, place: np.ndarray, zooms, rng: np.random.Generator, levels=None) -> np.ndarray:
         """(x, y, z) which of `_VALUES` a smooth field of normal scores has at each voxel, or `levels` have mostly."""
@@ -149,10 +153,10 @@ class DetailPrior:
         return nearest_score(total, _MOST, _SCORES)
 
 
-def _softer(white: np.ndarray, deep: np.ndarray, brain: np.ndarray) -> np.ndarray:
-    """White matter's eighths nearer to their mean at the same depth, by `_SOFTER`."""
-    count = np.maximum(np.bincount(deep[brain]), 1)
-    mean = (np.bincount(deep[brain], white[brain]) / count).astype(np.float32).take(deep)
+def _softer(white: np.ndarray, shell: np.ndarray, brain: np.ndarray) -> np.ndarray:
+    """White matter's eighths nearer to their mean in the same shell, by `_SOFTER`."""
+    count = np.maximum(np.bincount(shell[brain], minlength=SHELLS), 1)
+    mean = (np.bincount(shell[brain], white[brain], SHELLS) / count).astype(np.float32).take(shell)
     return mean + np.float32(_SOFTER) * (white - mean)
 
 
@@ -199,27 +203,29 @@ def places_of(tissue: np.ndarray, zooms, box: Box) -> tuple[np.ndarray, np.ndarr
     white = gaussian_filter((labels == Tissue.WM).astype(np.float32), [_SMOOTH_MM / zoom for zoom in zooms]) > 0.5
     far = np.digitize(near(white, max(_FAR_MM) + 1, zooms), _FAR_MM)
     deep = np.digitize(_depth(labels > 0, zooms), _DEPTHS_MM)
+    levels = np.flatnonzero(labels.any((0, 1)))
+    high = np.digitize((np.arange(labels.shape[2]) - levels[0]) / max(len(levels) - 1, 1), _HEIGHTS)
     fluid = uniform_filter((labels == Tissue.CSF).astype(np.float32), 3, mode="constant")
     fluid = np.digitize(fluid, (np.array(_NEIGHBOURS) - 0.5) / 27)
     left = np.arange(box[0].start, box[0].stop) - midline(tissue.shape)
     middle = (np.abs(left) * zooms[0] <= _MIDDLE_MM).astype(np.int32)[:, None, None]
     own = np.maximum(labels, 1).astype(np.int32) - 1
-    mixed = np.ravel_multi_index((far, deep, mixture), MIXED_PLACES).astype(np.int32)
+    mixed = np.ravel_multi_index((far, np.broadcast_to(high, far.shape), deep, mixture), MIXED_PLACES).astype(np.int32)
     middle = np.broadcast_to(middle, own.shape)
     return mixed, np.ravel_multi_index((middle, deep, fluid, own), LINED_PLACES).astype(np.int32)
 
 
-def depth_of(mixed: np.ndarray) -> np.ndarray:
-    """Which part of `MIXED_PLACES`' depths places are in; of the curves too."""
-    return mixed // MIXED_PLACES[2] % MIXED_PLACES[1]
+def shell_of(mixed: np.ndarray) -> np.ndarray:
+    """Which of `SHELLS`, by height and depth, places are in; of the curves too."""
+    return mixed // MIXED_PLACES[3] % SHELLS
 
 
 def _depth(brain: np.ndarray, zooms) -> np.ndarray:
     """Mm from outside the brain: exact near the surface, told on every third voxel where it is deep."""
     coarse = distance_transform_edt(np.pad(brain[::3, ::3, ::3], 1), [3 * z for z in zooms])[1:-1, 1:-1, 1:-1]
     rough = coarse.repeat(3, 0).repeat(3, 1).repeat(3, 2)[tuple(map(slice, brain.shape))]
-    exact = near(~np.pad(brain, 1), _DEPTHS_MM[-2] + 1, zooms)[1:-1, 1:-1, 1:-1]
-    return np.where(np.isfinite(exact), exact, np.maximum(rough, _DEPTHS_MM[-2] + 1))
+    exact = near(~np.pad(brain, 1), _EXACT_MM, zooms)[1:-1, 1:-1, 1:-1]
+    return np.where(np.isfinite(exact), exact, np.maximum(rough, _EXACT_MM))
 
 
 def _mixtures() -> np.ndarray:

@@ -1,11 +1,12 @@
 """The tone prior: how the inside of real gliomas varies in brightness, as a small statistic, and fields drawn from it.
 
-Fitted on training scans by `benchmarks/fit_tone_prior.py`. In each class (necrosis, oedema, enhancing tumour) tones of
-the four modalities have their own distribution (quantiles) and hang together (a Gaussian copula, Sklar 1959); how far
-they spread differs between tumours; they change with depth, as oedema fades towards the edge of the tumour and rims are
-brightest inside; and they are smooth over millimetres: white noise blurred at a few scales, whose weights give the
-measured correlation over distance. Around a tumour white matter fades too: it has less of a voxel in the last
-millimetres before the border, which annotators draw amid the fading. No place in any tumour can be read back from it.
+Fitted on training scans by `benchmarks/fit_tone_prior.py`. In each class (necrosis, oedema, enhancing tumour) tones
+of the four modalities have their own distribution (quantiles) and hang together (a Gaussian copula, Sklar 1959); how
+far they spread differs between tumours; they change with depth, as oedema fades towards the edge of the tumour and
+rims are brightest inside, and vary less there than at the edge; and they are smooth over millimetres: white noise
+blurred at a few scales, whose weights give the measured correlation over distance. Around a tumour white matter fades
+too: it has less of a voxel in the last millimetres before the border, which annotators draw amid the fading. No place
+in any tumour can be read back from it.
 """
 
 from dataclasses import dataclass
@@ -26,7 +27,7 @@ SHIPPED = Path(__file__).parent / "weights" / "tone_prior.npz"
 KINDS = tuple(Tumour)[1:]
 SCALES_MM = (1.2, 2.5, 5.0, 10.0)  # deviations of the blurs
 AROUND_MM = (1.0, 2.0, 3.0, 4.0, 5.0, 6.0)  # outside a tumour, where white matter's share is told
-DEPTHS_MM = (1.0, 2.0, 3.0, 4.0, 6.0, 9.0, 13.0)  # where a class's tones are told (`depth_mm`)
+DEPTHS_MM = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 9.0, 13.0)  # where a class's tones are told (`depth_mm`)
 _FAR_MM = 10.0  # up to where white matter beyond `AROUND_MM` is looked at
 _MOST, _SCORES = 5.0, 4001  # normal scores that are told apart: from -5 to 5
 
@@ -41,6 +42,7 @@ class TonePrior:
         varies: (3, 4) deviation of its logarithm between tumours.
         together: (3, 4, 4) correlations of the modalities' normal scores.
         depth: (3, 4, d) mean normal score at `DEPTHS_MM`.
+        wide: (3, 4, d) deviation of normal scores from that mean there.
         weights: (3, s) shares of the variance at `SCALES_MM`; they sum to 1.
         around: (a,) white matter's share in voxels `AROUND_MM` outside a tumour, over that far away.
     """
@@ -50,6 +52,7 @@ class TonePrior:
     varies: np.ndarray
     together: np.ndarray
     depth: np.ndarray
+    wide: np.ndarray
     weights: np.ndarray
     around: np.ndarray
 
@@ -91,10 +94,13 @@ class TonePrior:
             scores = np.sqrt(self.weights[k]) @ noise.take(at, -1).reshape(len(SCALES_MM), -1)
             scores = np.linalg.cholesky(self.together[k]) @ scores.reshape(len(MODALITIES), -1)
             for m, tone in enumerate(tones):
-                mean = np.interp(deep, DEPTHS_MM, self.depth[k, m])
-                left = np.sqrt(max(1 - mean.var(), 0.05))  # so that all together are as varied as the statistic says
-                mean += scores[m] * left
-                tone[box][here] = self._tones_of(k, m, varied[k, m]).take(nearest_score(mean, _MOST, _SCORES))
+                score = np.interp(deep, DEPTHS_MM, self.depth[k, m])
+                wide = np.interp(deep, DEPTHS_MM, self.wide[k, m])
+                # so that all together are as varied as the statistic says, whatever depths this tumour has
+                score -= score.mean()
+                wide *= np.sqrt(max(1 - score.var(), 0.05) / np.square(wide).mean())
+                score += scores[m] * wide
+                tone[box][here] = self._tones_of(k, m, varied[k, m]).take(nearest_score(score, _MOST, _SCORES))
         return tones
 
     def faded(self, wm: np.ndarray, tumour: np.ndarray, affine: np.ndarray) -> np.ndarray:

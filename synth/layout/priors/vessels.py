@@ -26,6 +26,8 @@ _CHANCE = 0.7  # deviation of the log cost by chance
 _CHANCE_MM = 3.0
 _LEAST = 0.004  # vessels are nowhere rarer
 _NOT_FLUID = 3.0  # times as dear where there is no fluid
+_LEANS = 0.3  # deviation between brains of the log number of ends
+_FILLED, _FILLS = 0.88, 0.1  # how much of the brightness vessels have; more by so much where there are more of them
 
 
 def vessel_trees(
@@ -51,7 +53,9 @@ def vessel_trees(
     whole = places + [part.start for part in box]
     standard = whole @ to_brats[:3, :3].T + to_brats[:3, 3]
     known = map_coordinates(often, standard.T / STEP, order=1, mode="nearest")
-    count = round(_ENDS * known.sum() * np.prod(zooms * _COARSE) / 1000)
+    lean = np.clip(rng.standard_normal(), -2, 2)
+    ends = _ENDS * np.exp(_LEANS * lean - _LEANS**2 / 2)
+    count = round(ends * known.sum() * np.prod(zooms * _COARSE) / 1000)
     chance = smooth_noise(open_.shape, zooms * _COARSE, _CHANCE_MM, rng)[0][open_]
     cost = np.exp(_CHANCE * chance) / np.maximum(known, _LEAST) * np.where(fluid[open_], 1.0, _NOT_FLUID)
     roots = [int(np.square(standard - root).sum(1).argmin()) for root in _ROOTS]
@@ -72,7 +76,7 @@ def vessel_trees(
     ahead = np.where(before[used] >= 0, before[used], used)
     radius = np.minimum(_END_MM * np.cbrt(flow[used]), _WIDEST_MM)
     for part in (0.0, 0.25, 0.5, 0.75):
-        _stamp(out, places[used] + part * (places[ahead] - places[used]), radius, zooms)
+        _stamp(out, places[used] + part * (places[ahead] - places[used]), radius, zooms, _FILLED + _FILLS * lean)
     return out * (tissue > 0)
 
 
@@ -106,8 +110,8 @@ def _graph(open_: np.ndarray, nodes: np.ndarray, cost: np.ndarray, zooms: np.nda
     return coo_array((np.concatenate(lengths), (np.concatenate(rows), np.concatenate(columns))), size).tocsr()
 
 
-def _stamp(out: np.ndarray, places: np.ndarray, radius: np.ndarray, zooms: np.ndarray) -> None:
-    """Mark what lies within a radius (mm) of places (in voxels): as bright as the share of a voxel that is filled."""
+def _stamp(out: np.ndarray, places: np.ndarray, radius: np.ndarray, zooms: np.ndarray, filled: float) -> None:
+    """Mark what lies within a radius (mm) of places (in voxels): as bright as the share of a voxel that is `filled`."""
     middle = np.rint(places).astype(int)
     reach = np.ceil((_WIDEST_MM + 0.5) / zooms).astype(int)
     for shift in np.ndindex(*(2 * reach + 1)):
@@ -115,6 +119,8 @@ def _stamp(out: np.ndarray, places: np.ndarray, radius: np.ndarray, zooms: np.nd
         near = np.flatnonzero(radius + 0.5 > np.linalg.norm(np.maximum(np.abs(steps) - 0.5, 0) * zooms))
         voxel = middle[near] + steps
         apart = np.linalg.norm((voxel - places[near]) * zooms, axis=1)
-        level = np.rint(VESSEL_LEVELS * np.clip(radius[near] + 0.5 - apart, 0, np.minimum(2 * radius[near], 1)))
+        level = np.rint(
+            VESSEL_LEVELS * filled * np.clip(radius[near] + 0.5 - apart, 0, np.minimum(2 * radius[near], 1))
+        )
         there = (level > 0) & (voxel >= 0).all(1) & (voxel < out.shape).all(1)
         np.maximum.at(out, tuple(voxel[there].T), level[there].astype(np.uint8))
