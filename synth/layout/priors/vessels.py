@@ -27,7 +27,7 @@ _CHANCE_MM = 3.0
 _LEAST = 0.004  # vessels are nowhere rarer
 _NOT_FLUID = 3.0  # times as dear where there is no fluid
 _LEANS = 0.3  # deviation between brains of the log number of ends
-_FILLED, _FILLS = 0.88, 0.1  # how much of the brightness vessels have; more by so much where there are more of them
+_FILLED, _FILLS = 0.95, 0.1  # how much of the brightness vessels have; more by so much where there are more of them
 
 
 def vessel_trees(
