@@ -227,6 +227,7 @@ class AtlasSource:
         """What is finer than its tissue map; no tones, as it has no tumour."""
         tissue, *levels = _grown(self.number)
         rng = np.random.default_rng(anatomy_seed(self.number, AnatomyBranch.DETAIL))
+        _grown.cache_clear()  # what is asked for last
         return shipped_detail_prior().draw(tissue, np.array(AFFINE), rng, levels)
 
 

@@ -8,7 +8,7 @@ from synth.layout.detail import softened
 from synth.layout.layout import Layout
 from synth.models.configs import DIVISOR
 from synth.models.painter import box_coordinates, paint, style_tensors, style_tensors_spec
-from synth.models.runtime import one_at_a_time, tf
+from synth.models.runtime import give_back, one_at_a_time, tf
 from synth.models.slabs import Slabs
 from synth.style.style import Style
 
@@ -91,7 +91,10 @@ class LayoutPainter:
                 layers[(*target, k)] = layer if layout.detail is None else layer[inside]
             inputs.append(layers)
         with one_at_a_time:
-            return self._painted(classes, layout.shape, grown, *inputs)[target]
+            give_back()
+            image = self._painted(classes, layout.shape, grown, *inputs)[target]
+            give_back()
+        return image
 
     def _painted(self, classes, shape, grown, tensors, seed, *layers) -> np.ndarray:
         """(x, y, z, 4) float32 on the grown box; in slabs where that can be, to the same bits."""

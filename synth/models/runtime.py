@@ -4,6 +4,7 @@ TensorFlow greets with lines about oneDNN and missing GPUs that no setting silen
 standard error before its logging begins. They are dropped here; what TensorFlow raises is raised all the same.
 """
 
+import ctypes
 import os
 import threading
 from collections.abc import Iterator
@@ -38,6 +39,22 @@ with _without_greetings():
     for gpu in tf.config.list_physical_devices("GPU"):  # the search for GPUs greets too
         with suppress(RuntimeError, ValueError):  # too late if TensorFlow ran already; then it stays as it is
             tf.config.experimental.set_memory_growth(gpu, True)  # others may work there, too: none takes all at once
+
+try:
+    _trim = ctypes.CDLL(None).malloc_trim  # of glibc
+except (AttributeError, OSError, TypeError):
+    _trim = None
+
+
+def give_back() -> None:
+    """Give the system the memory that was freed and that the C library keeps: before and after what needs a lot.
+
+    A brain's volumes come and go in pieces of some megabytes, which glibc keeps by the gibibyte. Takes some hundredths
+    of a second.
+    """
+    if _trim is not None:
+        _trim(0)
+
 
 FLOAT32, MIXED = "float32", "mixed_float16"
 _TENSOR_CORES = (7, 0)  # the compute capability of GPUs that gain by float16

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from itertools import combinations, permutations
 
 import numpy as np
-from scipy.stats import rankdata
 
 from synth.brats import MODALITIES
 from synth.datasets.voxels.sample import MARGIN as PADDING
@@ -128,6 +127,8 @@ def traits(seen: Sample) -> Traits | None:
     if np.mean(weights.sum(1) > 0.5) < IN_PLACE:
         return None
     weights = weights**2
+    from scipy.stats import rankdata  # a quarter of a second, which no command begins with
+
     ranks = rankdata(images, axis=1) / images.shape[1] - 0.5
     tissue = ranks @ (weights / weights.sum(0))
     middle, high, higher, highest = np.quantile(images, [0.5, 0.9, 0.99, 0.998], axis=1)

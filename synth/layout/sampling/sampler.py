@@ -33,7 +33,7 @@ TRIES_PER_PAIR = 4  # hard hosts and donors get several chances, else easy ones 
 _PIECES = "pieces, more than"
 _CACHED_LAYOUTS = 6  # 18 MB each at full size: memory stays flat however many hosts there are
 _CACHED_DETAILS = 2  # 72 MB each: a sample's host and donor
-_ENDLESS = 1  # of either, of brains of which none comes twice and none is a donor
+_ENDLESS = 1  # of either, of brains of which none comes twice and none is a donor; none once its detail is known
 
 
 class LayoutSampler:
@@ -163,6 +163,9 @@ class LayoutSampler:
         if trail.known:
             found = (replace(self._load(name), detail=self._layers(name, not trail.moves)) for name in names)
             layout = trail.followed(layout, *found)
+            if self._healthy:
+                self._load.cache_clear()
+                self._layers.cache_clear()
         detail = layout.detail
         if detail is None:
             rng = sample_rng(recipe.seed, recipe.index, Branch.DETAIL)
