@@ -259,14 +259,31 @@ def test_onednn_runs_unless_it_was_switched_off(given, ran):
         pytest.skip("TensorFlow has oneDNN on x86 alone")
     environment = {key: value for key, value in os.environ.items() if key != "TF_ENABLE_ONEDNN_OPTS"}
     environment["CUDA_VISIBLE_DEVICES"] = ""
-    told = "from synth.models.runtime import kernels; print(kernels())"
+    told = """
+from synth.models.runtime import kernels, tf
+filters = tf.ones((3, 3, 3, 4, 8))
+tf.function(lambda x: tf.nn.conv3d(x, filters, [1] * 5, "SAME"))(tf.ones((1, 8, 8, 8, 4)))
+print(kernels())
+"""
     done = subprocess.run(
         [sys.executable, "-c", told],
-        env={**environment, **({"TF_ENABLE_ONEDNN_OPTS": given} if given else {})},
+        env={**environment, "ONEDNN_VERBOSE": "1", **({"TF_ENABLE_ONEDNN_OPTS": given} if given else {})},
         capture_output=True,
         text=True,
     )
-    assert done.stdout.strip() == ran, done.stderr
+    *lines, last = done.stdout.splitlines()
+    assert last == ran, done.stderr
+    computed = [line for line in lines if line.startswith("onednn_verbose") and ",exec,cpu,convolution," in line]
+    assert bool(computed) == (ran == "oneDNN")
+
+
+@pytest.mark.parametrize("imported", ["import synth", "from synth.cli import main", "from synth import Generation"])
+def test_onednn_is_asked_for_before_tensorflow_can_be_there(imported):
+    """TensorFlow takes it unasked on processors with VNNI, where the test above cannot tell whether it was asked."""
+    told = f"import os, sys; {imported}; print(os.environ['TF_ENABLE_ONEDNN_OPTS'], 'tensorflow' in sys.modules)"
+    environment = {key: value for key, value in os.environ.items() if key != "TF_ENABLE_ONEDNN_OPTS"}
+    done = subprocess.run([sys.executable, "-c", told], env=environment, capture_output=True, text=True)
+    assert done.stdout.split() == ["1", "False"], done.stderr
 
 
 def test_another_version_is_told(place):
