@@ -105,13 +105,12 @@ def main() -> None:
         layouts = Path(folder) / "layouts"
         sources = data_sources(options.data, layouts)[0] if options.data else embedded_sources()
         generation = Generation(sources, config=GenerateConfig(seed=options.seed))
-        before = time.process_time()
-        times = os.times()
+        before = os.times()
         gate = Gate() if options.scores else None
         outcome = generate(generation, options.n, Path(folder) / "run", gate=gate)
-        print(
-            f"{outcome.seconds:.1f} s, {time.process_time() - before:.1f} CPU-seconds ({os.times().system - times.system:.1f} of the system) for {options.n} samples"
-        )
+        after = os.times()
+        user, system = after.user - before.user, after.system - before.system
+        print(f"{outcome.seconds:.1f} s, {user + system:.1f} CPU-seconds, {system:.1f} of them the system's")
     print(f"peak {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10:.0f} MiB")
     print(f"\n{'stages under way':32}{'seconds':>9}{'most MiB':>10}")
     for key, most in sorted(sampler.most.items(), key=lambda row: -row[1]):
