@@ -22,7 +22,7 @@ from synth.brats import MODALITIES
 from synth.datasets.layout_files import load_layout, save_layout
 from synth.datasets.sets import open_set
 from synth.disk.files import sha256_file
-from synth.disk.manifest import MANIFEST, RUN, read_entries
+from synth.disk.manifest import MANIFEST, RUN, read_entries, read_run
 from synth.errors import DataError, OutputError
 from synth.exporters import deflate
 from synth.exporters.hdf5_cases import open_cases
@@ -251,6 +251,10 @@ def test_differing_images_are_put_down_to_the_machine(place, monkeypatch):
     change(place / "nifti" / RUN, model={**model, "kernels": "abacus"})
     (result,) = replay(place / "nifti", ["0"], place / "again", data=[place / "layouts"], model=place / "model")
     assert f"painted with the kernels of abacus, here {kernels()} ran" in result.sentence()
+    libraries = read_run(place / "nifti")["libraries"]
+    change(place / "nifti" / RUN, model=model, libraries={**libraries, "scipy": "1.2.3"})
+    (result,) = replay(place / "nifti", ["0"], place / "third", data=[place / "layouts"], model=place / "model")
+    assert f"so it was painted with scipy 1.2.3, here {libraries['scipy']}; " in result.sentence()
 
 
 @pytest.mark.parametrize(("given", "ran"), [(None, "oneDNN"), ("0", "Eigen")])

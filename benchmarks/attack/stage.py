@@ -95,7 +95,7 @@ def install(place: Path) -> None:
 
     runtime, weights = types.ModuleType("synth.models.runtime"), types.ModuleType("synth.models.weights")
     runtime.kernels, runtime.repeatable, runtime.one_at_a_time = (lambda: "stub"), (lambda: None), threading.Lock()
-    runtime.give_back = lambda: None
+    runtime.give_back, runtime.versions = (lambda: None), (lambda: {})
     runtime.take_place = lambda threads, number: None
     runtime.FLOAT32, runtime.precision = "float32", lambda: "float32"
     weights.load_generator = lambda model: (StubPainter(), CARD["generator"])

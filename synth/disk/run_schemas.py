@@ -27,6 +27,7 @@ SETTINGS = Schema(  # of a run of any command
                 "type": ["object", "string"],
             },
             "model": fields({}, {"name": optional(TEXT), "hash": TEXT, "kernels": TEXT, "precision": TEXT}),
+            "libraries": mapped(TEXT),
             "reading": fields({}, {"labels": TEXT, "resample": {"type": "boolean"}, "healthy": {"type": "boolean"}}),
             "to": TEXT,
             "sets": listed(TEXT),

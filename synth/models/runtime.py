@@ -11,6 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 
+import numpy as np
+import scipy
+
 one_at_a_time = threading.Lock()
 """Held while a network runs on a whole brain: each uses all cores, and two would hold their activations side by side
 (a gibibyte each) for no gain of time."""
@@ -73,6 +76,11 @@ def kernels() -> str:
         return "oneDNN" if built.IsMklEnabled() else "Eigen"
     except (ImportError, AttributeError):
         return "oneDNN" if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "1" else "Eigen"
+
+
+def versions() -> dict[str, str]:
+    """The libraries that a sample's bytes depend on in this process, by name."""
+    return {"tensorflow": tf.__version__, "numpy": np.__version__, "scipy": scipy.__version__}
 
 
 @cache

@@ -21,7 +21,7 @@ from synth.disk.claim import GENERATE, claim
 from synth.disk.files import atomic_write, make_folder, sha256_file
 from synth.disk.json_files import parse, read
 from synth.disk.lock import FolderLock
-from synth.disk.manifest import MANIFEST, RUN, keep_settings, other_settings, read_run, settings_differences
+from synth.disk.manifest import LIBRARIES, MANIFEST, RUN, keep_settings, other_settings, read_run, settings_differences
 from synth.disk.run_schemas import RECORD
 from synth.disk.staging import partial_name, remove_left
 from synth.errors import DataError, OutputError, SynthError, printable
@@ -112,7 +112,9 @@ def _of_one_run(folders: Sequence[Path]) -> list[_Shard]:
         if not GENERATE.known(part.settings):
             raise DataError(f"{printable(folder)}: expected a shard that `synth generate` wrote, found another run.")
         first = next(iter(parts.values()), part)
-        ours, theirs = ({k: v for k, v in shard.settings.items() if k != "shard"} for shard in (first, part))
+        ours, theirs = (
+            {k: v for k, v in shard.settings.items() if k not in ("shard", LIBRARIES)} for shard in (first, part)
+        )
         if differing := settings_differences(ours, theirs):
             raise other_settings(
                 folder, differing, f"leave it out, it is of another run than {printable(first.folder)}"
