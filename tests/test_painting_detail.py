@@ -26,6 +26,8 @@ from synth.models.configs import GeneratorConfig
 from synth.models.inference import LayoutPainter
 from synth.models.networks.generator import build_generator
 from synth.models.painter import box_coordinates, paint, style_tensors
+from synth.models.runtime import MIXED, computing_in
+from synth.models.slabs import Slabs
 from synth.models.weights import save_generator
 from synth.runs.generate import GenerateConfig, Generation, generate, write_recipes
 from synth.runs.reconstruct import reconstruct_case
@@ -206,6 +208,14 @@ def test_slabs_have_the_bits_of_the_whole_up_to_its_ends(scan, rows):
     at_once = painter._painted(*given)
     assert np.array_equal(in_slabs, at_once)
     assert at_once[[0, -1]].any()
+
+
+def test_slabs_are_for_float32_and_generators_with_detail_alone():
+    assert Slabs.suits(build_generator(TINY))
+    assert not Slabs.suits(None)
+    assert not Slabs.suits(build_generator(GeneratorConfig(width=4, bottleneck=1)))
+    with computing_in(MIXED):
+        assert not Slabs.suits(build_generator(TINY))
 
 
 def test_patches_bring_their_detail_and_sometimes_none(tmp_path, scan):

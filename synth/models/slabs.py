@@ -15,7 +15,7 @@ from synth.brats import CLASSES, MODALITIES
 from synth.layout.detail import MAPS as DETAIL
 from synth.models.networks.generator import Compose
 from synth.models.painter import box_coordinates, paint, style_tensors_spec, white_noise
-from synth.models.runtime import tf
+from synth.models.runtime import FLOAT32, tf
 
 if TYPE_CHECKING:
     import keras
@@ -46,14 +46,15 @@ class Slabs:
 
     @staticmethod
     def suits(generator: "keras.Model | None") -> bool:
-        """Whether a network can be run so: one of `build_generator` with detail, where there is no GPU.
+        """Whether a network can be run so: one of `build_generator` with detail, in float32, where there is no GPU.
 
         A GPU has memory of its own, and may choose other kernels for slabs.
         """
         if generator is None or "detail" not in generator.input or tf.config.list_physical_devices("GPU"):
             return False
-        names = {layer.name for layer in generator.layers}
-        return "near" in names and "compose" in names and isinstance(generator.get_layer("compose"), Compose)
+        layers = {layer.name: layer for layer in generator.layers}
+        ours = "near" in layers and isinstance(layers.get("compose"), Compose)
+        return ours and layers["near"].compute_dtype == FLOAT32
 
     def __call__(
         self,
