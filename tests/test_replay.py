@@ -358,6 +358,18 @@ def test_damaged_settings_are_a_sentence(place, damage):
     assert (result.exit_code, f"{next(iter(damage))} must be" in result.output) == (1, True), result.output
 
 
+@pytest.mark.parametrize("gone", ["seed", "naming", "format", "model", "model.name", "model.hash"])
+def test_settings_without_what_a_replay_needs_are_a_sentence(place, gone):
+    settings = json.loads((place / "nifti" / RUN).read_text())
+    *above, last = gone.split(".")
+    del (settings[above[0]] if above else settings)[last]
+    (place / "nifti" / RUN).write_text(json.dumps(settings))
+    result = invoke(place, "replay nifti --id 0 --data layouts --model model --out out")
+    assert (result.exit_code, result.output.count("\n")) == (1, 1), result.output
+    assert last in result.output
+    assert not (place / "out").exists()
+
+
 def test_missing_hosts_are_named(place):
     wanted = read_entries(place / "nifti")[0]["host"]
     shutil.rmtree(place / "layouts" / wanted)

@@ -37,6 +37,16 @@ SETTINGS = Schema(  # of a run of any command
         },
     ),
 )
+DRAWN = Schema("the settings of a run of `synth layouts`", fields({"seed": WHOLE}))
+PAINTED = Schema(  # by which its samples can be painted again
+    "the settings of a run that painted",
+    fields(
+        {
+            **{"seed": WHOLE, "format": TEXT, "naming": {"enum": [*NAMINGS]}},
+            "model": fields({"name": TEXT, "hash": TEXT}),
+        }
+    ),
+)
 RECORD = Schema(  # of a sample of any command
     "the record of a sample",
     fields(

@@ -20,6 +20,7 @@ from synth.datasets.sets import CaseSet, open_set
 from synth.disk.claim import REPLAY, claim
 from synth.disk.files import case_path, make_folder
 from synth.disk.manifest import LIBRARIES, MANIFEST, RUN, read_entries, read_run
+from synth.disk.run_schemas import DRAWN, PAINTED
 from synth.errors import DataError, ModelError, OutputError, SynthError
 from synth.exporters.deflate import COMPRESSOR
 from synth.exporters.nifti import PROVENANCE, nifti_bytes
@@ -133,13 +134,9 @@ def _chosen(folder: Path, ids: Sequence[str]) -> list[dict]:
 def _check(folder: Path, run: dict, records: list[dict]) -> None:
     """Refuse settings and records that no sample can be made from, before anything is written."""
     try:
-        int(run["seed"])
-        if run.get("format") != FORMAT:
-            _ = NAMINGS[run["naming"]]
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"{folder / RUN}: expected seed and naming of a run, found something else ({error}); restore the file."
-        ) from error
+        (DRAWN if run.get("format") == FORMAT else PAINTED).check(run)
+    except ValueError as error:
+        raise DataError(f"{folder / RUN}: {error}; restore the file.") from error
     for record in records:
         try:
             case_path(folder, record["id"])
