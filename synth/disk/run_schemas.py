@@ -38,15 +38,12 @@ SETTINGS = Schema(  # of a run of any command
     ),
 )
 DRAWN = Schema("the settings of a run of `synth layouts`", fields({"seed": WHOLE}))
-PAINTED = Schema(  # by which its samples can be painted again
-    "the settings of a run that painted",
-    fields(
-        {
-            **{"seed": WHOLE, "format": TEXT, "naming": {"enum": [*NAMINGS]}},
-            "model": fields({"name": TEXT, "hash": TEXT}),
-        }
-    ),
-)
+_PAINTED = {
+    **{"seed": WHOLE, "format": TEXT, "naming": {"enum": [*NAMINGS]}},
+    "model": fields({"name": TEXT, "hash": TEXT}),
+}
+PAINTED = Schema("the settings of a run that painted", fields(_PAINTED))  # by which its samples can be painted again
+SHARD = Schema("the settings of a shard", fields({**_PAINTED, "synth": TEXT, "n": WHOLE, "shard": listed(WHOLE, 2, 2)}))
 RECORD = Schema(  # of a sample of any command
     "the record of a sample",
     fields(
