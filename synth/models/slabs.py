@@ -1,4 +1,4 @@
-"""Painting a brain slab by slab: the bits of painting it at once, in half the memory and less time.
+"""Painting a brain slab by slab: the bits of painting it at once, in half the memory.
 
 At full resolution a generator that is conditioned on detail sees 21 channels, and packs as many again: a gibibyte of a
 brain that lives for a second, and that the system pages in anew for every step. Only what is done at half the
