@@ -26,40 +26,37 @@ def begun(make: Callable[[], Item]) -> Callable[[], Item]:
 def ahead(items: Iterable[Item], depth: int = 1) -> Generator[Item, None, None]:
     """Run an iterator in a thread, at most `depth` finished items ahead; its errors are raised here.
 
-    Closing this generator (or dropping it) ends the thread, once the item it is at is made.
+    Nothing is held of an item that was taken: neither here nor in the thread. Closing this generator (or dropping it)
+    ends the thread, once the item it is at is made.
     """
-    line: queue.Queue = queue.Queue(depth)
-    stop = threading.Event()
+    line: queue.Queue = queue.Queue()
+    room, stop = threading.Semaphore(depth), threading.Event()
     end = object()
-
-    def put(item) -> bool:
-        while not stop.is_set():
-            try:
-                line.put(item, timeout=0.2)
-                return True
-            except queue.Full:
-                continue
-        return False
 
     def work():
         try:
-            for item in items:
-                if not put((item, None)):
-                    return
-            put((end, None))
+            iterator = iter(items)
+            while not stop.is_set():
+                if room.acquire(timeout=0.2):
+                    item = next(iterator, end)
+                    line.put([item, None])
+                    if item is end:
+                        return
+                    del item
         except BaseException as error:  # handed over, not handled
-            put((end, error))
+            line.put([end, error])
 
     thread = threading.Thread(target=work, daemon=True, name="synth-ahead")
     thread.start()
     try:
         while True:
-            item, error = line.get()
-            if error is not None:
+            made = line.get()
+            room.release()
+            if (error := made.pop()) is not None:
                 raise error
-            if item is end:
+            if made[0] is end:
                 return
-            yield item
+            yield made.pop()
     finally:
         stop.set()
         if thread is not threading.current_thread():  # the last reference may go in the thread itself

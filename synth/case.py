@@ -62,7 +62,10 @@ class Case:
     @property
     def brain(self) -> np.ndarray:
         """(X, Y, Z) bool: voxels where any modality is non-zero."""
-        return np.logical_or.reduce([self.images[..., m] != 0 for m in range(self.images.shape[-1])])
+        out = self.images[..., 0] != 0
+        for m in range(1, self.images.shape[-1]):
+            out |= self.images[..., m] != 0
+        return out
 
 
 @dataclass(frozen=True)

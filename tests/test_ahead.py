@@ -1,6 +1,8 @@
+import gc
 import itertools
 import threading
 import time
+import weakref
 
 import pytest
 
@@ -13,8 +15,31 @@ def test_ahead_keeps_order_and_stays_a_step_ahead():
     first = next(line)
     time.sleep(0.3)
     assert first == 0
-    assert len(made) <= 4  # the one taken, one in the queue, one waiting for room
+    assert len(made) == 2  # the one taken and the next
     assert list(line) == list(range(1, 50))
+
+
+def test_ahead_holds_nothing_that_was_taken():
+    class Large:
+        pass
+
+    line = ahead(Large() for _ in range(3))
+    kept = []
+    for item in line:
+        kept.append(weakref.ref(item))
+        time.sleep(0.1)  # the next is made
+        del item
+        gc.collect()
+        assert kept[-1]() is None
+
+
+def test_as_many_are_made_ahead_as_are_asked_for():
+    made = []
+    line = ahead((made.append(k) or k for k in range(50)), depth=3)
+    assert next(line) == 0
+    time.sleep(0.3)
+    assert len(made) == 4
+    line.close()
 
 
 def test_ahead_passes_errors_on_after_what_came_before():

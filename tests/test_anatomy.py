@@ -9,7 +9,7 @@ from synth.brats import AFFINE, GRID, Tissue
 from synth.errors import LayoutError
 from synth.hosts.anatomies import Anatomy, AtlasAnatomies, AtlasSource, _grown, draw_anatomy, warped_levels
 from synth.hosts.folds import PER_MM
-from synth.layout.atlas import soft_atlas
+from synth.layout.atlas import made_atlas, soft_atlas
 from synth.layout.law import violations
 from synth.layout.priors.anatomy import LATTICE, AnatomyPrior, mirrored_field, refined, shipped_prior, with_still_middle
 from synth.layout.space import MIDLINE, components, near, spacing, ventricles
@@ -75,6 +75,16 @@ def test_shares_follow_the_sheets_of_fluid(brains):
     grey = (tissue == Tissue.GM) & (fluid > -4 * PER_MM)
     assert np.corrcoef(detail.csf[grey], fluid[grey])[0, 1] > 0.5
     assert not any(tone.any() for tone in detail.tones)
+
+
+def test_the_atlas_that_is_shipped_is_the_one_that_would_be_made():
+    shipped, made = soft_atlas(), made_atlas()
+    assert shipped.box == made.box
+    for name in ("csf", "white", "outside", "inner"):
+        stored, computed = getattr(shipped, name), getattr(made, name)
+        assert stored.dtype == computed.dtype == np.float32
+        assert stored.flags.c_contiguous
+        assert np.array_equal(stored, computed)
 
 
 def test_levels_are_linear_between_voxels():

@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 from phantoms import MEANS, phantom_case
 from scipy.ndimage import distance_transform_edt, gaussian_filter
+from scipy.stats import rankdata
 
 from synth.brats import GRID, MODALITIES
 from synth.datasets.cases import find_cases, read_case
 from synth.datasets.voxels.judge import judge_case
+from synth.datasets.voxels.modalities import ranks_of
 from synth.layout import atlas
 from synth.layout.atlas import atlas_probabilities
 
@@ -209,3 +211,9 @@ def test_real_cases_pass_and_wrong_ones_made_of_them_do_not(real_data):
         assert found(replaced(images, "t1ce", t1ce[::-1] * (t1ce != 0))) == [("mirror", "t1ce")]
         assert found(replaced(images, "t1", np.roll(t1, 3, 1) * (t1 != 0))) == [("shift", "t1")]
         assert found(replaced(images, "t1", np.roll(t1, 1, 1))) == []  # as registration may leave it
+
+
+def test_ranks_are_those_of_scipy_to_the_bit():
+    rng = np.random.default_rng(3)
+    for values in (rng.integers(0, 9, 500).astype(float), rng.normal(size=300), np.zeros(7)):
+        assert np.array_equal(ranks_of(values), rankdata(values))

@@ -1,8 +1,10 @@
 """The gate: how it judges, what a run does with what it refuses, and that nothing of it depends on interruptions."""
 
+import gc
 import itertools
 import json
 import shutil
+import weakref
 from dataclasses import replace
 from functools import cache
 
@@ -25,7 +27,7 @@ from synth.models.configs import GeneratorConfig, SegmenterConfig
 from synth.models.networks.generator import build_generator
 from synth.models.networks.segmenter import build_segmenter
 from synth.models.weights import save_generator, save_segmenter
-from synth.runs.gate import Gate, Verdict, thresholds_of
+from synth.runs.gate import Gate, Verdict, painted, thresholds_of
 from synth.runs.generate import GenerateConfig, Generation, generate
 from synth.runs.replay import replay
 
@@ -433,3 +435,22 @@ def test_bad_gates_are_told_in_a_sentence(options, sentence, place):
     assert sentence in result.output
     assert files(place) == before
     assert not (place / "out").exists()
+
+
+def test_nothing_is_held_of_a_sample_while_the_next_is_painted(make, prepared, monkeypatch):
+    generation, seen = make(), []
+    paint = Generation.paint
+
+    def painting(self, layout, recipe):
+        gc.collect()
+        assert not any(case() is not None for case in seen)
+        case = paint(self, layout, recipe)
+        seen.append(weakref.ref(case))
+        return case
+
+    monkeypatch.setattr(Generation, "paint", painting)
+    for gate in (None, Gate(prepared / "segmenter")):
+        seen.clear()
+        for case, _, _ in painted(generation, gate, range(3)):
+            del case
+        assert len(seen) == 3

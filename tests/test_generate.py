@@ -26,11 +26,13 @@ import synth.models.weights
 from synth.brats import MODALITIES, NAMINGS
 from synth.disk.manifest import MANIFEST, RUN, Manifest, read_entries
 from synth.errors import LayoutError, ModelError, OutputError, SynthError
+from synth.exporters.deflate import COMPRESSOR
 from synth.exporters.hdf5 import Hdf5Exporter, open_cases
 from synth.exporters.nifti import NiftiExporter
 from synth.layout.sampling.recipe import LayoutRecipe
 from synth.models.configs import GeneratorConfig
 from synth.models.networks.generator import build_generator
+from synth.models.runtime import versions
 from synth.models.weights import save_generator
 from synth.runs.export.formats import open_output
 from synth.runs.export.run import export
@@ -139,6 +141,7 @@ def test_what_is_on_disk_is_what_the_manifest_tells(name, naming, make, undistur
     assert settings["seed"] == SEED
     assert settings["format"] == name
     assert settings["model"]["name"] == "tiny"
+    assert settings["libraries"] == {**versions(), "compressor": COMPRESSOR}
     assert (out / SHEET).stat().st_size > 1000
 
 

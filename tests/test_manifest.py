@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from synth.disk import lock, manifest
-from synth.disk.manifest import MANIFEST, RUN, Manifest, read_entries, read_run, recorded_files
+from synth.disk.manifest import FREE, MANIFEST, RUN, Manifest, read_entries, read_run, recorded_files
 from synth.errors import OutputError
 
 CONFIG = {"n": 5, "seed": 1, "model": {"name": "vox2vox", "sha256": "ab"}, "size": (1, 2)}
@@ -120,6 +120,14 @@ def test_settings_that_are_free_may_change(tmp_path):
     Manifest(tmp_path, CONFIG).close()
     Manifest(tmp_path, {**CONFIG, "n": 9}, free=("n",)).close()
     assert read_run(tmp_path)["n"] == 9
+
+
+def test_what_lies_below_a_free_setting_may_change_and_nothing_else(tmp_path):
+    Manifest(tmp_path, {**CONFIG, "libraries": {"scipy": "1"}}).close()
+    Manifest(tmp_path, {**CONFIG, "libraries": {"scipy": "2", "numpy": "3"}}, free=FREE).close()
+    assert read_run(tmp_path)["libraries"] == {"scipy": "2", "numpy": "3"}
+    with pytest.raises(OutputError, match=r"other settings: seed \(was 1, now 2\);"):
+        Manifest(tmp_path, {**CONFIG, "seed": 2, "libraries": {}}, free=FREE)
 
 
 def test_a_manifest_without_its_settings_is_refused(tmp_path):

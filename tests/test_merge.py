@@ -94,6 +94,21 @@ def other_seed(place):
     (place / "part1" / RUN).write_text(json.dumps({**run, "seed": 6}))
 
 
+def without(*place_of):
+    """A shard's settings that lack something, as if somebody had written them."""
+
+    def spoil(place):
+        for name in ("part0", "part1"):
+            run = json.loads((place / name / RUN).read_text())
+            inner = run
+            for key in place_of[:-1]:
+                inner = inner[key]
+            del inner[place_of[-1]]
+            (place / name / RUN).write_text(json.dumps(run))
+
+    return spoil
+
+
 def name_outside(place):
     """A record whose file would be put beside the merged set."""
     first, *rest = (place / "part1" / MANIFEST).read_text().splitlines(keepends=True)
@@ -114,6 +129,14 @@ def last_line_lost(place):
             other_seed,
             ("part0", "part1"),
             r"part1: expected a run with the same settings, found other settings: seed \(wa",
+        ),
+        *(
+            (
+                without(*keys),
+                ("part0", "part1"),
+                rf"part0/run\.json: expected the settings of a shard.*{keys[-1]}",
+            )
+            for keys in (("seed",), ("shard",), ("model",), ("model", "hash"))
         ),
         (lambda place: None, ("part0",), r"shard 1/2 is missing \(1 of 2 are\)"),
         (lambda place: None, ("part0", "part0"), r"part0: shard 0/2 is there twice"),

@@ -32,7 +32,14 @@ def test_wheel_holds_the_tree_and_nothing_beside_synth(wheel):
     for top in ("trainers", "exporters"):
         expected |= {f"synth/{p.relative_to(ROOT)}" for p in (ROOT / top).rglob("*.py")}
     expected.add("synth/py.typed")
-    data = ("models/weights", "layout/priors/weights", "style/weights", "report/assets", "show/assets")
+    data = (
+        "models/weights",
+        "layout/weights",
+        "layout/priors/weights",
+        "style/weights",
+        "report/assets",
+        "show/assets",
+    )
     for folder in (f"synth/{name}" for name in data):
         expected |= {str(p.relative_to(ROOT)) for p in (ROOT / folder).rglob("*") if p.is_file()}
     assert found == expected

@@ -14,6 +14,7 @@ from synth.hosts.sources import data_sources
 from synth.layout.detail import (
     EIGHTHS,
     EVEN,
+    MAPS,
     TONE_STEP,
     VESSEL_LEVELS,
     VESSEL_STEP,
@@ -25,6 +26,8 @@ from synth.models.configs import GeneratorConfig
 from synth.models.inference import LayoutPainter
 from synth.models.networks.generator import build_generator
 from synth.models.painter import box_coordinates, paint, style_tensors
+from synth.models.runtime import MIXED, computing_in
+from synth.models.slabs import Slabs
 from synth.models.weights import save_generator
 from synth.runs.generate import GenerateConfig, Generation, generate, write_recipes
 from synth.runs.reconstruct import reconstruct_case
@@ -104,7 +107,8 @@ def test_noise_is_even_where_there_is_neither_fluid_nor_a_vessel(wanted):
 def test_a_tumours_voxel_is_painted_in_its_tone_and_healthy_tissue_in_none(scan):
     layout, style = scan
     style = replace(style, sharpness=np.full((4, 3), 0.7))
-    detail = whole_detail(layout.tissue)
+    tones = {name: np.zeros_like(layout.tissue) for name in ("tone_t1", "tone_t1ce")}
+    detail = replace(whole_detail(layout.tissue), **tones)
     tumour = tuple(np.argwhere(layout.tumour == 3)[0])
     healthy = tuple(np.argwhere((layout.tissue == 3) & (layout.tumour == 0))[0])
     for place in (tumour, healthy):
@@ -184,6 +188,34 @@ def test_a_generator_sees_the_detail_and_paints_layouts_without_any(scan):
     detail.wm[:] = 0
     assert not np.array_equal(painter(replace(layout, detail=detail), style, seed), plain)
     assert not LayoutPainter(build_generator(GeneratorConfig(width=4, bottleneck=1))).sees_detail
+
+
+@pytest.mark.parametrize("rows", [16, 48])
+def test_slabs_have_the_bits_of_the_whole_up_to_its_ends(scan, rows):
+    shape, rng = (rows, 32, 16), np.random.default_rng(rows)
+    generator = build_generator(TINY)
+    for weight in generator.weights:
+        weight.assign(rng.normal(0, 0.2, weight.shape))  # a network that is not trained adds next to nothing
+    painter = LayoutPainter(generator)
+    tensors = {name: value[None] for name, value in style_tensors(scan[1], mixed=True).items()}
+    classes = rng.integers(0, 7, shape, np.uint8)
+    layers = np.stack([rng.integers(0, most // 2 + 1, shape, np.uint8) for most in MAPS.values()], -1)
+    box = [slice(-3, -3 + rows), slice(5, 37), slice(40, 56)]
+    given = (classes, (60, 60, 60), box, tensors, np.array([1, 2], np.int32), layers)
+    in_slabs = painter._painted(*given)
+    assert painter._slabs is not None  # or this compares nothing
+    painter._slabs = None
+    at_once = painter._painted(*given)
+    assert np.array_equal(in_slabs, at_once)
+    assert at_once[[0, -1]].any()
+
+
+def test_slabs_are_for_float32_and_generators_with_detail_alone():
+    assert Slabs.suits(build_generator(TINY))
+    assert not Slabs.suits(None)
+    assert not Slabs.suits(build_generator(GeneratorConfig(width=4, bottleneck=1)))
+    with computing_in(MIXED):
+        assert not Slabs.suits(build_generator(TINY))
 
 
 def test_patches_bring_their_detail_and_sometimes_none(tmp_path, scan):

@@ -33,8 +33,9 @@ ATTACKS = {
     "archives": fuzz.archives,
 }
 MODULES = (
-    *(f"synth.cli.{name}" for name in ("generate", "layouts", "segment", "export", "reconstruct", "replay", "report")),
-    *("synth.runs.generate", "synth.runs.layouts", "synth.runs.segment", "synth.runs.export.run", "synth.show.layouts"),
+    *(f"synth.cli.{name}" for name in ("generate", "layouts", "segment", "export", "merge", "reconstruct", "replay")),
+    *("synth.cli.report", "synth.runs.generate", "synth.runs.layouts", "synth.runs.segment", "synth.runs.export.run"),
+    *("synth.runs.merge", "synth.show.layouts"),
 )
 REPORT = ("synth.report.build", "synth.report.run")  # TensorFlow comes with them
 QUICK = {  # attack -> commands and tries, in seconds
@@ -52,9 +53,11 @@ def ready(place: Path, seed: int = 0, quick: bool = False) -> interrupted.Ground
         import_module(name)
     stage.install(place)
     stage.furnish(place)
-    made = interrupted.run(lambda: stage.main_in(place, stage.COMMANDS[0].arguments(place / "painted")), place / "log")
-    if made.code:
-        raise SystemExit(f"the stage cannot be furnished: {made.said}")
+    for name, line in stage.FURNITURE.items():
+        arguments = line.format(out=place / name).split()
+        made = interrupted.run(lambda arguments=arguments: stage.main_in(place, arguments), place / "log")
+        if made.code:
+            raise SystemExit(f"the stage cannot be furnished: {made.said}")
     return interrupted.Ground(place, seed)
 
 

@@ -95,6 +95,7 @@ def install(place: Path) -> None:
 
     runtime, weights = types.ModuleType("synth.models.runtime"), types.ModuleType("synth.models.weights")
     runtime.kernels, runtime.repeatable, runtime.one_at_a_time = (lambda: "stub"), (lambda: None), threading.Lock()
+    runtime.give_back, runtime.versions = (lambda: None), (lambda: {})
     runtime.take_place = lambda threads, number: None
     runtime.FLOAT32, runtime.precision = "float32", lambda: "float32"
     weights.load_generator = lambda model: (StubPainter(), CARD["generator"])
@@ -175,6 +176,11 @@ class Command:
 GENERATE = (
     "generate --n 3 --seed 5 --edits gentle --data layouts --model generator --segmenter segmenter --quiet --out {out}"
 )
+FURNITURE = {  # what is made by a command before others are attacked: folder -> command
+    "painted": GENERATE,
+    "shard0": GENERATE + " --shard 0/2",
+    "shard1": GENERATE + " --shard 1/2",
+}
 COMMANDS = (
     Command("generate", GENERATE),
     Command("generate hdf5", GENERATE + " --format hdf5"),
@@ -189,6 +195,7 @@ COMMANDS = (
     ),
     Command("export", "export set {out} --to nnunet --real real --quiet"),
     Command("reconstruct", "reconstruct real {out} --model generator --quiet", "--force"),
+    Command("merge", "merge shard0 shard1 {out} --quiet"),
     Command("replay", "replay painted --id 0 --model generator --data layouts --out {out} --quiet", "--force"),
 )
 

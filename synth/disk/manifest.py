@@ -23,6 +23,8 @@ from synth.errors import DataError, OutputError, printable
 
 MANIFEST = "manifest.jsonl"
 RUN = "run.json"
+LIBRARIES = "libraries"  # of the settings: versions of what made the last samples
+FREE = ("n", LIBRARIES)  # settings of a run that may change when it goes on
 _MOST_BYTES = 1 << 33  # of a manifest: about a million samples
 
 
@@ -222,7 +224,7 @@ def keep_settings(folder: str | os.PathLike, config: dict, advice: str, free: Co
         folder: of the run; there, and this process's.
         config: the settings, JSON-able.
         advice: what to do where they differ.
-        free: names of settings that may differ; the new values are written.
+        free: names of settings that may differ, with all below them; the new values are written.
 
     Raises:
         OutputError: the folder belongs to a run with other settings, or its settings cannot be read or written.
@@ -231,8 +233,9 @@ def keep_settings(folder: str | os.PathLike, config: dict, advice: str, free: Co
     text = json_text(config, what=f"the settings for {path}", indent=1)
     if path.exists():
         differing = settings_differences(read_run(folder), json.loads(text))
-        if differing := {key: values for key, values in differing.items() if key not in free}:
-            raise other_settings(folder, differing, advice)
+        fixed = {key: values for key, values in differing.items() if not {key, key.partition(".")[0]} & {*free}}
+        if fixed:
+            raise other_settings(folder, fixed, advice)
     if not path.exists() or path.read_bytes() != text.encode():
         with atomic_write(path) as handle:
             handle.write(text.encode())

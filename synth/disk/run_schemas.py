@@ -27,6 +27,7 @@ SETTINGS = Schema(  # of a run of any command
                 "type": ["object", "string"],
             },
             "model": fields({}, {"name": optional(TEXT), "hash": TEXT, "kernels": TEXT, "precision": TEXT}),
+            "libraries": mapped(TEXT),
             "reading": fields({}, {"labels": TEXT, "resample": {"type": "boolean"}, "healthy": {"type": "boolean"}}),
             "to": TEXT,
             "sets": listed(TEXT),
@@ -36,6 +37,13 @@ SETTINGS = Schema(  # of a run of any command
         },
     ),
 )
+DRAWN = Schema("the settings of a run of `synth layouts`", fields({"seed": WHOLE}))
+_PAINTED = {
+    **{"seed": WHOLE, "format": TEXT, "naming": {"enum": [*NAMINGS]}},
+    "model": fields({"name": TEXT, "hash": TEXT}),
+}
+PAINTED = Schema("the settings of a run that painted", fields(_PAINTED))  # by which its samples can be painted again
+SHARD = Schema("the settings of a shard", fields({**_PAINTED, "synth": TEXT, "n": WHOLE, "shard": listed(WHOLE, 2, 2)}))
 RECORD = Schema(  # of a sample of any command
     "the record of a sample",
     fields(

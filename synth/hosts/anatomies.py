@@ -227,10 +227,11 @@ class AtlasSource:
         """What is finer than its tissue map; no tones, as it has no tumour."""
         tissue, *levels = _grown(self.number)
         rng = np.random.default_rng(anatomy_seed(self.number, AnatomyBranch.DETAIL))
+        _grown.cache_clear()  # what is asked for last
         return shipped_detail_prior().draw(tissue, np.array(AFFINE), rng, levels)
 
 
-@lru_cache(2)  # 27 MB each: the brain is asked for first, its detail when what became of it is to be written
+@lru_cache(1)  # 27 MB: the brain is asked for first, its detail when what became of it is to be written
 def _grown(number: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """`Anatomy.grown` of a brain."""
     return draw_anatomy(np.random.default_rng(np.random.SeedSequence(number))).grown()

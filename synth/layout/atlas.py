@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from zipfile import BadZipFile
 
 import nibabel as nib
 import nilearn
@@ -10,8 +11,12 @@ import numpy as np
 from scipy.ndimage import affine_transform, binary_opening, gaussian_filter, map_coordinates
 
 from synth.brats import AFFINE, GRID, TISSUES, Tissue
+from synth.errors import LayoutError
 from synth.layout.space import Box, box_of, near, spacing, ventricles, widened
 
+SHIPPED = Path(__file__).parent / "weights" / "atlas.npz"
+_RATIO = 256  # parts that a log ratio is counted in
+_FAR = 255  # stored for an infinite distance
 RIM_MM = 3.5  # CSF is added around the atlas's brain, which is stripped closer than scans are, up to this
 BIAS_STEP = 6  # voxels between the samples of a correction of the atlas
 LINING_MM = 6.0  # around the ventricles no cortex folds
@@ -103,27 +108,56 @@ class SoftAtlas:
         lines = [np.arange(n) / BIAS_STEP for n in self.csf.shape]
         points = np.meshgrid(*lines, indexing="ij", sparse=False)
         # rounded: thresholds must not hang on the last bit of an interpolation
-        add = [np.rint(map_coordinates(part, points, order=1, mode="nearest") * 256) / 256 for part in bias]
+        add = [np.rint(map_coordinates(part, points, order=1, mode="nearest") * _RATIO) / _RATIO for part in bias]
         csf, white = (array + part.astype(np.float32) for array, part in zip((self.csf, self.white), add, strict=True))
         return SoftAtlas(self.box, csf, white, self.outside, self.inner)
+
+    def save(self, path: str | Path) -> None:
+        """Write it as `soft_atlas` reads it; without loss where ratios are whole 256ths and voxels 1 mm."""
+        ratios = np.rint(np.stack([self.csf, self.white]) * _RATIO).astype(np.int16).view(np.uint16)
+        distances = np.stack([self.outside, self.inner])
+        squares = np.where(np.isinf(distances), _FAR, np.rint(np.square(distances, dtype=float))).astype(np.uint8)
+        box = [(part.start, part.stop) for part in self.box]
+        # byte by byte: the high ones pack well
+        np.savez_compressed(
+            path, box=box, high=(ratios >> 8).astype(np.uint8), low=ratios.astype(np.uint8), mm2=squares
+        )
 
 
 @cache
 def soft_atlas() -> SoftAtlas:
-    """The atlas, made once per process."""
-    probabilities = _probabilities()  # not kept: they are asked for this once in a run without scans
+    """The atlas as it is shipped, `made_atlas` stored by `benchmarks/store_atlas.py`; read once per process.
+
+    Raises:
+        LayoutError: the file is missing or damaged.
+    """
+    try:
+        with np.load(SHIPPED, allow_pickle=False) as stored:
+            box = tuple(slice(int(start), int(stop)) for start, stop in stored["box"])
+            ratios = (stored["high"].astype(np.uint16) << 8 | stored["low"]).view(np.int16)
+            csf, white = ratios.astype(np.float32) / np.float32(_RATIO)
+            known = np.sqrt(np.arange(_FAR + 1, dtype=float)).astype(np.float32)
+            known[_FAR] = np.inf
+            return SoftAtlas(box, csf, white, *known[stored["mm2"]])
+    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
+        raise LayoutError(f"{SHIPPED}: cannot be read as the atlas ({error}); install synth again.") from error
+
+
+def made_atlas() -> SoftAtlas:
+    """The atlas, from nilearn's maps: two seconds."""
+    probabilities = _probabilities()
     brain = gaussian_filter(probabilities.sum(-1), 1.2) > 0.5  # the atlas's own edge is frayed at the base
     box = widened(box_of(brain), RIM_MM + 1, spacing(AFFINE), brain.shape)
     csf, grey, white = (probabilities[box][..., k] for k in range(len(TISSUES)))
     small = np.float32(1 / 512)
     ratios = (csf + small) / (np.maximum(grey, white) + small), (white + small) / (grey + small)
-    soft, pale = (np.rint(np.log(ratio) * 256).astype(np.float32) / 256 for ratio in ratios)
+    soft, pale = (np.rint(np.log(ratio) * _RATIO).astype(np.float32) / _RATIO for ratio in ratios)
     soft[csf + grey + white < 0.5] = 1.0
     brain = brain[box]
     fluid = _distance_to_ventricles(brain, soft, pale, box)
     pale[_lining(brain, soft, pale) & (fluid <= LINING_MM)] = 2.0
     # near ventricles the ratio falls by distance, not as steeply as the atlas's: a weight moves their walls evenly
-    soft = np.maximum(soft, np.rint((0.3 - WALL_SLOPE * fluid) * 256) / 256).astype(np.float32)
+    soft = np.maximum(soft, np.rint((0.3 - WALL_SLOPE * fluid) * _RATIO) / _RATIO).astype(np.float32)
     outside = near(brain, RIM_MM, spacing(AFFINE))
     return SoftAtlas(box, soft, pale, outside, fluid)
 

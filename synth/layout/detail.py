@@ -3,6 +3,7 @@
 import zlib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -38,7 +39,7 @@ class Detail:
             dura, flowing blood, and the edge that skull stripping leaves. Shares are of the rest.
         tone_t1, tone_t1ce, tone_t2, tone_flair: (X, Y, Z) uint8, 1 to `TONE_LEVELS` in tumours: how bright a voxel is
             within its class in that modality, `EVEN` as the class, in steps of `TONE_STEP`; 0 where there is none,
-            which is painted as `EVEN`. All 0 if not given.
+            which is painted as `EVEN`. All 0 if not given, and then not to be written to.
     """
 
     csf: np.ndarray
@@ -55,7 +56,7 @@ class Detail:
         for name, most in MAPS.items():
             array = getattr(self, name)
             if array is None:
-                object.__setattr__(self, name, np.zeros(self.csf.shape, np.uint8))
+                object.__setattr__(self, name, _no_tones(self.shape))
                 continue
             if array.dtype != np.uint8 or array.ndim != 3 or array.shape != self.csf.shape:
                 raise LayoutError(
@@ -95,6 +96,14 @@ class Detail:
     def shares(self, tissue: np.ndarray) -> np.ndarray:
         """(X, Y, Z, 3) uint8 eighths of CSF, GM and WM, under the tissue map of the layout."""
         return np.stack([self.csf, self.gm(tissue), self.wm], -1)
+
+
+@lru_cache(2)
+def _no_tones(shape: tuple[int, int, int]) -> np.ndarray:
+    """Zeros that all layers share that have no tones: most have none, and four of them are 34 MB."""
+    zeros = np.zeros(shape, np.uint8)
+    zeros.flags.writeable = False
+    return zeros
 
 
 def bits_a_voxel(layers: Iterable[np.ndarray], brain: np.ndarray) -> float:

@@ -2,14 +2,15 @@
 
 import numpy as np
 
-from synth.brats import CLASSES, MODALITIES, TISSUES
+from synth.brats import CLASSES, TISSUES
 from synth.layout.detail import MAPS as DETAIL
 from synth.layout.detail import softened
 from synth.layout.layout import Layout
 from synth.models.configs import DIVISOR
-from synth.models.painter import box_coordinates, paint, style_tensors
-from synth.models.runtime import one_at_a_time, tf
-from synth.style.style import SHAPES, Style
+from synth.models.painter import box_coordinates, paint, style_tensors, style_tensors_spec
+from synth.models.runtime import give_back, one_at_a_time, tf
+from synth.models.slabs import Slabs
+from synth.style.style import Style
 
 MARGIN = 2  # voxels around the brain: what the painter's blur reaches
 
@@ -40,6 +41,7 @@ class LayoutPainter:
         if self.sees_detail:
             signature.append(tf.TensorSpec((*volume, len(DETAIL)), tf.uint8))
         self._run = tf.function(self._paint, input_signature=signature, autograph=False)
+        self._slabs = Slabs(generator) if Slabs.suits(generator) else None
 
     def _paint(self, classes, coordinates, tensors, seed, detail=None):
         inputs = paint(classes, coordinates, tensors, seed, detail)
@@ -81,28 +83,22 @@ class LayoutPainter:
                 style, self.texture_gain, mixed=self.sees_detail, pure=self.sees_detail and layout.detail is not None
             ).items()
         }
-        coordinates = box_coordinates(layout.shape, grown)[None]
-        inputs = [classes[None], coordinates, tensors, np.asarray(seed, np.int32)]
+        inputs = [tensors, np.asarray(seed, np.int32)]
         if self.sees_detail:
             layers = np.zeros((*classes.shape, len(DETAIL)), np.uint8)
             known = softened(np.where(tumour > 0, 0, visible)) if layout.detail is None else layout.detail
             for k, layer in enumerate(known.layers):
                 layers[(*target, k)] = layer if layout.detail is None else layer[inside]
-            inputs.append(layers[None])
+            inputs.append(layers)
         with one_at_a_time:
-            painted = self._run(*inputs).numpy()
-        return painted[0][target]
+            give_back()
+            image = self._painted(classes, layout.shape, grown, *inputs)[target]
+            give_back()
+        return image
 
-
-def style_tensors_spec() -> dict[str, tf.TensorSpec]:
-    """Shapes of one batched `style_tensors`."""
-    each = (len(MODALITIES),)
-    shapes = {
-        "mean": SHAPES["mean"],
-        "shading": SHAPES["shading"],
-        "offset": each,
-        "texture": each,
-        "kernel": (*each, 3, 3),
-        "blur": (*each, 3, 3),
-    }
-    return {name: tf.TensorSpec((1, *shape), tf.float32) for name, shape in shapes.items()}
+    def _painted(self, classes, shape, grown, tensors, seed, *layers) -> np.ndarray:
+        """(x, y, z, 4) float32 on the grown box; in slabs where that can be, to the same bits."""
+        if self._slabs is not None:
+            return self._slabs(classes, shape, grown, tensors, seed, *layers)
+        coordinates = box_coordinates(shape, grown)[None]
+        return self._run(classes[None], coordinates, tensors, seed, *(part[None] for part in layers)).numpy()[0]

@@ -18,10 +18,11 @@ from synth.layout.detail import (
     VOID_LEVELS,
 )
 from synth.models.runtime import tf
-from synth.style.style import GRAINS, P20_OF_RMS, Style
+from synth.style.style import GRAINS, P20_OF_RMS, SHAPES, Style
 
 CONDITION_CHANNELS = len(CLASSES) + len(MODALITIES)
 _LIT = np.array([VESSEL_STEP * VESSEL_LEVELS * (name == "t1ce") for name in MODALITIES], np.float32)
+_PHILOX = 1  # the generator that `tf.random.stateless_normal` takes on a CPU
 _RADIUS = 2  # taps on either side; grains above about 1.2 voxels are cut there
 
 
@@ -52,6 +53,20 @@ def style_tensors(style: Style, texture_gain=1.0, *, mixed: bool = False, pure: 
     }
 
 
+def style_tensors_spec() -> dict[str, tf.TensorSpec]:
+    """Shapes of one batched `style_tensors`."""
+    each = (len(MODALITIES),)
+    shapes = {
+        "mean": SHAPES["mean"],
+        "shading": SHAPES["shading"],
+        "offset": each,
+        "texture": each,
+        "kernel": (*each, 3, 3),
+        "blur": (*each, 3, 3),
+    }
+    return {name: tf.TensorSpec((1, *shape), tf.float32) for name, shape in shapes.items()}
+
+
 def _softer(sigma: np.ndarray) -> np.ndarray:
     """(4, 3) widths that bring the sharpest modality but t1ce, which tells fewest mixtures, to each one's; by axis."""
     return np.sqrt(np.maximum(sigma**2 - sigma[NATIVE].min(0) ** 2, 0))
@@ -64,7 +79,7 @@ def _kernel(sigma: np.ndarray) -> np.ndarray:
     return (taps / (taps[..., :1] + 2 * taps[..., 1:].sum(-1, keepdims=True))).astype(np.float32)
 
 
-def paint(classes, coordinates, tensors, seed, detail=None) -> dict[str, tf.Tensor]:
+def paint(classes, coordinates, tensors, seed, detail=None, white=None) -> dict[str, tf.Tensor]:
     """The generator's inputs for a batch of layouts.
 
     Args:
@@ -75,6 +90,7 @@ def paint(classes, coordinates, tensors, seed, detail=None) -> dict[str, tf.Tens
         detail: (B, X, Y, Z, 8) uint8, the layers of `layout.detail.Detail`, for a generator that is conditioned on
             them: healthy voxels are then painted as the mixtures that they are (`style_tensors(mixed=True)`), those of
             tumours in their tones.
+        white: (B, X, Y, Z, 4) float32, what noise is made of, of a part of a volume; None: `white_noise` of the seed.
 
     Returns:
         condition (B, X, Y, Z, 10): one-hot classes and the painted modalities (normalised units, 0 outside the
@@ -100,7 +116,7 @@ def paint(classes, coordinates, tensors, seed, detail=None) -> dict[str, tf.Tens
         mixed = tf.einsum("bxyzk,bkm->bxyzm", seen["detail"][..., : len(TISSUES)], lit) - offset
         flat = healthy * (mixed + seen["detail"][..., len(TISSUES) :] * _LIT) + (1 - healthy) * flat
     flat = (flat + offset) * _shading(coordinates, tensors["shading"]) - offset
-    white = tf.random.stateless_normal(tf.shape(flat), seed)
+    white = white_noise(tf.shape(flat), seed) if white is None else white
     modalities = len(MODALITIES)
     smooth = _blur(tf.concat([flat, white], -1), tf.concat([tensors["blur"], tensors["kernel"]], 1))
     level = tensors["texture"] / _unit_texture(tensors["kernel"])
@@ -111,6 +127,25 @@ def paint(classes, coordinates, tensors, seed, detail=None) -> dict[str, tf.Tens
         "coordinates": coordinates,
         **seen,
     }
+
+
+def white_noise(shape, seed, first=None, rows=None) -> tf.Tensor:
+    """Standard normal numbers that depend on a seed and their place alone: of a volume, or of some rows of it.
+
+    Args:
+        shape: (1, X, Y, Z, C) int32, of the whole volume; Y * Z * C is a multiple of 4.
+        seed: (2,) int32.
+        first: the first of the rows across X that are wanted; None: all are.
+        rows: how many.
+    """
+    if first is None:
+        return tf.random.stateless_normal(shape, seed)
+    # what that function does, from a later number on: the counter goes up by one for each four
+    raw = tf.raw_ops.StatelessRandomGetKeyCounter(seed=seed)
+    skipped = tf.cast(first, tf.uint64) * tf.cast(tf.reduce_prod(shape[2:]) // 4, tf.uint64)
+    counter = tf.stack([raw.counter[0] + skipped, raw.counter[1]])
+    shape = tf.concat([shape[:1], [rows], shape[2:]], 0)
+    return tf.raw_ops.StatelessRandomNormalV2(shape=shape, key=raw.key, counter=counter, alg=_PHILOX)
 
 
 def _shares(classes, mixed):

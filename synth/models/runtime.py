@@ -4,11 +4,15 @@ TensorFlow greets with lines about oneDNN and missing GPUs that no setting silen
 standard error before its logging begins. They are dropped here; what TensorFlow raises is raised all the same.
 """
 
+import ctypes
 import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
+
+import numpy as np
+import scipy
 
 one_at_a_time = threading.Lock()
 """Held while a network runs on a whole brain: each uses all cores, and two would hold their activations side by side
@@ -39,6 +43,22 @@ with _without_greetings():
         with suppress(RuntimeError, ValueError):  # too late if TensorFlow ran already; then it stays as it is
             tf.config.experimental.set_memory_growth(gpu, True)  # others may work there, too: none takes all at once
 
+try:
+    _trim = ctypes.CDLL(None).malloc_trim  # of glibc
+except (AttributeError, OSError, TypeError):
+    _trim = None
+
+
+def give_back() -> None:
+    """Give the system the memory that was freed and that the C library keeps: before and after what needs a lot.
+
+    A brain's volumes come and go in pieces of some megabytes, which glibc keeps by the gibibyte. Takes some hundredths
+    of a second.
+    """
+    if _trim is not None:
+        _trim(0)
+
+
 FLOAT32, MIXED = "float32", "mixed_float16"
 _TENSOR_CORES = (7, 0)  # the compute capability of GPUs that gain by float16
 
@@ -56,6 +76,11 @@ def kernels() -> str:
         return "oneDNN" if built.IsMklEnabled() else "Eigen"
     except (ImportError, AttributeError):
         return "oneDNN" if os.environ.get("TF_ENABLE_ONEDNN_OPTS") == "1" else "Eigen"
+
+
+def versions() -> dict[str, str]:
+    """The libraries that a sample's bytes depend on in this process, by name."""
+    return {"tensorflow": tf.__version__, "numpy": np.__version__, "scipy": scipy.__version__}
 
 
 @cache

@@ -76,12 +76,12 @@ class Segmenter:
             run: takes a window (1, x, y, z, C) and gives its probabilities (1, x, y, z, 4), a tensor.
             images: (x, y, z, C); zero-padded where the brain is smaller than a window.
         """
-        padded, inner, window, parts = self.tiled(images)
-        total = np.zeros((*padded.shape[:3], LABELS), np.float32)
-        weight = np.zeros((*padded.shape[:3], 1), np.float32)
+        shape, inner, window, parts = self.tiled(images.shape[:3])
+        total = np.zeros((*shape, LABELS), np.float32)
+        weight = np.zeros((*shape, 1), np.float32)
         blend = blending(window)
         for part in parts:
-            seen = padded[part]
+            seen = self.seen_through(part, images, inner)
             weight[part] += blend
             if seen.any():
                 with one_at_a_time:
@@ -91,16 +91,26 @@ class Segmenter:
                 total[part][..., 0:1] += blend
         return total[inner] / weight[inner]
 
-    def tiled(self, images: np.ndarray) -> tuple[np.ndarray, Box, tuple[int, int, int], list[Box]]:
-        """Images (x, y, z, C) zero-padded to a window at least, where they lie then, a window's sides, all windows."""
-        size = images.shape[:3]
+    def tiled(self, size: tuple[int, int, int]) -> tuple[tuple[int, ...], Box, tuple[int, ...], list[Box]]:
+        """How images are cut: a grid of a window at least, where they lie in it, a window's sides, all windows."""
         window = tuple(_side(n, self.window) for n in size)
-        padding = [max(w - n, 0) for n, w in zip(size, window, strict=True)]
-        before = [p // 2 for p in padding]
-        padded = np.pad(images, [(b, p - b) for b, p in zip(before, padding, strict=True)] + [(0, 0)])
-        starts = [_starts(n, w, self.overlap) for n, w in zip(padded.shape[:3], window, strict=True)]
+        shape = tuple(max(n, w) for n, w in zip(size, window, strict=True))
+        before = [(s - n) // 2 for s, n in zip(shape, size, strict=True)]
+        starts = [_starts(n, w, self.overlap) for n, w in zip(shape, window, strict=True)]
         parts = [tuple(slice(c, c + w) for c, w in zip(corner, window, strict=True)) for corner in product(*starts)]
-        return padded, tuple(slice(b, b + n) for b, n in zip(before, size, strict=True)), window, parts
+        return shape, tuple(slice(b, b + n) for b, n in zip(before, size, strict=True)), window, parts
+
+    @staticmethod
+    def seen_through(part: Box, images: np.ndarray, inner: Box) -> np.ndarray:
+        """A window (x, y, z, C) on images (x, y, z, C) that lie in `inner` of its grid; 0 beyond them."""
+        places = [(p.start - i.start, p.stop - i.start) for p, i in zip(part, inner, strict=True)]
+        there = [(max(a, 0), min(b, n)) for (a, b), n in zip(places, images.shape[:3], strict=True)]
+        known = images[tuple(slice(*ends) for ends in there)]
+        if there == places:
+            return known
+        out = np.zeros((*(b - a for a, b in places), images.shape[3]), images.dtype)
+        out[tuple(slice(a - c, b - c) for (a, b), (c, _) in zip(there, places, strict=True))] = known
+        return out
 
 
 def _side(size: int, window: int) -> int:

@@ -93,11 +93,12 @@ class Embedder:
         if case() is prepared:
             return pooled
         segmenter, down, _ = self._loaded
-        padded, _, _, parts = segmenter.tiled(_seen(prepared))
-        sums = []
+        images, sums = _seen(prepared), []
+        _, inner, _, parts = segmenter.tiled(images.shape[:3])
         for part in parts:
-            if padded[part].any():
-                sums.append([total.numpy() for total in down(padded[part][None])])
+            seen = segmenter.seen_through(part, images, inner)
+            if seen.any():
+                sums.append([total.numpy() for total in down(seen[None])])
         return self._pooled(sums)
 
     def dice(self, prepared: Prepared) -> dict[str, np.ndarray]:

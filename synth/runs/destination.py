@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from synth.disk.claim import Claim, Owner, claim
-from synth.disk.manifest import Manifest
+from synth.disk.manifest import FREE, Manifest
 from synth.disk.objects import address_of
 from synth.disk.staging import remove_left
 from synth.exporters import Exporter
@@ -46,7 +46,7 @@ class Folder:
 
     def manifest(self, settings: dict, part: str = "", *, shared: bool = False) -> Manifest:
         """The manifest of the run, or of a part of it; `shared` as for `Manifest`."""
-        return Manifest(self.folder / part, settings, free=("n",), shared=shared)
+        return Manifest(self.folder / part, settings, free=FREE, shared=shared)
 
     def output(self, settings: Mapping[str, Any], part: str = "") -> Exporter:
         """What writes the run's cases, or those of a part of it."""

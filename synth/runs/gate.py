@@ -7,7 +7,7 @@ good from better, and a gate that is too high keeps only what the segmenter know
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from statistics import mean, median
@@ -127,6 +127,9 @@ class Gate:
         truth = case.labels if layout is None else layout.tumour
         if truth is None:
             raise DataError(f"{case.id}: the gate needs the layout or the labels that the scan was painted from.")
+        from synth.models.runtime import give_back  # TensorFlow, and its seconds, only now
+
+        give_back()
         box, labels = self.segmenter.labels_in_box(case)
         voxel_ml = case.voxel_ml
         labels = self._postprocess.apply(labels, voxel_ml)
@@ -206,18 +209,22 @@ def painted(generation: "Generation", gate: Gate | None, indices: Iterable[int])
         refused: list[dict] = []
         while True:
             case = generation.paint(layout, recipe)
+            layout = replace(layout, detail=None)  # painted: as large as the case
             if gate is None:
-                yield case, generation.nearness.of(layout, recipe.layout, case), True
+                found, passed = {}, True
                 break
             verdict = gate.judge(case)
             if verdict.below:
                 refused.append({"attempt": recipe.attempt, **verdict.refusal()})
             again = _drawn_again(generation, recipe, gate.redraws, refused) if verdict.below else None
             if again is None:
-                scores = {**verdict.dice, "refused": refused} if refused else verdict.dice
-                yield case, {"gate": scores, **generation.nearness.of(layout, recipe.layout, case)}, not verdict.below
+                found = {"gate": {**verdict.dice, "refused": refused} if refused else verdict.dice}
+                passed = not verdict.below
                 break
             layout, recipe = again
+        held = [(case, {**found, **generation.nearness.of(layout, recipe.layout, case)}, passed)]
+        del case, layout  # nothing is held of a sample while the next is made
+        yield held.pop()
 
 
 def _drawn_again(

@@ -25,10 +25,11 @@ from synth.cluster.workers import Place, Workers
 from synth.datasets.case_files import QUARANTINE
 from synth.disk.claim import DRY_RUN, GENERATE, claim_file
 from synth.disk.files import atomic_write, make_folder
-from synth.disk.manifest import RUN, json_text, read_run
+from synth.disk.manifest import LIBRARIES, RUN, json_text, read_run
 from synth.disk.objects import refuse_address
 from synth.errors import OutputError, SynthError
 from synth.exporters import EXPORTERS, take_in, writer_elsewhere
+from synth.exporters.deflate import COMPRESSOR
 from synth.hosts.plans import read_plan
 from synth.hosts.sources import Sources
 from synth.layout.edits.presets import AnyPolicy, is_preset, policy_of
@@ -159,7 +160,9 @@ class Generation:
         return self.settings()
 
     def settings(self) -> dict:
-        """What `run.json` says; a resumed run must agree."""
+        """What `run.json` says; a resumed run must agree, but for the versions of libraries."""
+        from synth.models.runtime import versions
+
         return {
             "synth": __version__,
             "format": self.config.format,
@@ -168,6 +171,7 @@ class Generation:
             **({} if self.ids.digits == OLD_DIGITS else {"ids": self._form_of_ids()}),
             **self.layout_settings(),
             "model": self.model_settings(),
+            LIBRARIES: {**versions(), "compressor": COMPRESSOR},
         }
 
     def model_settings(self) -> dict:

@@ -74,7 +74,9 @@ class Making:
         for case, found, passed in ahead(painted(self.generation, self.gate, items)):
             files = self.writers[passed].write(case)
             record = {**case.meta, **found, "files": files}
-            yield Made(record, passed, self._row(case, record) if passed else None)
+            made = Made(record, passed, self._row(case, record) if passed else None)
+            del case  # the next one is there before this would be gone
+            yield made
 
     def _row(self, case: Case, record: Mapping[str, Any]) -> Row | None:
         return row(case, scores_note(record)) if record["index"] in self.shown else None

@@ -21,8 +21,8 @@ from synth.disk.claim import GENERATE, claim
 from synth.disk.files import atomic_write, make_folder, sha256_file
 from synth.disk.json_files import parse, read
 from synth.disk.lock import FolderLock
-from synth.disk.manifest import MANIFEST, RUN, keep_settings, other_settings, read_run, settings_differences
-from synth.disk.run_schemas import RECORD
+from synth.disk.manifest import LIBRARIES, MANIFEST, RUN, keep_settings, other_settings, read_run, settings_differences
+from synth.disk.run_schemas import RECORD, SHARD
 from synth.disk.staging import partial_name, remove_left
 from synth.errors import DataError, OutputError, SynthError, printable
 from synth.exporters import Exporter
@@ -100,7 +100,7 @@ def merge(
     quarantined = 0
     if refused:
         quarantined = _merge(refused, out / QUARANTINE, settings, link, iter, f"{title}, refused by the gate", None)
-    covered = _coverage(parts, out) if settings["plan"] else None
+    covered = _coverage(parts, out) if settings.get("plan") else None
     return Merged(out, cases, quarantined, len(parts), time.perf_counter() - begin, covered)
 
 
@@ -111,8 +111,14 @@ def _of_one_run(folders: Sequence[Path]) -> list[_Shard]:
         part = _Shard(folder, read_run(folder))
         if not GENERATE.known(part.settings):
             raise DataError(f"{printable(folder)}: expected a shard that `synth generate` wrote, found another run.")
+        try:
+            SHARD.check(part.settings)
+        except ValueError as error:
+            raise DataError(f"{printable(folder / RUN)}: {error}; restore the file.") from error
         first = next(iter(parts.values()), part)
-        ours, theirs = ({k: v for k, v in shard.settings.items() if k != "shard"} for shard in (first, part))
+        ours, theirs = (
+            {k: v for k, v in shard.settings.items() if k not in ("shard", LIBRARIES)} for shard in (first, part)
+        )
         if differing := settings_differences(ours, theirs):
             raise other_settings(
                 folder, differing, f"leave it out, it is of another run than {printable(first.folder)}"

@@ -19,8 +19,10 @@ from synth.datasets.reading import Reading
 from synth.datasets.sets import CaseSet, open_set
 from synth.disk.claim import REPLAY, claim
 from synth.disk.files import case_path, make_folder
-from synth.disk.manifest import MANIFEST, RUN, read_entries, read_run
+from synth.disk.manifest import LIBRARIES, MANIFEST, RUN, read_entries, read_run
+from synth.disk.run_schemas import DRAWN, PAINTED
 from synth.errors import DataError, ModelError, OutputError, SynthError
+from synth.exporters.deflate import COMPRESSOR
 from synth.exporters.nifti import PROVENANCE, nifti_bytes
 from synth.hosts.inputs import Input, extracted, find_inputs
 from synth.hosts.sources import Sources, data_sources, embedded_sources
@@ -132,13 +134,9 @@ def _chosen(folder: Path, ids: Sequence[str]) -> list[dict]:
 def _check(folder: Path, run: dict, records: list[dict]) -> None:
     """Refuse settings and records that no sample can be made from, before anything is written."""
     try:
-        int(run["seed"])
-        if run.get("format") != FORMAT:
-            _ = NAMINGS[run["naming"]]
-    except (KeyError, TypeError, ValueError) as error:
-        raise DataError(
-            f"{folder / RUN}: expected seed and naming of a run, found something else ({error}); restore the file."
-        ) from error
+        (DRAWN if run.get("format") == FORMAT else PAINTED).check(run)
+    except ValueError as error:
+        raise DataError(f"{folder / RUN}: {error}; restore the file.") from error
     for record in records:
         try:
             case_path(folder, record["id"])
@@ -284,10 +282,21 @@ def _reason(run: dict, sources: Sources, differing: tuple[str, ...]) -> str:
             return f"the labels are equal; it was painted with the kernels of {recorded}, here {kernels()} ran."
         if (recorded := run["model"].get("precision", FLOAT32)) != precision():
             return f"the labels are equal; it was painted in {recorded}, here in {precision()}."
-        return (
-            "the labels are equal, so it was painted by another kind of CPU or other versions of the libraries; "
-            "intensities should be within one step."
-        )
+        others = _other_libraries(run) or "by another kind of CPU or other versions of the libraries"
+        return f"the labels are equal, so it was painted {others}; intensities should be within one step."
+    if others := _other_libraries(run):
+        return f"it was made {others}."
     if _embedded(run):
         return "the recipe gives other bytes here: other versions of the libraries, or a changed installation."
     return "the data may have changed since, or the versions of the libraries."
+
+
+def _other_libraries(run: dict) -> str:
+    """With which libraries a run was made, of those that are others here; "" where none is, or it does not say."""
+    if not (recorded := run.get(LIBRARIES)):
+        return ""
+    from synth.models.runtime import versions
+
+    here = {**versions(), "compressor": COMPRESSOR}
+    others = [name for name in here if recorded.get(name, here[name]) != here[name]]
+    return ", ".join(f"with {name} {recorded[name]}, here {here[name]}" for name in others)

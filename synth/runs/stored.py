@@ -21,7 +21,7 @@ from synth.disk.claim import Owner, claim_objects
 from synth.disk.files import make_folder
 from synth.disk.json_files import parse
 from synth.disk.lock import LOCK
-from synth.disk.manifest import MANIFEST, RUN, Manifest
+from synth.disk.manifest import FREE, MANIFEST, RUN, Manifest
 from synth.disk.objects import Objects
 from synth.disk.run_schemas import RECORD
 from synth.disk.staging import delete, scratch
@@ -164,7 +164,7 @@ class StoredManifest(Manifest):
         self._store, self._part, self._pieces = store, part, set(pieces)
         self._waiting: list[int] = []
         self._since = time.monotonic()
-        super().__init__(folder, settings, free=("n",))
+        super().__init__(folder, settings, free=FREE)
         try:  # says whether it can be written, before the work
             store.write(_below(part, RUN), (folder / RUN).read_bytes())
         except BaseException:

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from itertools import combinations, permutations
 
 import numpy as np
-from scipy.stats import rankdata
 
 from synth.brats import MODALITIES
 from synth.datasets.voxels.sample import MARGIN as PADDING
@@ -128,7 +127,7 @@ def traits(seen: Sample) -> Traits | None:
     if np.mean(weights.sum(1) > 0.5) < IN_PLACE:
         return None
     weights = weights**2
-    ranks = rankdata(images, axis=1) / images.shape[1] - 0.5
+    ranks = np.stack([ranks_of(image) for image in images]) / images.shape[1] - 0.5
     tissue = ranks @ (weights / weights.sum(0))
     middle, high, higher, highest = np.quantile(images, [0.5, 0.9, 0.99, 0.998], axis=1)
     stands = np.log(np.array([highest - middle, higher - middle]) / np.maximum(high - middle, 1e-6 * middle) + 1e-6)
@@ -140,3 +139,9 @@ def traits(seen: Sample) -> Traits | None:
         pair[a, b, 1] = top + low - 2 * centre
         pair[b, a, 1] = -pair[a, b, 1]
     return Traits(np.column_stack([tissue, stands.T]), pair)
+
+
+def ranks_of(values: np.ndarray) -> np.ndarray:
+    """(n,) ranks from 1, equals sharing theirs: `scipy.stats.rankdata`, without the quarter second of its import."""
+    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[place]

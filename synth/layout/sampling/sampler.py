@@ -33,6 +33,7 @@ TRIES_PER_PAIR = 4  # hard hosts and donors get several chances, else easy ones 
 _PIECES = "pieces, more than"
 _CACHED_LAYOUTS = 6  # 18 MB each at full size: memory stays flat however many hosts there are
 _CACHED_DETAILS = 2  # 72 MB each: a sample's host and donor
+_ENDLESS = 1  # of either, of brains of which none comes twice and none is a donor; none once its detail is known
 
 
 class LayoutSampler:
@@ -80,8 +81,9 @@ class LayoutSampler:
         # of endless atlas brains none comes twice
         self.deck = None if self._healthy else Deck(len(hosts), self.seed)
         # what is loaded is kept for a while: a redraw keeps its pair, and donors come again among few hosts
-        self._load = lru_cache(_CACHED_LAYOUTS)(lambda source_id: in_rows(self._find(source_id).load()))
-        self._layers = lru_cache(_CACHED_DETAILS)(
+        layouts, details = (_ENDLESS, _ENDLESS) if self._healthy else (_CACHED_LAYOUTS, _CACHED_DETAILS)
+        self._load = lru_cache(layouts)(lambda source_id: in_rows(self._find(source_id).load()))
+        self._layers = lru_cache(details)(
             lambda source_id, tones: layers_of(self._find(source_id), box_of(self._load(source_id).tissue), tones)
         )
         self._facts = lru_cache(1024)(lambda source_id: measure(self._load(source_id)))
@@ -161,6 +163,9 @@ class LayoutSampler:
         if trail.known:
             found = (replace(self._load(name), detail=self._layers(name, not trail.moves)) for name in names)
             layout = trail.followed(layout, *found)
+            if self._healthy:
+                self._load.cache_clear()
+                self._layers.cache_clear()
         detail = layout.detail
         if detail is None:
             rng = sample_rng(recipe.seed, recipe.index, Branch.DETAIL)

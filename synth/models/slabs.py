@@ -1,0 +1,145 @@
+"""Painting a brain slab by slab: the bits of painting it at once, in half the memory.
+
+At full resolution a generator that is conditioned on detail sees 21 channels, and packs as many again: a gibibyte of a
+brain that lives for a second, and that the system pages in anew for every step. Only what is done at half the
+resolution and below needs the whole brain, for its norms. What comes before looks `_REACH` voxels far, and what comes
+after none, so both are done slab by slab across the first axis (docs/decisions.md).
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from synth.brats import CLASSES, MODALITIES
+from synth.layout.detail import MAPS as DETAIL
+from synth.models.networks.generator import Compose
+from synth.models.painter import box_coordinates, paint, style_tensors_spec, white_noise
+from synth.models.runtime import FLOAT32, tf
+
+if TYPE_CHECKING:
+    import keras
+
+_SLAB = 16  # voxels: an even number
+_BLUR, _TWO = 2, 2  # voxels that the painter's blur, and two convolutions one after the other, look far
+_REACH = _BLUR + _TWO
+_VOLUME = (1, None, None, None)
+
+
+class Slabs:
+    """A network of `build_generator` that is conditioned on detail, painting in slabs on a CPU.
+
+    Args:
+        generator: see `suits`.
+    """
+
+    def __init__(self, generator: "keras.Model"):
+        self._layer = generator.get_layer
+        first, residual, log_gain = (self._layer(name).output for name in ("down0_conv", "residual", "log_gain_bound"))
+        self._body = tf.keras.Model(first, [residual, log_gain])
+        pair, four, labels = tf.TensorSpec((2,), tf.int32), _spec(len(MODALITIES)), _spec(dtype=tf.uint8)
+        layers, eight = _spec(len(DETAIL), dtype=tf.uint8), _spec(8 * len(MODALITIES))
+        seen = [labels, _spec(3), layers, style_tensors_spec(), pair, pair, pair, pair]
+        self._before = _compiled(self._see, seen)
+        self._whole = _compiled(lambda x: self._body(x, training=False), [_spec(first.shape[-1])])
+        self._after = _compiled(self._compose, [eight, four, labels, four, four, four, _spec(1)])
+
+    @staticmethod
+    def suits(generator: "keras.Model | None") -> bool:
+        """Whether a network can be run so: one of `build_generator` with detail, in float32, where there is no GPU.
+
+        A GPU has memory of its own, and may choose other kernels for slabs.
+        """
+        if generator is None or "detail" not in generator.input or tf.config.list_physical_devices("GPU"):
+            return False
+        layers = {layer.name: layer for layer in generator.layers}
+        ours = "near" in layers and isinstance(layers.get("compose"), Compose)
+        return ours and layers["near"].compute_dtype == FLOAT32
+
+    def __call__(
+        self,
+        classes: np.ndarray,
+        shape: tuple[int, int, int],
+        box: Sequence[slice],
+        tensors: Mapping[str, np.ndarray],
+        seed: tuple[int, int],
+        layers: np.ndarray,
+    ) -> np.ndarray:
+        """The image, (x, y, z, 4) float32, of what `painter.paint` takes: without a batch.
+
+        Args:
+            classes: (x, y, z) uint8; sides are multiples of 16.
+            shape: of the grid.
+            box: where the classes lie in it, or beyond.
+            tensors: batched `style_tensors`.
+            seed: of the noise.
+            layers: (x, y, z, 8) uint8.
+        """
+        size, parts = len(classes), []
+        starts = range(0, size, _SLAB)
+        for start in starts:
+            stop = min(start + _SLAB, size)
+            low, high = max(start - _REACH, 0), min(stop + _REACH, size)
+            rows, first = slice(low, high), box[0].start
+            coordinates = box_coordinates(shape, [slice(first + low, first + high), *box[1:]])
+            blurred = [_BLUR * (low > 0), _BLUR * (high < size)]  # rows at the ends that only the blur looks at
+            ends = [start == 0, stop == size]
+            arrays = classes[None, rows], coordinates[None], layers[None, rows]
+            parts.append(self._before(*arrays, tensors, seed, [low, size], blurred, np.int32(ends)))
+        residual, log_gain = self._whole(tf.concat([part.pop("first") for part in parts], 1))
+        out = np.empty((*classes.shape, len(MODALITIES)), np.float32)
+        for k, start in enumerate(starts):
+            part, rows, half = parts[k], slice(start, start + _SLAB), slice(start // 2, (start + _SLAB) // 2)
+            out[rows] = self._after(residual[:, half], log_gain[:, half], classes[None, rows], **part)[0]
+            parts[k] = None
+        return out
+
+    def _see(self, classes, coordinates, layers, tensors, seed, place, blurred, ends):
+        """What is done before half the resolution on a slab with its surroundings.
+
+        `place`: its first row, and the rows of the volume; `blurred`: rows at either end that only the blur looks at;
+        `ends`: 1 where the volume ends. Returns the first convolution's result, and for the slab alone the painted
+        image, noise, what the network adds at full resolution, and what is wet.
+        """
+        shape = tf.concat([[1], place[1:], tf.shape(classes)[2:], [len(MODALITIES)]], 0)
+        noise = white_noise(shape, seed, place[0], tf.shape(classes)[1])
+        inputs = paint(classes, coordinates, tensors, seed, layers, noise)
+        rows = slice(blurred[0], tf.shape(classes)[1] - blurred[1])
+        condition, detail, noise, coordinates = (
+            inputs[name][:, rows] for name in ("condition", "detail", "noise", "coordinates")
+        )
+        seen = self._layer("layers")([condition, detail])
+        near = self._convolved("nearby", self._convolved("near", seen, ends), ends)
+        halves = (part[:, ::2, ::2, ::2] for part in (noise, coordinates))
+        entry = tf.concat([self._layer("pack")(seen), next(halves) * 20.0, next(halves)], -1)
+        first = self._convolved("down0_conv", entry, ends)
+        own = slice(_TWO * (1 - ends[0]), tf.shape(seen)[1] - _TWO * (1 - ends[1]))
+        return {
+            "first": first,
+            "painted": condition[:, own, ..., len(CLASSES) :],
+            "noise": noise[:, own],
+            "near": near,
+            "wet": detail[:, own, ..., :1] + detail[:, own, ..., -1:],
+        }
+
+    def _convolved(self, name: str, x, ends):
+        """A layer's 3x3x3 convolution, padded with 0 where the volume ends and nowhere else across the slabs."""
+        layer = self._layer(name)
+        x = tf.pad(x, tf.stack([(0, 0), tf.unstack(ends), (1, 1), (1, 1), (0, 0)]))
+        x = tf.nn.conv3d(x, layer.kernel, [1] * 5, "VALID")
+        return layer.activation(tf.nn.bias_add(x, layer.bias) if layer.use_bias else x)
+
+    def _compose(self, residual, log_gain, classes, painted, noise, near, wet):
+        """The image of a slab."""
+        residual = self._layer("both")([self._layer("unpack")(residual), near])
+        brain = tf.cast(classes > 0, tf.float32)[..., None]
+        log_gain = self._layer("log_gain_even")([log_gain, wet])
+        return self._layer("compose")([painted, residual, log_gain, noise, brain])[0]
+
+
+def _compiled(function: Callable, signature: list):
+    return tf.function(function, input_signature=signature, autograph=False)
+
+
+def _spec(*channels: int, dtype=tf.float32) -> tf.TensorSpec:
+    return tf.TensorSpec((*_VOLUME, *channels), dtype)
