@@ -6,7 +6,6 @@ records come in the order of the samples. Records are passed on line by line: me
 
 import heapq
 import os
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -18,7 +17,7 @@ from typing import Any
 
 from synth.datasets.case_files import QUARANTINE
 from synth.disk.claim import GENERATE, claim
-from synth.disk.files import atomic_write, make_folder, sha256_file
+from synth.disk.files import atomic_write, copy_file, make_folder, sha256_file
 from synth.disk.json_files import parse, read
 from synth.disk.lock import FolderLock
 from synth.disk.manifest import MANIFEST, RUN, keep_settings, other_settings, read_run, settings_differences
@@ -164,7 +163,7 @@ def _merge(
         joins = hasattr(exporter, "join")
         if joins:
             exporter.join(part.folder for part in parts)
-        sheet, wanted, count = ContactSheet(n, title=title), [], 0
+        sheet, wanted, count, made = ContactSheet(n, title=title), [], 0, ""
         lines = heapq.merge(*map(_records, (part.folder for part in parts)), key=lambda entry: entry[0])
         sources = {part.place[0]: part.folder.resolve() for part in parts}
         with atomic_write(out / MANIFEST) as handle:
@@ -174,6 +173,9 @@ def _merge(
                     _vouch(exporter, record["files"], source)
                 else:
                     for name, digest in record["files"].items():
+                        if (folder := os.path.dirname(name)) != made:
+                            make_folder(out / folder)
+                            made = folder
                         _place(f"{source}/{name}", f"{out}/{name}", digest, link)
                 if sheet.wants(index if n else count):
                     wanted.append((index if n else count, record["id"], scores_note(record)))
@@ -224,47 +226,53 @@ def _place(source: str, path: str, digest: str, link: str | None) -> None:
     """
     if link is None and os.path.isfile(path) and sha256_file(path) == digest:
         return
-    _vouch_file(source, digest, source)
+    try:
+        if link is None:
+            _copy(source, path, digest)
+            return
+        _vouch_file(sha256_file(source), digest, source)
+    except OSError as error:
+        if error.filename != source:
+            raise _unwritten(path, error, "free some space, then go on with --resume") from error
+        wrong = f"cannot be read ({error.strerror})"
+        if isinstance(error, FileNotFoundError):
+            wrong = "expected from the manifest, not found"
+        raise DataError(f"{printable(source)}: {wrong}; make it again with --resume.") from error
     try:
         try:
-            _put(source, path, link)
-        except FileNotFoundError:
-            make_folder(Path(path).parent)
-            _put(source, path, link)
+            _link(source, path, link)
         except FileExistsError:
             os.unlink(path)
-            _put(source, path, link)
+            _link(source, path, link)
     except OSError as error:
-        advice = "give another --link or none" if link else "free some space, then go on with --resume"
-        raise OutputError(f"{printable(path)}: cannot be written ({error.strerror}); {advice}.") from error
-    if link is None:
-        _vouch_file(path, digest, source)
+        raise _unwritten(path, error, "give another --link or none") from error
 
 
-def _put(source: str, path: str, link: str | None) -> None:
-    if link is not None and os.path.islink(source):  # to what it points to, which may stay where the link does not
+def _unwritten(path: str, error: OSError, advice: str) -> OutputError:
+    return OutputError(f"{printable(path)}: cannot be written ({error.strerror}); {advice}.")
+
+
+def _copy(source: str, path: str, digest: str) -> None:
+    partial = partial_name(Path(path))
+    try:
+        _vouch_file(copy_file(source, partial), digest, source)
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def _link(source: str, path: str, link: str) -> None:
+    if os.path.islink(source):  # to what it points to, which may stay where the link does not
         source = os.path.realpath(source)
     if link == HARD:
         os.link(source, path)
-    elif link == SOFT:
-        os.symlink(source, path)
     else:
-        partial = partial_name(Path(path))
-        try:
-            shutil.copyfile(source, partial)
-            os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        os.symlink(source, path)
 
 
-def _vouch_file(path: str, digest: str, source: str) -> None:
-    try:
-        same = sha256_file(path) == digest
-    except FileNotFoundError:
-        raise DataError(
-            f"{printable(source)}: expected from the manifest, not found; make it again with --resume."
-        ) from None
-    if not same:
+def _vouch_file(own: str, digest: str, source: str) -> None:
+    if own != digest:
         raise DataError(
             f"{printable(source)}: the checksum differs from the manifest's, the file was changed or damaged; make it "
             "again with --resume."
