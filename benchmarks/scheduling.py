@@ -28,6 +28,8 @@ from synth.disk.manifest import Manifest
 ALONE = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.system-monitor.interval": "1h",
+    "distributed.admin.tick.interval": "1h",  # else each of a thousand is called 50 times a second
+    "distributed.admin.tick.cycle": "1h",
     "distributed.scheduler.worker-ttl": None,
     "distributed.comm.timeouts.connect": "600s",
 }
