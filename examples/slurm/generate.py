@@ -10,6 +10,7 @@ time. `--system local` has the same jobs as processes of this machine, to try th
 """
 
 import argparse
+import os
 import subprocess
 import sys
 
@@ -23,7 +24,7 @@ SYSTEMS = {
     "lsf": dask_jobqueue.LSFCluster,
     "local": LocalCluster,
 }
-KEEP_MEMORY = "export MALLOC_TRIM_THRESHOLD_=67108864 MALLOC_MMAP_THRESHOLD_=33554432"  # docs/scale.md
+KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": "67108864", "MALLOC_MMAP_THRESHOLD_": "33554432"}  # docs/scale.md
 
 
 def main() -> None:
@@ -39,9 +40,12 @@ def main() -> None:
     options = parser.parse_args()
 
     # one sample at a time in each job, which computes with all of its cores: `--threads` says so to synth
-    own = {"cores": 1, "processes": 1, "memory": options.memory, "job_script_prologue": [KEEP_MEMORY]}
-    if options.system != "local":
-        own.update(walltime=options.walltime, queue=options.queue)
+    own = {"cores": 1, "processes": 1, "memory": options.memory}
+    if options.system == "local":
+        os.environ.update(KEEP_MEMORY)  # its jobs are no scripts: they have this process's environment
+    else:
+        exports = [f"export {name}={value}" for name, value in KEEP_MEMORY.items()]
+        own.update(walltime=options.walltime, queue=options.queue, job_script_prologue=exports)
     if options.system == "slurm":
         own["job_cpu"] = options.cores  # what is asked of Slurm
     with SYSTEMS[options.system](**own) as cluster:
