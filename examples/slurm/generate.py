@@ -1,8 +1,7 @@
-r"""`synth generate` on a cluster's queue: workers are its jobs, and come and go with what is left to do.
+"""`synth generate` on a cluster's queue: workers are its jobs, and come and go with what is left to do.
 
-    pip install 'synth-brats[dask]' dask-jobqueue
-    python examples/slurm/generate.py --jobs 50 --cores 4 --memory 16GB --walltime 04:00:00 --queue normal -- \
-        --n 100000 --out /scratch/set --seed 7
+    pip install '.[dask]' dask-jobqueue
+    python examples/slurm/generate.py --jobs 50 --cores 4 --memory 16GB --queue normal -- --n 100000 --out set
 
 What follows the `--` goes to `synth generate`, which runs here, on a login node or in a job of its own, and needs no
 network but Dask's. Folders must be the same on all nodes. A job that ends in the middle of a case costs that case's
