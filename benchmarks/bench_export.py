@@ -1,11 +1,12 @@
 """Time `synth export` to every layout beside `cp -r` and `sync` of the same set.
 
-Usage: python benchmarks/bench_export.py SET [--to nnunet,msd,...] [--real DATA] [--cases N] [--repeat 3] [--kill]
+Usage: python benchmarks/bench_export.py SET [--to A,B] [--real DATA] [--cases N] [--repeat 3] [--kill] [--apart P]
 
 SET is what `synth generate` wrote as NIfTI; with --cases its cases are taken several times over, as hard links under
 new ids. Each export is a process of its own, right after a copy, as often as --repeat says. Printed for each layout:
 seconds, times what copying took (medians, with the range), processor time, peak memory, and with --kill whether an
-export that was killed half-way (`kill -9`) and resumed is the same tree.
+export that was killed half-way (`kill -9`) and resumed is the same tree. With --apart each export of files is also
+made by P processes side by side, a part of the cases each, by turns: what workers would gain at most.
 """
 
 import argparse
@@ -51,6 +52,15 @@ def exported(path: Path, out: Path, to: str, real: list[str], link: str | None) 
     return done.painted + done.real, done.seconds, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
 
 
+def apart(parts: list[Path], out: Path, to: str) -> tuple[float, float]:
+    """Seconds and processor seconds of exports side by side, a process a part."""
+    with ProcessPoolExecutor(len(parts), mp_context=get_context("spawn")) as pool:
+        going = [pool.submit(exported, path, out / path.name, to, [], None) for path in parts]
+        done = [one.result() for one in going]
+    shutil.rmtree(out)
+    return max(run[1] for run in done), sum(run[2] for run in done)
+
+
 def digest(folder: Path) -> str:
     """Of all files below a folder, by name and bytes."""
     sha = hashlib.sha256()
@@ -81,26 +91,34 @@ def main():
     parser.add_argument("--real", action="append", default=[])
     parser.add_argument("--cases", type=int, help="at least this many")
     parser.add_argument("--repeat", type=int, default=3, help="pairs of a copy and an export")
+    parser.add_argument("--apart", type=int, help="processes")
     parser.add_argument("--kill", action="store_true", help="kill each export of files, too, and resume it")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=args.set.resolve().parent) as folder:
         path = many(args.set, args.cases, Path(folder) / "many") if args.cases else args.set
+        n = len(open_set(path)) // (args.apart or 1)
+        parts = [many(args.set, n, Path(folder) / f"part{k}") for k in range(args.apart or 0)]
         for name in args.to.split(","):
             for link in (None, "soft") if "link" in TARGETS[name].options else (None,):
-                out, runs, copies = Path(folder) / name, [], []
+                out, runs, copies, beside = Path(folder) / name, [], [], []
                 for _ in range(args.repeat):
                     shutil.rmtree(out, ignore_errors=True)
                     copies.append(copied(path, Path(folder) / "copy"))
                     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
                         runs.append(pool.submit(exported, path, out, name, args.real, link).result())
+                    if parts and link is None:
+                        beside.append(apart(parts, Path(folder) / "apart", name))
                 (cases, *_), seconds = runs[0], [run[1] for run in runs]
                 times = [own / copying for own, copying in zip(seconds, copies, strict=True)]
                 again = ""
+                if beside:
+                    wall, used = (median(run[k] for run in beside) for k in range(2))
+                    again = f"; {args.apart} processes side by side: {wall:.1f} s, processor {used:.1f} s"
                 if args.kill and link is None and not args.real:
                     whole = digest(out)
                     shutil.rmtree(out)
                     there, tree = killed_and_resumed(path, out, name, median(seconds))
-                    again = (
+                    again += (
                         f"; killed with {there} files and resumed: {'the same' if tree == whole else 'ANOTHER'} tree"
                     )
                 print(

@@ -47,6 +47,8 @@ def main() -> int:
     problems = [] if all(growth) else ["a GPU's memory is taken whole"]
     runtime.repeatable()
     problems += compared(options) + whole_runs(options, len(gpus)) + without_gpus(options)
+    if not gpus:
+        print("No GPU was seen: all of this is this machine's CPU; run it where TensorFlow sees one.")
     print(*(f"NOT AS PROMISED: {problem}" for problem in problems), sep="\n", end="\n" if problems else "")
     return 1 if problems else 0
 

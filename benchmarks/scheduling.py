@@ -10,6 +10,7 @@ real one and is written to a manifest as in a run.
 """
 
 import argparse
+import gc
 import logging
 import resource
 import tempfile
@@ -28,6 +29,8 @@ from synth.disk.manifest import Manifest
 ALONE = {
     "distributed.worker.profile.enabled": False,
     "distributed.admin.system-monitor.interval": "1h",
+    "distributed.admin.tick.interval": "1h",  # else each of a thousand is called 50 times a second
+    "distributed.admin.tick.cycle": "1h",
     "distributed.scheduler.worker-ttl": None,
     "distributed.comm.timeouts.connect": "600s",
 }
@@ -83,6 +86,7 @@ def main() -> None:
         Manifest(out, {}) as manifest,
     ):
         print(f"{options.workers} workers after {time.perf_counter() - begin:.0f} s", flush=True)
+        gc.freeze()  # a thousand workers' objects in one process: looking through them all takes seconds
         begin, used = time.perf_counter(), cpu()
         for record in crew.map(Idle(options.seconds), range(options.n)):
             manifest.append(record)

@@ -72,6 +72,13 @@ def recoded(values: np.ndarray, table: Sequence[int] | np.ndarray) -> np.ndarray
     return np.frombuffer(flat, np.uint8).reshape(values.shape, order=order)
 
 
+def inverse(label_values: Sequence[int]) -> np.ndarray:
+    """The table for `recoded` that gives class indices 0..3 (`Tumour`) for their values on the disk."""
+    table = np.zeros(max(label_values) + 1, np.uint8)
+    table[list(label_values)] = np.arange(len(Tumour), dtype=np.uint8)
+    return table
+
+
 @dataclass(frozen=True)
 class Naming:
     """How one generation of BraTS names the files of a case and numbers its labels."""
@@ -104,9 +111,7 @@ class Naming:
 
     def from_disk(self, values: np.ndarray) -> np.ndarray:
         """This convention's label values to class indices 0..3, uint8; the values must be legal."""
-        table = np.zeros(max(self.label_values) + 1, np.uint8)
-        table[list(self.label_values)] = np.arange(len(Tumour), dtype=np.uint8)
-        return recoded(values, table)
+        return recoded(values, inverse(self.label_values))
 
 
 NAMINGS = {
@@ -148,6 +153,11 @@ class LabelTable:
     def __str__(self) -> str:
         """The values in words: `1 NCR, 2 ED, 4 ET`."""
         return ", ".join(f"{value} {tumour.name}" for value, tumour in self.meaning.items() if tumour)
+
+    @property
+    def values(self) -> "dict[Tumour, int]":
+        """The value of each class: its first, where several have one meaning."""
+        return {tumour: value for value, tumour in reversed(self.meaning.items())}
 
     def from_disk(self, values: np.ndarray) -> np.ndarray:
         """Label values to class indices 0..3 (`Tumour`), uint8; the values must be of this table."""

@@ -73,6 +73,7 @@ def test_images_to_segment_are_read_without_labels(place):
     shutil.copytree(place / "nnunet/imagesTr", place / "nnunet/imagesTs")
     cases = open_set(place / "nnunet/imagesTs")
     assert len(cases) == 4
+    assert {member.values for member in cases.members} == {(0, 2, 1, 3)}  # in which they are to be segmented
     assert not any(member.labelled for member in cases.members)
     assert next(iter(cases)).labels is None
 
@@ -87,7 +88,9 @@ def test_channels_and_labels_are_what_the_file_says(place):
     for case in open_set(place / "nnunet"):
         assert np.array_equal(case.images[..., [2, 3, 0, 1]], before[case.id].images)
         assert np.array_equal(case.labels, np.array([0, 2, 1, 3])[before[case.id].labels])
+    assert {member.values for member in open_set(place / "nnunet").members} == {(0, 1, 2, 3)}
     stated = open_set(place / "nnunet", reading=Reading(labels="nnunet"))
+    assert {member.values for member in stated.members} == {(0, 2, 1, 3)}
     assert all(np.array_equal(case.labels, before[case.id].labels) for case in stated)
 
 

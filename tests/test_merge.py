@@ -13,6 +13,7 @@ from phantoms import phantom_sources
 
 from synth.disk.manifest import MANIFEST, RUN
 from synth.errors import DataError, OutputError
+from synth.runs import merge as merging
 from synth.runs.generate import GenerateConfig, generate
 from synth.runs.merge import merge
 
@@ -174,3 +175,13 @@ def test_the_command_says_what_it_did(place):
     result = invoke(place, "merge part0 out")
     assert result.exit_code == 1
     assert result.output == "Error: shard 1/2 is missing (1 of 2 are); give the folders of all.\n"
+
+
+def test_files_are_read_once(place, monkeypatch):
+    read = []
+    real = merging.copy_file
+    monkeypatch.setattr(merging, "copy_file", lambda source, path: read.append(source) or real(source, path))
+    monkeypatch.setattr(merging, "sha256_file", lambda path: pytest.fail(f"{path} is read again"))
+    merge([place / "part0", place / "part1"], place / "out")
+    assert sorted(read) == sorted({*read})
+    assert len(read) == 5 * N

@@ -21,7 +21,7 @@ from commands import files
 from phantoms import SHAPE, phantom_case, write_case
 
 import synth.datasets.members
-from synth.brats import GRID, NAMINGS
+from synth.brats import GRID, MODALITIES, NAMINGS
 from synth.datasets.cases import find_cases, read_case
 from synth.datasets.fingerprint import fingerprint
 from synth.datasets.sets import open_set
@@ -112,6 +112,27 @@ def test_only_what_is_promised_is_there(prepared):
     names = {str(p.relative_to(prepared / "out")) for p in (prepared / "out").rglob("*") if p.is_file()}
     beside = {"manifest.jsonl", "run.json", "scores.json", "contact_sheet.png"}
     assert names == {f"{i}/{i}_seg.nii.gz" for i in "ABC"} | beside
+
+
+def test_a_set_with_a_dataset_json_gets_its_own_names_and_values(prepared, tmp_path):
+    (tmp_path / "set/imagesTs").mkdir(parents=True)
+    for one in find_cases(prepared / "data"):
+        for channel, name in enumerate(MODALITIES):
+            shutil.copy(one.paths[name], tmp_path / f"set/imagesTs/{one.id}_{channel:04d}.nii.gz")
+    labels = {"background": 0, "edema": 1, "necrosis": 2, "enhancing": 4}
+    table = {"channel_names": dict(enumerate(MODALITIES)), "labels": labels, "file_ending": ".nii.gz"}
+    (tmp_path / "set/dataset.json").write_text(json.dumps(table))
+    segment(tmp_path / "set/imagesTs", tmp_path / "out", model=prepared / "model")
+    whole = files(tmp_path / "out")
+    assert {f"{i}.nii.gz" for i in "ABC"} < {*whole}
+    for case_id in "ABC":
+        written = np.asanyarray(nib.load(tmp_path / f"out/{case_id}.nii.gz").dataobj)
+        assert np.array_equal(written, np.array([0, 2, 1, 4])[labels_of(prepared / "out", case_id)])
+    (tmp_path / "out/B.nii.gz").write_bytes(b"damaged")
+    done = segment(tmp_path / "set/imagesTs", tmp_path / "out", model=prepared / "model", resume=True)
+    assert (done.written, files(tmp_path / "out")) == (1, whole)
+    segment(prepared / "data", tmp_path / "out", model=prepared / "model", force=True)
+    assert files(tmp_path / "out").keys() == files(prepared / "out").keys()
 
 
 def test_scores_are_those_of_the_files(prepared):

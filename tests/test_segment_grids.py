@@ -131,7 +131,7 @@ def test_scores_are_taken_on_the_scans_own_grid(prepared):
 
 
 @pytest.mark.parametrize("layout", ["msd", "nnunet"])
-def test_sets_with_a_dataset_json_get_the_labels_and_scores_of_plain_folders(prepared, tmp_path, layout):
+def test_sets_with_a_dataset_json_get_the_scores_of_plain_folders_and_labels_as_theirs(prepared, tmp_path, layout):
     place = tmp_path / "set"
     (place / "imagesTr").mkdir(parents=True)
     (place / "labelsTr").mkdir()
@@ -157,9 +157,9 @@ def test_sets_with_a_dataset_json_get_the_labels_and_scores_of_plain_folders(pre
         assert np.allclose(volume.affine, other.affine)
     if layout == "msd":
         segment(resampled_set(place), tmp_path / "out", model=prepared / "model")
-        found, before = (nib.load(folder / "A/A_seg.nii.gz") for folder in (tmp_path / "out", prepared / "out"))
+        found, before = nib.load(tmp_path / "out/A.nii.gz"), nib.load(prepared / "out/A/A_seg.nii.gz")
         assert np.array_equal(found.affine, before.affine)
-        assert np.array_equal(found.dataobj, before.dataobj)
+        assert np.array_equal(found.dataobj, np.array([0, 2, 1, 0, 3])[np.asanyarray(before.dataobj)])
         scores = (json.loads((folder / "scores.json").read_text()) for folder in (tmp_path / "out", prepared / "out"))
         assert len({json.dumps(told["cases"], sort_keys=True) for told in scores}) == 1
 

@@ -13,9 +13,10 @@ from synth.cluster.workers import Workers
 from synth.datasets.sets import open_set
 from synth.disk.manifest import MANIFEST
 from synth.disk.objects import Objects, address_of
-from synth.errors import DataError, OutputError
-from synth.runs import stored
+from synth.errors import DataError, OutputError, SynthError
+from synth.runs import merge_stored, stored
 from synth.runs.generate import GenerateConfig, generate
+from synth.runs.merge import merge
 
 N = 3
 
@@ -25,9 +26,9 @@ def make():
     """Writes a run of phantoms to a folder or an address."""
     sources = phantom_sources()
 
-    def write(out, n=N, *, gate=None, resume=False, force=False, progress=iter, workers=None, **changed):
+    def write(out, n=N, *, gate=None, resume=False, force=False, progress=iter, workers=None, shard=(0, 1), **changed):
         config = replace(GenerateConfig(seed=5, edits=("gentle",)), **changed)
-        own = {"resume": resume, "force": force, "progress": progress, "workers": workers}
+        own = {"resume": resume, "force": force, "progress": progress, "workers": workers, "shard": shard}
         return generate(Plain(sources, "default", config), n, out, gate=gate, **own)
 
     return write
@@ -215,7 +216,64 @@ def test_commands_that_read_or_write_folders_refuse_addresses(tmp_path):
     result = invoke(tmp_path, "check s3://b/set")
     assert "expected a path, found the address of an object store; copy it first" in result.output
     result = invoke(tmp_path, "layouts sample --n 1 --out s3://b/set")
-    assert "s3://b/set: expected a path, found the address of an object store; only `synth generate`" in result.output
+    assert "s3://b/set: expected a path, found the address of an object store; only `synth gen" in result.output
     with pytest.raises(DataError, match="copy it first"):
         open_set(Path("s3://b/set"))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("form", "gate"), [("nifti", None), ("msd", Odd())])
+def test_shards_in_a_store_are_merged_there(make, bucket, tmp_path, form, gate):
+    place = bucket.removesuffix("/set")
+    own = {"gate": gate, "format": form, **({} if gate else {"plan": "balanced-side"})}
+    make(tmp_path / "set", 5, **own)
+    for i in range(2):
+        make(f"{place}/part{i}", 5, shard=(i, 2), **own)
+    done = merge([f"{place}/part1", f"{place}/part0"], bucket)
+    assert (done.cases + done.quarantined, done.out) == (5, bucket)
+    assert objects(bucket, tmp_path) == files(tmp_path / "set")
+
+
+def test_an_interrupted_merge_goes_on_and_copies_what_is_not_there(make, s3, tmp_path, monkeypatch):
+    make(tmp_path / "set", N)
+    for i in range(2):
+        make(f"{s3}/m/part{i}", N, shard=(i, 2))
+    monkeypatch.setattr(merge_stored, "_TOGETHER", 1)
+    shards, out = [f"{s3}/m/part{i}" for i in range(2)], f"{s3}/m/set"
+    with pytest.raises(GoneError):
+        merge(shards, out, progress=lambda records: after(2, records))
+    assert MANIFEST not in Objects(out).sizes()
+    with pytest.raises(OutputError, match="give --resume to go on with it"):
+        merge(shards, out)
+    copied = []
+    whole = Objects.copy
+    monkeypatch.setattr(Objects, "copy", lambda self, source, names: copied.extend(names) or whole(self, source, names))
+    assert merge(shards, out, resume=True).cases == N
+    assert {name.partition("/")[0] for name in copied} == {"Synth_00002"}
+    assert objects(out, tmp_path) == files(tmp_path / "set")
+
+
+def test_what_cannot_be_merged_in_a_store_is_told(make, bucket, tmp_path):
+    place = bucket.removesuffix("/set")
+    for i in range(2):
+        make(f"{place}/part{i}", N, shard=(i, 2))
+    make(tmp_path / "part0", N, shard=(0, 2))
+    both = [f"{place}/part0", f"{place}/part1"]
+    for shards, out, sentence in (
+        (
+            [tmp_path / "part0", both[1]],
+            bucket,
+            r"part0: expected an address of the store that the set goes to \(",
+        ),
+        (both, tmp_path / "set", r"^memory://.*part0: expected shards where the set goes, a folder, found an address"),
+        (both[:1], bucket, r"shard 1/2 is missing"),
+        ([f"{place}/none", both[1]], bucket, r"none: expected a shard that `synth generate` wrote, found no run\.json"),
+    ):
+        with pytest.raises(DataError, match=sentence):
+            merge(shards, out)
+    with pytest.raises(SynthError, match="no links"):
+        merge(both, bucket, link="hard")
+    Objects(both[1]).delete([MANIFEST])
+    with pytest.raises(DataError, match=r"part1: expected a whole shard, found a part"):
+        merge(both, bucket)
+    assert not Objects(bucket).sizes()

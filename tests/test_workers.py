@@ -3,6 +3,7 @@
 The networks are tiny and untrained; the workers are real processes of a local Dask cluster, started once for all tests.
 """
 
+import asyncio
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -91,6 +92,24 @@ def test_a_failure_of_the_system_is_tried_again_a_few_times(workers, tmp_path):
             pytest.raises(OutputError, match=r"worker on .*the disk sighs"),
         ):
             list(others.map(Squares(tmp_path), range(4)))
+
+
+def test_results_that_take_longer_than_a_look_are_fetched_once(workers, tmp_path, monkeypatch):
+    crews = pytest.importorskip("synth.cluster.crew")
+    asked = []
+
+    async def slow(self, *args, **kwargs):
+        asked.append(args)
+        assert len(asked) == 1, "begun anew, which may never end"
+        await asyncio.sleep(0.7)
+        return await gathered(self, *args, **kwargs)
+
+    gathered = crews.Client._gather
+    with gather(workers, need=0) as crew:
+        monkeypatch.setattr(crews, "_LOOK", 0.2)
+        monkeypatch.setattr(crews.Client, "_gather", slow)
+        assert [square for square, *_ in crew.map(Squares(tmp_path), [7])] == [49]
+    assert asked
 
 
 def test_what_would_fail_everywhere_is_not_tried_again_and_what_was_before_it_is_had(workers, tmp_path):

@@ -4,8 +4,9 @@ Usage: python benchmarks/clients/run_examples.py WORK --real DIR [--example NAME
 
 The checkout is installed into WORK/env as a user does it (not editable), then each example's lines run in a folder of
 its own, one after the other, the user's packages being installed as they say. The cases of DIR stand for the user's
-data: a half is `train`, two cases are `val`, the others `test`. Numbers of samples and steps are cut down unless
---whole is given. Printed: a table of example, seconds, outcome (the last line printed); exit code 1 where one failed.
+data: a half is `train`, two cases are `val`, the others `test`. Numbers of samples and steps are cut down, and the jobs
+of a queue are processes of this machine, unless --whole is given. Printed: a table of example, seconds, outcome (the
+last line printed); exit code 1 where one failed.
 """
 
 import argparse
@@ -18,8 +19,12 @@ import venv
 from pathlib import Path
 
 CHECKOUT = Path(__file__).parents[2]
-BLOCK = re.compile(r"^\*\*\[(\w+)\.py\].*?```bash\n(.*?)```", re.MULTILINE | re.DOTALL)
-FEWER = ((r"--n \d+", "--n 2"), (r"--steps \d+", "--steps 4"))
+BLOCK = re.compile(r"^\*\*\[([\w/]+)\.py\].*?```bash\n(.*?)```", re.MULTILINE | re.DOTALL)
+FEWER = (
+    (r"--n \d+", "--n 2"),
+    (r"--steps \d+", "--steps 4"),
+    (r"--jobs \d+ --cores \d+", "--system local --jobs 1 --cores 2"),  # processes of this machine as a queue's jobs
+)
 SOME, FEW = "BraTS2021_TrainingData", 2
 
 
@@ -43,7 +48,7 @@ def laid(folder: Path, real: Path) -> None:
 
 def ran(name: str, lines: list[str], work: Path, real: Path, python: Path, whole: bool) -> tuple[str, bool]:
     """The last line that an example printed, and whether all its lines ended well."""
-    folder = work / f"run-{name}"
+    folder = work / f"run-{name.replace('/', '-')}"
     if not folder.exists():
         laid(folder, real)
     script = "set -e\n" + "\n".join(lines).replace("'.[", f"'{CHECKOUT}[") + "\n"

@@ -1,8 +1,7 @@
-r"""`synth generate` on a cluster's queue: workers are its jobs, and come and go with what is left to do.
+"""`synth generate` on a cluster's queue: workers are its jobs, and come and go with what is left to do.
 
-    pip install 'synth-brats[dask]' dask-jobqueue
-    python examples/slurm/generate.py --jobs 50 --cores 4 --memory 16GB --walltime 04:00:00 --queue normal -- \
-        --n 100000 --out /scratch/set --seed 7
+    pip install '.[dask]' dask-jobqueue
+    python examples/slurm/generate.py --jobs 50 --cores 4 --memory 16GB --queue normal -- --n 100000 --out set
 
 What follows the `--` goes to `synth generate`, which runs here, on a login node or in a job of its own, and needs no
 network but Dask's. Folders must be the same on all nodes. A job that ends in the middle of a case costs that case's
@@ -10,6 +9,7 @@ time. `--system local` has the same jobs as processes of this machine, to try th
 """
 
 import argparse
+import os
 import subprocess
 import sys
 
@@ -23,7 +23,7 @@ SYSTEMS = {
     "lsf": dask_jobqueue.LSFCluster,
     "local": LocalCluster,
 }
-KEEP_MEMORY = "export MALLOC_TRIM_THRESHOLD_=67108864 MALLOC_MMAP_THRESHOLD_=33554432"  # docs/scale.md
+KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": "67108864", "MALLOC_MMAP_THRESHOLD_": "33554432"}  # docs/scale.md
 
 
 def main() -> None:
@@ -39,9 +39,12 @@ def main() -> None:
     options = parser.parse_args()
 
     # one sample at a time in each job, which computes with all of its cores: `--threads` says so to synth
-    own = {"cores": 1, "processes": 1, "memory": options.memory, "job_script_prologue": [KEEP_MEMORY]}
-    if options.system != "local":
-        own.update(walltime=options.walltime, queue=options.queue)
+    own = {"cores": 1, "processes": 1, "memory": options.memory}
+    if options.system == "local":
+        os.environ.update(KEEP_MEMORY)  # its jobs are no scripts: they have this process's environment
+    else:
+        exports = [f"export {name}={value}" for name, value in KEEP_MEMORY.items()]
+        own.update(walltime=options.walltime, queue=options.queue, job_script_prologue=exports)
     if options.system == "slurm":
         own["job_cpu"] = options.cores  # what is asked of Slurm
     with SYSTEMS[options.system](**own) as cluster:

@@ -17,12 +17,14 @@ def command(shards, out, link, resume, force, quiet):
 
     Every file is compared with its checksum in the shard's manifest. Shards of other settings are refused with the
     difference, incomplete ones with what is missing. Manifest, coverage, contact sheet and quarantine are joined;
-    nothing is renumbered. HDF5 is packed anew, in files as large as the run's settings say.
+    nothing is renumbered. HDF5 is packed anew, in files as large as the run's settings say. Shards and OUT may be
+    addresses of one object store, which copies the files itself: they are believed to be whole, and not read.
 
     \b
     Example:
       synth generate --n 100000 --shard 3/8 --out part3
       synth merge part0 part1 part2 part3 part4 part5 part6 part7 set --link hard
+      synth merge s3://bucket/part0 s3://bucket/part1 s3://bucket/set
     """  # noqa: D301 (click needs the real backspace)
     from synth.cli.progress import bar
     from synth.runs.merge import merge

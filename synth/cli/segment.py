@@ -30,9 +30,9 @@ from synth.cli.options import absolute, opened, reading_options, warn, workers_o
 def command(scans, out, model, ensemble, no_postprocess, resume, force, as_json, quiet, reading, workers, **options):
     """Segment the cases below SCANS (any set that `synth check` reads) to OUT/<id>/<id>_seg.nii.gz.
 
-    Names, label values and geometry are as the scans have them (of nnU-Net's and the Decathlon's sets, names and values
-    are those of BraTS 2017 to 2021): with --resample, scans on another grid than BraTS's are brought to it and their
-    labels back to the scan's own. Cases that come with a segmentation are measured
+    Names, label values and geometry are as the scans have them; of nnU-Net's and the Decathlon's sets, OUT/<id>.nii.gz
+    with the values of dataset.json, as in labelsTr. With --resample, scans on another grid than BraTS's are brought to
+    it and their labels back to the scan's own. Cases that come with a segmentation are measured
     against it: mean and median of every metric are printed, all cases are in OUT/scores.json. OUT/contact_sheet.png
     shows what was found: it shows patients, keep it with the dataset. Not for clinical use.
 

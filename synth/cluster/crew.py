@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import CancelledError
+from concurrent.futures import TimeoutError as FutureTimeoutError
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -161,11 +162,18 @@ class Crew:
             self._wait(tasks[0])
             if futures[0].status == "error" and isinstance(futures[0].exception(), KilledWorker):
                 return [_KILLED]
-        fetch = partial(self._client.gather, asynchronous=True)
+
+        async def fetch() -> list:
+            return await self._client.gather(futures, asynchronous=True)
+
+        # asked for once, however long it takes: begun anew every ten seconds, it would never end on a slow network
+        fetched = asyncio.run_coroutine_threadsafe(fetch(), self._client.loop.asyncio_loop)
         try:
-            return self._patiently(lambda wanted: self._client.sync(fetch, wanted, callback_timeout=_LOOK), futures)
+            return self._patiently(lambda asked: asked.result(_LOOK), fetched)
         except KilledWorker:  # by what happened since they were finished
             return [outcome for task in tasks for outcome in self._outcomes([task])]
+        finally:
+            fetched.cancel()
 
     def _wait(self, task: "_Task") -> None:
         with self._client.as_current():
@@ -206,7 +214,7 @@ class Crew:
             with _scheduler_there():
                 try:
                     return ask(of)
-                except (TimeoutError, asyncio.TimeoutError):  # two kinds in Python 3.10
+                except (TimeoutError, asyncio.TimeoutError, FutureTimeoutError):  # three kinds in Python 3.10
                     there = self._crew(fresh=True, least=0)
             if there:
                 alone = None

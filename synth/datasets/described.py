@@ -34,6 +34,7 @@ _TABLE = Schema("a table of a set", fields({}))
 NNUNET, MSD = "nnunet", "msd"
 Records = Callable[[], dict[str, dict] | None]
 _CHANNEL = re.compile(r"(.+)_(\d{4})")
+_NAMING = NAMINGS["brats2020"]  # of what is written of its cases, where values are not asked for
 _IMAGES = {"imagesTr": "labelsTr", "imagesTs": ""}
 
 
@@ -53,6 +54,7 @@ class MsdMember(ArraysMember):
     seg: Path | None
     records: Records = field(repr=False, compare=False)
     reading: Reading
+    values: tuple[int, ...] | None = None
 
     @property
     def labelled(self) -> bool:
@@ -149,7 +151,7 @@ def described(path: Path, reading: Reading, records: Records) -> tuple[str, tupl
     if not isinstance(named, dict) or not ((root / images).is_dir() or isinstance(table.get("dataset"), dict)):
         return None
     channels = _channels(root / TABLE, named)
-    labels = _IMAGES[images]
+    labels, values = _IMAGES[images], _written(table, reading)
     reading = replace(reading, labels=_labels(root / TABLE, table, reading)) if labels else reading
     if isinstance(table.get("dataset"), dict) and path == root:
         found = {key: _listed(root, key, entry) for key, entry in table["dataset"].items()}
@@ -158,7 +160,7 @@ def described(path: Path, reading: Reading, records: Records) -> tuple[str, tupl
     members: list[Member] = []
     for case_id, (volumes, seg) in sorted(found.items()):
         if len(volumes) == 1 and len(channels) > 1:
-            members.append(MsdMember(case_id, volumes[0], channels, seg, records, reading))
+            members.append(MsdMember(case_id, volumes[0], channels, seg, records, reading, values))
             continue
         if len(volumes) != len(channels):
             raise DataError(
@@ -166,8 +168,8 @@ def described(path: Path, reading: Reading, records: Records) -> tuple[str, tupl
                 f"found {len(volumes)} files; complete it or take it out."
             )
         paths = {channel: volume for channel, volume in zip(channels, volumes, strict=True) if channel in MODALITIES}
-        files = CaseFiles(case_id, volumes[0].parent, NAMINGS["brats2020"], paths | ({"seg": seg} if seg else {}))
-        members.append(FilesMember(files, path, reading))
+        files = CaseFiles(case_id, volumes[0].parent, _NAMING, paths | ({"seg": seg} if seg else {}))
+        members.append(FilesMember(files, path, reading, values))
     if not members:
         raise DataError(f"{printable(path)}: its {TABLE} describes a set, but there is no image; check the path.")
     return MSD if isinstance(members[0], MsdMember) else NNUNET, tuple(members)
@@ -197,7 +199,7 @@ def _labels(path: Path, table: Mapping[str, Any], reading: Reading) -> str:
     if reading.labels != AUTO:
         return reading.labels
     given = table.get("labels")
-    values = _values(given) if isinstance(given, dict) else {}
+    values = _values(given)
     for name in ("nnunet", "brats2023", "brats2020"):
         meaning = LABEL_TABLES[name].meaning
         if values and all(meaning.get(value) == kind for kind, value in values.items()):
@@ -208,9 +210,19 @@ def _labels(path: Path, table: Mapping[str, Any], reading: Reading) -> str:
     )
 
 
-def _values(given: Mapping[str, Any]) -> dict[Tumour, int]:
+def _written(table: Mapping[str, Any], reading: Reading) -> tuple[int, ...] | None:
+    """The label values of `Tumour` in the set: as stated, else as it names them; None where neither tells."""
+    values = {} if reading.labels == AUTO else LABEL_TABLES[reading.of(_NAMING).labels].values
+    values = values or {Tumour.NONE: 0, **_values(table.get("labels"))}
+    lawful = len({*values.values()} & {*range(256)}) == len(Tumour)
+    return tuple(values[kind] for kind in Tumour) if lawful else None
+
+
+def _values(given: Any) -> dict[Tumour, int]:
     """The value of each part of the tumour by the names of labels or of nested regions; empty if they do not tell."""
     labels: dict[str, Any] = {}
+    if not isinstance(given, dict):
+        return {}
     for key, value in given.items():
         name, what = (str(value), int(key)) if str(key).isdigit() else (str(key), value)  # the Decathlon's, nnU-Net's
         labels[name.lower()] = what[0] if isinstance(what, list) and len(what) == 1 else what

@@ -43,6 +43,7 @@ class Member(ABC):
         naming: the convention of its labels.
         labelled: whether labels come with it.
         reading: what the user states about its files.
+        values: label values of `Tumour` in a set that a `dataset.json` describes; None: those of `naming`.
     """
 
     id: str
@@ -51,6 +52,7 @@ class Member(ABC):
     naming: Naming = NAMINGS["brats2020"]
     labelled: bool = True
     reading: Reading = PLAIN
+    values: tuple[int, ...] | None = None
 
     @abstractmethod
     def examine(self, labels: str = "required", grid: Grid | None = None) -> tuple[Case | None, Findings]:
@@ -125,6 +127,7 @@ class FilesMember(Member):
     files: CaseFiles
     root: Path
     reading: Reading = PLAIN
+    values: tuple[int, ...] | None = None
 
     @property
     def id(self) -> str:

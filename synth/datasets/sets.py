@@ -22,7 +22,7 @@ from synth.datasets.layout_files import list_layouts, map_path
 from synth.datasets.members import CASE, ExporterMember, FilesMember, Hdf5Member, LayoutMember, Member
 from synth.datasets.reading import AUTO, PLAIN, Reading
 from synth.disk.manifest import MANIFEST, records_of
-from synth.disk.objects import refuse_address
+from synth.disk.objects import COPY_FIRST, refuse_address
 from synth.errors import DataError, SynthError, printable
 from synth.exporters import Finder, finders, open_exporter
 from synth.exporters.hdf5_cases import is_hdf5, open_cases
@@ -218,8 +218,7 @@ def open_set(
                 refuse_any(path.findings)
             return path
         reading = reading or path.reading
-    copy = "copy it first, such as `aws s3 sync ADDRESS FOLDER`, and give the folder"
-    refuse_address(path, DataError, copy)
+    refuse_address(path, DataError, COPY_FIRST)
     path, reading = Path(path), reading or PLAIN
     if not path.exists():
         raise DataError(f"{printable(path)}: expected the folder of a dataset, found nothing; check the path.")

@@ -191,7 +191,7 @@ def claim(
     Raises:
         OutputError: it may not.
     """
-    refuse_address(out, OutputError, "only `synth generate` writes to one, so give a folder")
+    refuse_address(out, OutputError, "only `synth generate` and `synth merge` write to one, so give a folder")
     # "new/.." is this folder as soon as "new" has been made: what is asked is what will be written to
     out, place = Path(out), Path(os.path.realpath(out))
     if apart and place.is_relative_to(os.path.realpath(apart[1])):

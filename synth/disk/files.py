@@ -18,6 +18,7 @@ from typing import BinaryIO
 from synth.disk.staging import delete, partial_name, remove_left_of, staging
 from synth.errors import OutputError
 
+_BLOCK = 1 << 18  # bytes copied at a time
 _TOGETHER = 8  # files flushed at a time: they wait for the same turn of the disk
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -198,6 +199,20 @@ def sha256_file(path: str | os.PathLike) -> str:
     """The SHA-256 of a regular file's bytes, as hex digits; raises `OSError` as `regular`."""
     with open(regular(path), "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _digest(handle)
+
+
+def copy_file(source: str | os.PathLike, path: str | os.PathLike) -> str:
+    """Copy a regular file's bytes; return their SHA-256, for which they are read once.
+
+    Raises:
+        OSError: as `regular`, or it cannot be read or the copy not written; a file is left half-way then.
+    """
+    digest, block = hashlib.sha256(), memoryview(bytearray(_BLOCK))
+    with open(regular(source), "rb", buffering=0) as own, open(path, "wb") as handle:
+        while size := own.readinto(block):
+            digest.update(block[:size])
+            handle.write(block[:size])
+    return digest.hexdigest()
 
 
 def changed_files(folder: str | os.PathLike, files: Mapping[str, str]) -> list[str]:

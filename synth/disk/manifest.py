@@ -17,6 +17,7 @@ import numpy as np
 from synth.disk.files import atomic_write, make_folder
 from synth.disk.json_files import parse, read, read_bytes
 from synth.disk.lock import FolderLock
+from synth.disk.objects import COPY_FIRST, refuse_address
 from synth.disk.run_schemas import RECORD, SETTINGS
 from synth.disk.staging import remove_left
 from synth.errors import DataError, OutputError, printable
@@ -208,8 +209,9 @@ def read_run(folder: str | os.PathLike) -> dict:
     """The settings of the run that wrote to a folder.
 
     Raises:
-        OutputError: there are none, or the file is damaged.
+        OutputError: there are none, or the file is damaged; or it is an address.
     """
+    refuse_address(folder, OutputError, COPY_FIRST)
     path = Path(folder) / RUN
     try:
         return read(path, SETTINGS)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fsspec import AbstractFileSystem
 
 STORES = ("s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss", "memory")  # whole or not at all, object by object
+COPY_FIRST = "copy it first, such as `aws s3 sync ADDRESS FOLDER`, and give the folder"
 _ADDRESS = re.compile(r"([a-z][a-z0-9+.-]+):/{1,2}(.*)", re.DOTALL)  # `Path` makes one slash of two
 _ODD = re.compile(r"[*?\[\]{}\s]")  # read as patterns by fsspec
 
@@ -87,6 +88,12 @@ class Objects:
         if names:
             with self._told("read"):
                 self._files.get([self._key(name) for name in names], [os.fspath(folder / name) for name in names])
+
+    def copy(self, source: "Objects", names: Iterable[str]) -> None:
+        """Have the store copy objects from another address of it, to the same names here."""
+        if names := list(names):
+            with source._told("copied"):
+                self._files.copy([source._key(name) for name in names], [self._key(name) for name in names])
 
     def write(self, name: str, data: bytes) -> None:
         """Store one object."""

@@ -20,6 +20,7 @@ from synth.datasets.sets import CaseSet, open_set
 from synth.disk.claim import REPLAY, claim
 from synth.disk.files import case_path, make_folder
 from synth.disk.manifest import LIBRARIES, MANIFEST, RUN, read_entries, read_run
+from synth.disk.objects import COPY_FIRST, refuse_address
 from synth.disk.run_schemas import DRAWN, PAINTED
 from synth.errors import DataError, ModelError, OutputError, SynthError
 from synth.exporters.deflate import COMPRESSOR
@@ -109,6 +110,7 @@ def _painted_with_detail(run: dict, model: str | Path | None) -> bool:
 
 
 def _folder(manifest: str | Path) -> Path:
+    refuse_address(manifest, OutputError, COPY_FIRST)
     path = Path(manifest)
     folder = path.parent if path.name == MANIFEST else path
     if not (folder / MANIFEST).is_file():

@@ -96,6 +96,9 @@ def segment(
 ) -> Segmentations:
     """Segment every case below `scans` into `out/<id>/<id>_seg.nii.gz`: naming, label values and geometry as its own.
 
+    Cases of a set that a `dataset.json` describes (nnU-Net's, the Decathlon's) go to `out/<id>.nii.gz`, with the label
+    values that it names.
+
     Cases with a segmentation of their own are measured against it: `out/scores.json`. `out/contact_sheet.png` shows
     the scans with what was found (below the truth, where there is one): it shows patients, keep it with the dataset.
 
@@ -147,6 +150,7 @@ def segment(
         "overlap": overlap,
         "postprocess": after.to_dict(),
         **({"reading": stated} if (stated := cases.reading.to_dict()) else {}),  # earlier runs had no choice
+        **({"values": list(values)} if (values := cases.members[0].values) else {}),
     }
     with ExitStack() as stack:
         crew = stack.enter_context(gather(workers, MEMORY)) if workers else None
@@ -217,7 +221,8 @@ class _Run:
             remove_left(self.out, locked=True)  # by workers that were ended
         for place in sorted(set(range(len(self.scans))) - set(todo)):
             if self.sheet.wants(place):
-                self.sheet.put(self.job.rows(self.scans[place].read("optional")), place)
+                scan = self.scans[place]
+                self.sheet.put(self.job.rows(scan, scan.read("optional")), place)
         self.sheet.save(self.out / SHEET)
         return len(todo)
 
@@ -259,3 +264,4 @@ def _names_of_run(scans: Sequence[Member], out: Path) -> Iterator[str]:
     for scan in scans:
         for naming in NAMINGS.values():
             yield f"{scan.id}/{naming.stem(scan.id, 'seg')}.nii.gz"
+        yield f"{scan.id}.nii.gz"

@@ -7,16 +7,17 @@ from pathlib import Path
 import nibabel as nib
 import numpy as np
 
-from synth.brats import NAMINGS
+from synth.brats import NAMINGS, inverse, recoded
 from synth.case import Case
 from synth.datasets.members import Member
 from synth.datasets.resample import Resampling, from_brats_grid, labels_to_grid
 from synth.datasets.volume import same_place
-from synth.disk.files import atomic_folder, case_path
+from synth.disk.files import atomic_folder, atomic_write, case_path
 from synth.errors import OutputError
 from synth.exporters.deflate import gzip_bytes
 from synth.exporters.nifti import nifti_bytes
 
+Values = tuple[int, ...]  # on the disk, of `Tumour`
 _GEOMETRY = (
     *("qform_code", "sform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z"),
     *("srow_x", "srow_y", "srow_z", "xyzt_units"),
@@ -56,9 +57,16 @@ def on_own_grid(
 
 
 def write_segmentation(
-    case: Case, labels: np.ndarray, header: nib.Nifti1Header | None, out: Path, affine: np.ndarray | None = None
+    case: Case,
+    labels: np.ndarray,
+    header: nib.Nifti1Header | None,
+    out: Path,
+    affine: np.ndarray | None = None,
+    values: Values | None = None,
 ) -> dict[str, str]:
     """Write `<out>/<id>/<id>_seg.nii.gz` (or the name of 2023) as uint8; return its SHA-256 by its path below `out`.
+
+    Of a set that a `dataset.json` describes it is `<out>/<id>.nii.gz`, as in its `labelsTr`.
 
     Args:
         case: gives id, naming and affine.
@@ -66,9 +74,10 @@ def write_segmentation(
         header: of the case's scan: its geometry is taken over to the bit. None: BraTS's own for the affine.
         out: the output folder.
         affine: of the labels, where they are not on the case's grid.
+        values: of the classes in such a set (`Member.values`); None: those of the case's naming, in a folder.
     """
-    path = segmentation_path(case, out)
-    data = nifti_bytes(NAMINGS[case.meta["naming"]].to_disk(labels), case.affine if affine is None else affine)
+    path, affine = segmentation_path(case, out, values), case.affine if affine is None else affine
+    data = nifti_bytes(recoded(labels, values or NAMINGS[case.meta["naming"]].label_values), affine)
     if header is not None:
         own = nib.Nifti1Header(bytes(data[: nib.Nifti1Header.sizeof_hdr]), endianness="<")
         for key in _GEOMETRY:
@@ -76,26 +85,33 @@ def write_segmentation(
         own["pixdim"][:4] = header["pixdim"][:4]  # the first is the handedness of the quaternion
         data[: own.sizeof_hdr] = own.binaryblock
     packed = gzip_bytes(data)
-    with atomic_folder(path.parent) as folder:
-        (folder / path.name).write_bytes(packed)
+    if values is None:
+        with atomic_folder(path.parent) as folder:
+            (folder / path.name).write_bytes(packed)
+    else:
+        with atomic_write(path) as handle:
+            handle.write(packed)
     return {str(path.relative_to(out)): sha256(packed).hexdigest()}
 
 
-def read_segmentation(case: Case, out: Path) -> np.ndarray:
+def read_segmentation(case: Case, out: Path, values: Values | None = None) -> np.ndarray:
     """What `write_segmentation` wrote for a case, (X, Y, Z) uint8 class indices, on the case's grid.
 
     Raises:
         OutputError: it is not there, or damaged.
     """
-    path = segmentation_path(case, out)
+    path = segmentation_path(case, out, values)
     try:
-        labels = NAMINGS[case.meta["naming"]].from_disk(np.asanyarray(nib.load(path).dataobj))
+        written = np.asanyarray(nib.load(path).dataobj)
+        labels = recoded(written, inverse(values or NAMINGS[case.meta["naming"]].label_values))
     except Exception as error:
         raise OutputError(f"{path}: cannot be read back ({error}); run again with --resume.") from error
     resampling = resampling_of(case)
     return labels if resampling is None else labels_to_grid(labels, resampling)
 
 
-def segmentation_path(case: Case, out: Path) -> Path:
+def segmentation_path(case: Case, out: Path, values: Values | None = None) -> Path:
     """Where the segmentation of a case goes."""
+    if values is not None:
+        return case_path(out, case.id, ".nii.gz")
     return case_path(out, case.id) / (NAMINGS[case.meta["naming"]].stem(case.id, "seg") + ".nii.gz")

@@ -118,12 +118,13 @@ class Segmenting:
                 warnings = tuple(case.meta.get("warnings", ()))
                 labels = self.after.apply(self._segmenter(case), case.voxel_ml)
                 record = self._written(self._scans[place], case, labels, source)
-                yield Segmented(record, warnings, facts, self.rows(case, labels) if place in self.shown else [])
+                rows = self.rows(self._scans[place], case, labels) if place in self.shown else []
+                yield Segmented(record, warnings, facts, rows)
 
-    def rows(self, case: Case, labels: np.ndarray | None = None) -> list[Row]:
+    def rows(self, scan: Member, case: Case, labels: np.ndarray | None = None) -> list[Row]:
         """What the contact sheet shows of a case that is done; labels as found, None: as they were written."""
         if labels is None or resampling_of(case) is not None:
-            labels = read_segmentation(case, self.out)
+            labels = read_segmentation(case, self.out, scan.values)
         if case.labels is None:
             return [row(replace(case, labels=labels), "found")]
         return pair_rows(case, replace(case, labels=labels), notes=("truth", "found"))
@@ -146,4 +147,5 @@ class Segmenting:
         }
         if resampling is not None:
             record["resampling"] = case.meta["resampling"]
-        return {**record, "files": write_segmentation(case, labels, scan.header(), self.out, affine)}
+        files = write_segmentation(case, labels, scan.header(), self.out, affine, scan.values)
+        return {**record, "files": files}

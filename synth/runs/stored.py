@@ -117,6 +117,11 @@ class Stored:
         make_folder(self.folder / part)
         return Sent(self.store, part, settings, self.folder / part, frozenset(self._there))
 
+    @property
+    def there(self) -> Collection[str]:
+        """Names of the objects that are kept of a run that goes on."""
+        return self._there.keys()
+
     def sweep(self) -> None:
         """Nothing: what workers leave is on their own machines."""
 

@@ -27,6 +27,7 @@ class Msd(Target):
     name = "msd"
     options = ()
     labelled = True
+    flushed = 1  # packing takes longer
     tables = ("dataset.json",)
 
     def names(self, items: Sequence[Item]) -> list[str]:

@@ -14,7 +14,7 @@ import nibabel as nib
 import numpy as np
 
 from synth.brats import recoded
-from synth.disk.files import atomic_files, atomic_path, make_folder, regular, sha256_file
+from synth.disk.files import atomic_files, atomic_path, copy_file, make_folder, sha256_file
 from synth.errors import DataError, OutputError, printable
 from synth.exporters.deflate import DAMAGED, gunzip_blocks, gzip_bytes, gzip_parts
 from synth.exporters.nifti import PROVENANCE, nifti_bytes, nifti_parts
@@ -22,7 +22,7 @@ from synth.runs.export.content import Content, Values
 
 SOFT, HARD = "soft", "hard"
 LINKS = (SOFT, HARD)
-_BLOCK = 1 << 18  # bytes at a time
+_BLOCK = 1 << 18  # bytes unpacked at a time
 _HEADER = nib.Nifti1Header.single_vox_offset  # bytes before the voxels, as synth writes them; divisible by 8
 _room = local()  # of each thread: where label maps are unpacked
 
@@ -84,11 +84,10 @@ class Put:
         """
         expected = _recorded(source, content.item.record)
         with self._partial(name) as partial:
-            if self.link is None:
-                return _copy(source, partial, expected)
-            digest = sha256_file(source)
+            digest = copy_file(source, partial) if self.link is None else sha256_file(source)
             _vouch(source, digest, expected)
-            _link(source, partial, self.out / name, hard=self.link == HARD)
+            if self.link is not None:
+                _link(source, partial, self.out / name, hard=self.link == HARD)
         return digest
 
     def text(self, name: str, text: str) -> str:
@@ -176,16 +175,6 @@ def _unpacked(packed: bytes) -> np.ndarray | None:
     except DAMAGED:
         return None
     return room[:size] if at == size else None
-
-
-def _copy(source: Path, path: Path, expected: str | None) -> str:
-    digest, block = hashlib.sha256(), memoryview(bytearray(_BLOCK))
-    with open(regular(source), "rb", buffering=0) as own, open(path, "wb") as handle:
-        while size := own.readinto(block):
-            digest.update(block[:size])
-            handle.write(block[:size])
-    _vouch(source, digest.hexdigest(), expected)
-    return digest.hexdigest()
 
 
 def _vouch(source: Path, digest: str, expected: str | None) -> None:

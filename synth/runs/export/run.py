@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -94,7 +95,7 @@ def export(
         reading: what the user states about the files.
         resume: go on with an interrupted run of the same settings.
         force: remove what an earlier export wrote there first.
-        progress: wraps the batches still to be written (`tqdm`).
+        progress: wraps the cases still to be written (`tqdm`).
 
     Raises:
         DataError: a set or case is not what it has to be, or two cases have one id.
@@ -179,32 +180,36 @@ def _write(target: Target, items: Sequence[Item], manifest: Manifest, progress: 
     out = manifest.folder
     good, batches = manifest.verified(partial(changed_files, out)), target.batches(items)
     todo = [batch for batch in batches if not all(item.index in good for item in batch)]
-    for batch, written, prints in _in_turn(target, progress(todo)):
-        for item, files in zip(batch, written, strict=True):
-            manifest.append({**item.to_record(), **prints.get(item.index, {}), "files": files})
+    cases = iter(progress([item for batch in todo for item in batch]))
+    for item, files, more in _in_turn(target, (list(islice(cases, len(batch))) for batch in todo)):
+        manifest.append({**item.to_record(), **more, "files": files})
     return sum(map(len, todo))
 
 
-Written = tuple[Sequence[Item], list[dict[str, str]], dict[int, Any]]
+Written = tuple[Item, dict[str, str], dict[str, Any]]  # a case, its files, what else its record says
 
 
-def _in_turn(target: Target, batches: Iterable[Sequence[Item]]) -> Iterator[Written]:
-    """Write batches, some at a time: one is packed or copied while another waits for the disk; give them in order."""
+def _in_turn(target: Target, batches: Iterator[Sequence[Item]]) -> Iterator[Written]:
+    """Write batches, some at a time: one is packed or copied while another waits for the disk; give cases in order."""
 
-    def write(batch: Sequence[Item]) -> Written:
-        prints: dict[int, Any] = {}
+    def write(group: Sequence[Sequence[Item]]) -> list[Written]:
+        done: list[Written] = []
         with target.put.together():
-            return batch, target.write(_contents(target, batch, prints)), prints
+            for batch in group:
+                prints: dict[int, Any] = {}
+                files = target.write(_contents(target, batch, prints))
+                done += [(item, own, prints.get(item.index, {})) for item, own in zip(batch, files, strict=True)]
+        return done
 
-    pending: deque[Future[Written]] = deque()
+    pending: deque[Future[list[Written]]] = deque()
     with ThreadPoolExecutor(target.at_a_time, thread_name_prefix="export") as pool:
         try:
-            for batch in batches:
-                pending.append(pool.submit(write, batch))
+            while group := list(islice(batches, target.flushed)):
+                pending.append(pool.submit(write, group))
                 if len(pending) == 2 * target.at_a_time:  # nobody waits for the manifest, nor much for a slow one
-                    yield pending.popleft().result()
+                    yield from pending.popleft().result()
             while pending:
-                yield pending.popleft().result()
+                yield from pending.popleft().result()
         finally:
             for one in pending:
                 one.cancel()

@@ -41,7 +41,8 @@ class Target:
         name: as users give it to `--to`.
         options: the fields of `Options` that it heeds.
         labelled: whether every case needs labels.
-        at_a_time: batches that are written meanwhile; each has a case in memory where its voxels are needed.
+        at_a_time: threads that write; each has a case in memory where its voxels are needed.
+        flushed: batches of a thread whose files are flushed to the disk together; a kill costs as many.
         prints: whether the records of real cases need fingerprints.
         tables: files of the whole set, relative to the folder.
     """
@@ -51,6 +52,7 @@ class Target:
     labelled = False
     prints = False
     at_a_time = 3
+    flushed = 4
     tables: tuple[str, ...] = ()
 
     def __init__(self, out: Path, options: Options):

@@ -25,6 +25,7 @@ class TfRecord(Target):
     options = ("per_shard",)
     tables = (TABLE,)
     at_a_time = 2  # as much as TensorFlow, and 80 MB of voxels several times over
+    flushed = 1
 
     def __init__(self, out, options: Options):
         super().__init__(out, options)
