@@ -52,6 +52,7 @@ def make(work: Path, i: int, options) -> Path:
     shown = {int(k) for k in np.linspace(0, n - 1, 40).round()}
     out.mkdir()
     run = {"synth": "0", "format": "nifti", "naming": "brats2020", "seed": 0, "plan": None, "n": n, "shard": [i, m]}
+    run["model"] = {"name": "stub", "hash": "0"}
     (out / RUN).write_text(json.dumps(run))
     stub = b"stub"
     digest = sha256(stub).hexdigest()

@@ -30,8 +30,8 @@ def test_what_is_wide_along_an_axis_has_slices_across_it():
     assert all(set(slices) == {"t2", "flair"} for slices in drawn)
     assert all((slices["flair"].axis, slices["t2"].axis) == (1, 2) for slices in drawn)
     flair, t2 = (np.array([slices[name].mm for slices in drawn]) for name in ("flair", "t2"))
-    assert 3.6 <= flair.min() < 4
-    assert 5 < flair.max() <= 5.4
+    assert 3.2 <= flair.min() < 3.6
+    assert 4.4 < flair.max() <= 4.8
     assert t2.max() < flair.min()
 
 

@@ -63,7 +63,7 @@ def of_one_run(shards: Iterable[Shard]) -> list[Shard]:
         try:
             SHARD.check(part.settings)
         except ValueError as error:
-            raise DataError(f"{part.name}: {RUN}: {error}; restore the file.") from error
+            raise DataError(f"{part.name}/{RUN}: {error}; restore the file.") from error
         first = next(iter(parts.values()), part)
         own = ("shard", LIBRARIES)
         ours, theirs = ({k: v for k, v in shard.settings.items() if k not in own} for shard in (first, part))
