@@ -1,6 +1,6 @@
 """What `synth generate` does before its first sample and never again, in CPU-seconds of all threads.
 
-    python benchmarks/startup.py [--trees /work/main,.] [--rounds 3]
+    python benchmarks/startup.py [--trees OTHER,.] [--rounds 3]
 
 Each tree, a checkout of synth, is measured in processes of its own, in turns; medians. Drawing, painting and scoring
 are what the first takes beyond the second of the same sample. In a run they overlap; here one comes after the other.
