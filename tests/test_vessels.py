@@ -51,6 +51,11 @@ def test_brains_differ_in_how_many_vessels_they_have():
     assert np.std(counts) > 0.1 * np.mean(counts)
 
 
+def test_no_brain_has_brighter_vessels_than_there_are(monkeypatch):
+    monkeypatch.setattr(vessels, "_FILLS", 1.0)
+    assert max(trees(shell(), seed=seed).max() for seed in range(4)) == VESSEL_LEVELS
+
+
 def test_vessels_widen_where_they_have_joined(monkeypatch):
     tissue = shell()
     thick = trees(tissue, 4 * OFTEN)

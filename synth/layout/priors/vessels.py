@@ -119,8 +119,7 @@ def _stamp(out: np.ndarray, places: np.ndarray, radius: np.ndarray, zooms: np.nd
         near = np.flatnonzero(radius + 0.5 > np.linalg.norm(np.maximum(np.abs(steps) - 0.5, 0) * zooms))
         voxel = middle[near] + steps
         apart = np.linalg.norm((voxel - places[near]) * zooms, axis=1)
-        level = np.rint(
-            VESSEL_LEVELS * filled * np.clip(radius[near] + 0.5 - apart, 0, np.minimum(2 * radius[near], 1))
-        )
+        inside = np.clip(radius[near] + 0.5 - apart, 0, np.minimum(2 * radius[near], 1))
+        level = np.rint(VESSEL_LEVELS * np.minimum(filled * inside, 1))
         there = (level > 0) & (voxel >= 0).all(1) & (voxel < out.shape).all(1)
         np.maximum.at(out, tuple(voxel[there].T), level[there].astype(np.uint8))
