@@ -28,8 +28,9 @@ from synth.randomness import AnatomyBranch, anatomy_seed
 SMOOTH_MM = 24.0  # controls of the fields that make ventricles here wider and there narrower
 CSF_SHARE, CSF_SPREAD = 0.20, 0.034  # of the brain, in the tissue maps of the 24 training cases: mean and deviation
 WHITE_SHARE, WHITE_SPREAD = 0.326, 0.02
+_RIM_UNEVEN_MM = 4.0  # the rim's deviation from place to place: gyri touch the skull here and not there
 _MOST_MM = 0.8  # by which faces of tissue are moved to meet such shares
-_PREFIX = "atlas-folded-"  # brains that were called `atlas-` alone had other folds
+_PREFIX = "atlas-gyri-"  # brains that were called `atlas-` alone, or `atlas-folded-`, had other folds
 _MIDDLE, _BITS = REACH_MM * PER_MM, 20  # a level, made positive, and what its weighted sum takes
 
 
@@ -46,7 +47,7 @@ class Anatomy:
         white: log weight of white matter against grey there.
         csf_share: of the brain, that is CSF.
         white_share: that is white matter.
-        rim_mm: CSF around the atlas's brain.
+        rim_mm: CSF around the atlas's brain, in the mean; cut at 0 where it is less.
         uneven: standard deviation, in log weight, of the CSF weight from place to place.
         folds: of the cortex: the numbers of a `folds.Pattern`.
         seed: of all fields.
@@ -112,7 +113,7 @@ class Anatomy:
         white = self.white + 0.35 * self.uneven * white
         rng = np.random.default_rng(anatomy_seed(self.seed, AnatomyBranch.FOLDS))
         fluid, white = folded(atlas, Pattern(*self.folds), csf, white, rng)
-        rim = np.clip(self.rim_mm + 0.8 * rim, 0, RIM_MM)
+        rim = np.clip(self.rim_mm + _RIM_UNEVEN_MM * rim, 0, RIM_MM)
         inside = np.where(atlas.outside > 0, rim - np.minimum(atlas.outside, REACH_MM + RIM_MM), REACH_MM)
         return [fluid, white, np.rint(np.clip(inside, -REACH_MM, REACH_MM) * PER_MM).astype(np.int16)]
 
@@ -190,10 +191,10 @@ def draw_anatomy(rng: np.random.Generator) -> Anatomy:
         white=round(float(drawn.tissue[1]), 3),
         csf_share=round(float(CSF_SHARE + CSF_SPREAD * lean[0]), 3),
         white_share=round(float(WHITE_SHARE + WHITE_SPREAD * lean[1]), 3),
-        rim_mm=round(float(rng.uniform(0.5, 2.5)), 2),
+        rim_mm=round(float(rng.uniform(-2.5, -0.5)), 2),
         uneven=round(float(rng.uniform(0.2, 0.6)), 2),
         folds=tuple(
-            round(float(rng.uniform(*limits)), 2) for limits in ((22, 29), (0.75, 1.05), (0.5, 0.65), (2.8, 3.4))
+            round(float(rng.uniform(*limits)), 2) for limits in ((22, 29), (0.65, 0.9), (0.1, 0.14), (2.8, 3.4))
         ),
         seed=int(rng.integers(2**31)),
     )
@@ -215,7 +216,7 @@ class AtlasSource:
 
     @property
     def id(self) -> str:
-        """`atlas-folded-` and ten digits."""
+        """`atlas-gyri-` and ten digits."""
         return f"{_PREFIX}{self.number:010d}"
 
     def load(self) -> Layout:
@@ -266,7 +267,7 @@ class AtlasAnatomies(Sequence):
 
     def find(self, source_id: str) -> AtlasSource:
         """The source of that id; raises `LayoutError` for an id that is none of these."""
-        if re.fullmatch(r"atlas-\d{10}", source_id):
+        if re.fullmatch(r"atlas-(folded-)?\d{10}", source_id):
             raise LayoutError(
                 f"the atlas anatomy {source_id!r} was drawn by an earlier synth, whose brains were folded otherwise; "
                 "install that version, or draw the set anew."

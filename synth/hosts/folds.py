@@ -25,9 +25,11 @@ REACH_MM = 4  # up to which distances are told
 _TURN = 1024  # parts of a wave
 _WAVES = 20
 _SPREAD = 0.2  # of the waves' lengths
-_BEND, _BEND_MM = 0.35, 6.5
+_BEND, _BEND_MM = 0.2, 8.0
+_FOOT_MM = 2.5  # over which feet are averaged: a rough surface tears sheets
 _DEEPEST_MM = 22.0  # below the brain's surface
-_DEPTH_MM, _WIDTH_MM = 6.0, 8.0
+_DEPTH_MM, _WIDTH_MM = 8.0, 8.0
+_OPENS, _OPENS_MM = 14.0, 4.0  # how much wider sulci are at the surface, and how far below
 _SURELY_GREY = 1.3  # log ratio by which the atlas says that there is no white matter
 _FOLIUM = 0.55  # of the cerebrum's: thickness of the cerebellum's cortex and fluid
 _STEEP = 0.04  # the least slope of the pattern: where it is flat a zero is no sheet
@@ -61,13 +63,14 @@ class _Surface:
         fluid: (x, y, z) mm outside the cortex's surface, negative below it.
         places: (n,) flat indices of the voxels that may be folded.
         halves: (n,) the same on the grid of every second voxel.
-        foot: (3, n) float32, the surface's voxel above each of them.
+        foot: (3, n) float32, the place on the surface above each of them, in voxels.
         deep: (n,) mm below the surface.
         share: (n,) 0..1, how far they are cortex's rather than the atlas's own.
         left: (n,) bool, of the hemisphere that comes first on the grid.
         folia: (n,) bool, of the cerebellum.
         turn: parts of a wave about the cerebellum's axis, of the voxels of `folia`.
         white: (n,) mm by which they lie in what is surely white matter, where a sulcus ends.
+        opening: (n,) float32, how much wider a sulcus is there than deep inside.
     """
 
     fluid: np.ndarray
@@ -80,6 +83,7 @@ class _Surface:
     folia: np.ndarray
     turn: np.ndarray
     white: np.ndarray
+    opening: np.ndarray
 
 
 def folded(atlas: SoftAtlas, pattern: Pattern, csf, white, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -99,7 +103,7 @@ def folded(atlas: SoftAtlas, pattern: Pattern, csf, white, rng: np.random.Genera
     away = _distance_to_sheets(ground, pattern, atlas, rng)
     wide, thick = _fields(ground, atlas, _WIDTH_MM, rng, 2)
     fine = np.where(ground.folia, np.float32(_FOLIUM), np.float32(1))
-    wide = pattern.width_mm * fine * np.clip(1 + 0.5 * wide, 0.4, 2)
+    wide = pattern.width_mm * fine * np.clip(1 + 0.5 * wide, 0.4, 2) * ground.opening
     thick = pattern.cortex_mm * fine * np.clip(1 + 0.1 * thick, 0.7, 1.3)
     fluid, pale = np.maximum(atlas.csf + csf, ground.fluid), atlas.white + white
     wet, known = (part.ravel()[ground.places] for part in (fluid, pale))
@@ -177,7 +181,7 @@ def _surface() -> _Surface:
     open_ = ~brain | brain & ~inner & (atlas.csf > 0.2) | (side <= 1) & (atlas.csf > -1.0)
     pieces, _ = components(open_)
     open_ = pieces == pieces[0, 0, 0]  # fissures that reach the outside; what is enclosed is no surface
-    deep, foot = distance_transform_edt(~open_, return_indices=True)
+    deep, feet = distance_transform_edt(~open_, return_indices=True)
     outside = near(~open_, REACH_MM, spacing(AFFINE))
     folia = brain & (y > 135) & (z < 44 + 0.6 * np.maximum(30 - side, 0))
     cerebrum = (z > np.where(y > 140, 62, 44)) | (y > 140)
@@ -188,16 +192,25 @@ def _surface() -> _Surface:
     index = np.unravel_index(places, brain.shape)
     halves = np.ravel_multi_index([part // 2 for part in index], atlas.half_shape)
     there = folia.ravel()[places]
+    below = deep.ravel()[places].astype(np.float32) - np.float32(0.5)
     angle = np.arctan2(index[2][there] + z.min() - _AXIS[1], index[1][there] + y.min() - _AXIS[0])
     return _Surface(
         fluid=np.where(open_, np.minimum(outside, REACH_MM) - np.float32(0.5), -np.float32(REACH_MM)),
         places=places,
         halves=halves,
-        foot=np.stack([part.ravel()[places] for part in foot]).astype(np.float32),
-        deep=deep.ravel()[places].astype(np.float32) - np.float32(0.5),
+        foot=_evened(feet, brain & ~open_).reshape(3, -1)[:, places],
+        deep=below,
         share=share.ravel()[places],
         left=index[0] < round(MIDLINE) - atlas.box[0].start,
         folia=there,
         turn=np.rint(angle * (_FOLIUM_TURNS / 2 * _TURN / (2 * np.pi))).astype(np.float32),
         white=1.5 * np.maximum(atlas.white.ravel()[places] - np.float32(2.4), 0),
+        opening=np.rint(64 * (1 + _OPENS * np.exp(-below / _OPENS_MM))).astype(np.float32) / 64,
     )
+
+
+def _evened(feet: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """(3, x, y, z) float32 means of places over `_FOOT_MM`, of what lies inside; in 64ths, the same on every machine."""
+    weight = gaussian_filter(inside.astype(np.float32), _FOOT_MM, truncate=2.0)
+    means = (gaussian_filter(inside * part.astype(np.float32), _FOOT_MM, truncate=2.0) for part in feet)
+    return np.stack([np.rint(64 * mean / np.maximum(weight, 1e-3)) / np.float32(64) for mean in means])
