@@ -56,6 +56,7 @@ setup(
             "scikit-image>=0.22",
             "medpy>=0.5.2",  # metrics to compare ours with
             "selenium>=4.20",  # drives the system's Chromium, where there is one
+            "bids-validator-deno>=2.0; platform_machine in 'x86_64 AMD64 aarch64 arm64'",  # 30 MB, of no other package
             "build>=1",
             "setuptools>=77",
             "wheel",

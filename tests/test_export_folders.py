@@ -2,6 +2,9 @@
 
 import json
 import re
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import nibabel as nib
@@ -49,6 +52,24 @@ def test_a_derivative_has_only_names_that_bids_knows(place):
     } <= names
     assert "sub-BraTSGLI00001000/anat/sub-BraTSGLI00001000_space-SRI24_desc-preproc_FLAIR.nii.gz" in names
     assert all(name.removesuffix(".nii.gz") + ".json" in names for name in names if name.endswith(".nii.gz"))
+
+
+def test_the_bids_validator_itself_finds_no_error(place):
+    validator = shutil.which("bids-validator-deno", path=Path(sys.executable).parent)
+    if validator is None:
+        pytest.skip("needs bids-validator-deno")
+    assert invoke(place, "export set out --to bids --real real -q").exit_code == 0
+
+    def errors():
+        done = subprocess.run([validator, "out", "--json"], cwd=place, capture_output=True, text=True)
+        told = json.loads(done.stdout)
+        assert sorted(told["summary"]["subjects"]) == ["BraTSGLI00001000", "Synth00000", "Synth00001"]
+        return {issue["code"] for issue in told["issues"]["issues"] if issue["severity"] == "error"}
+
+    assert errors() == set()
+    lookup = place / "out/sub-Synth00000/anat/sub-Synth00000_space-SRI24_desc-tumour_dseg.tsv"
+    lookup.rename(lookup.with_name("labels.tsv"))
+    assert errors() == {"NOT_INCLUDED"}
 
 
 def test_sidecars_and_tables_say_what_is_synthetic(place):
