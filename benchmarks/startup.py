@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from statistics import median
 
 
@@ -30,7 +31,11 @@ def measured() -> dict[str, float]:
     from synth.runs.generate import GenerateConfig, Generation
 
     done("imports")
-    import tensorflow  # noqa: F401
+    with suppress(ImportError):  # of earlier trees
+        from synth.process import claim_process
+
+        claim_process()  # as the command does
+    from synth.models import runtime  # noqa: F401 (TensorFlow)
 
     done("TensorFlow")
     generation, gate = Generation(embedded_sources(), config=GenerateConfig(seed=7)), Gate()

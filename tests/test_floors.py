@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 TOPS = {"synth": ROOT / "synth", "synth.exporters": ROOT / "exporters", "synth.trainers": ROOT / "trainers"}
 FLOORS = (  # from the ground up; docs/architecture.md says what is in them
-    ("errors", "brats", "lineage", "randomness", "ahead", "shading"),
+    ("errors", "brats", "lineage", "randomness", "ahead", "shading", "process"),
     ("case", "cluster"),
     ("disk",),
     ("layout",),
