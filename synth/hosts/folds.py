@@ -189,6 +189,7 @@ def _surface() -> _Surface:
     halves = np.ravel_multi_index([part // 2 for part in index], atlas.half_shape)
     there = folia.ravel()[places]
     angle = np.arctan2(index[2][there] + z.min() - _AXIS[1], index[1][there] + y.min() - _AXIS[0])
+    soft_atlas.cache_clear()  # 28 MB: brains are bent from it as the prior corrects it
     return _Surface(
         fluid=np.where(open_, np.minimum(outside, REACH_MM) - np.float32(0.5), -np.float32(REACH_MM)),
         places=places,
