@@ -135,7 +135,7 @@ class Slabs:
         return layer.activation(tf.nn.bias_add(x, layer.bias) if layer.use_bias else x)
 
     def _compose(self, last, classes, kept, ends):
-        """The image of a slab from the network's last features, with a row more where there is one, and what was kept."""
+        """The image of a slab: `last` are the network's last features, a row more at either end that has one."""
         shape = tf.concat([tf.shape(classes), [sum(_KEPT)]], 0)
         kept = tf.scatter_nd(tf.where(classes > 0), kept, tf.cast(shape, tf.int64))
         painted, noise, near, wet = tf.split(kept, _KEPT, -1)
