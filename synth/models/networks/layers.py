@@ -35,6 +35,24 @@ class DepthToSpace(layers.Layer):
 
 
 @keras.saving.register_keras_serializable(package="synth")
+class Doubled(layers.Layer):
+    """Twice the size, each voxel eight times: `UpSampling3D(2)` in a third of its operations."""
+
+    def call(self, x):
+        """(B, X, Y, Z, C) to (B, 2X, 2Y, 2Z, C)."""
+        size = tf.unstack(tf.shape(x))
+        for axis in (1, 2, 3):  # what follows an axis in memory, twice
+            line = tf.reshape(x, [*size[: axis + 1], -1])
+            size[axis] *= 2
+            x = tf.reshape(tf.concat([line, line], -1), [*size[:4], x.shape[-1]])
+        return x
+
+    def compute_output_shape(self, shape):
+        """Twice the size."""
+        return (shape[0], *[None if s is None else s * 2 for s in shape[1:4]], shape[4])
+
+
+@keras.saving.register_keras_serializable(package="synth")
 class Interleave(layers.Layer):
     """Ends a transposed convolution of kernel 4 and stride 2 that was done as a plain one (see `grow`)."""
 
