@@ -3,7 +3,8 @@
 At full resolution a generator that is conditioned on detail sees 21 channels, and packs as many again: a gibibyte of a
 brain that lives for a second, and that the system pages in anew for every step. Only what is done at half the
 resolution and below needs the whole brain, for its norms. What comes before looks `_REACH` voxels far, and what comes
-after none, so both are done slab by slab across the first axis (docs/decisions.md).
+after one at half the resolution, so both are done slab by slab across the first axis; between them a third is kept,
+the voxels of the brain (docs/decisions.md).
 """
 
 from collections.abc import Callable, Mapping, Sequence
