@@ -100,7 +100,7 @@ def _sizes(x):
 class InstanceNormalization(layers.GroupNormalization):
     """Instance normalisation (Ulyanov et al. 2016, arXiv:1607.08022): group norm with one channel a group.
 
-    Keras's sums, to the bit, in a third of its operations: of a network's graph most were norms, and most of the time
+    Keras's sums, to the bit, in half its operations: of a network's graph most were norms, and most of the time
     that tracing it takes.
     """
 
