@@ -84,6 +84,9 @@ def main() -> None:
     if options.arrays:
         tracemalloc.start(8)
     sampler = Sampler()
+    from synth.process import claim_process
+
+    claim_process()  # as the command does
     with sampler.stage("import"):
         from synth.exporters.nifti import NiftiExporter
         from synth.hosts.sources import data_sources, embedded_sources

@@ -49,7 +49,7 @@ def painted(way: str, shape: tuple[int, ...]) -> dict:
         with sampler.stage(way):
             image = painter._painted(classes, (240, 240, 155), box, tensors, np.array([1, 2], np.int32), layers)
         end = resource.getrusage(resource.RUSAGE_SELF)
-        whole.update(image.tobytes())
+        whole.update((image + np.float32(0)).tobytes())  # outside the brain -0 is 0
     user, system = end.ru_utime - begin.ru_utime, end.ru_stime - begin.ru_stime
     return {
         "bits": whole.hexdigest()[:16],

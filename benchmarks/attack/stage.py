@@ -109,9 +109,9 @@ def install(place: Path) -> None:
         return StubSegmenter(), [json.loads((place / "segmenter/card.json").read_text())]
 
     import synth.runs.gate
-    import synth.runs.segment
+    import synth.runs.segmenting
 
-    for module in (synth.models.ensembles, synth.runs.gate, synth.runs.segment, synth.quality.embedding):
+    for module in (synth.models.ensembles, synth.runs.gate, synth.runs.segmenting, synth.quality.embedding):
         module.load_segmenter = segmenter
     synth.datasets.members.GRID = synth.datasets.cases.GRID = SHAPE
     for module in (synth.hosts.extract, synth.quality.prepared):

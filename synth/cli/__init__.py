@@ -8,6 +8,7 @@ import click
 from synth import __version__
 from synth.cli.signals import ended_by_signals
 from synth.errors import SynthError
+from synth.process import claim_process
 
 # name -> (module whose click command is called `command`, its line in the group's help); listed in this order
 COMMANDS = {
@@ -48,6 +49,11 @@ class LazyGroup(click.Group):
         """The table itself: no command is imported for the group's help."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+    def __call__(self, *args, **options):
+        """Be the command of this process."""
+        claim_process()
+        return super().__call__(*args, **options)
 
     def main(self, *args, **options):
         """Parse and run; Ctrl-C and SIGTERM end the process at once."""

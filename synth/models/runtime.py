@@ -14,6 +14,8 @@ from functools import cache
 import numpy as np
 import scipy
 
+from synth.process import without_taken_along
+
 one_at_a_time = threading.Lock()
 """Held while a network runs on a whole brain: each uses all cores, and two would hold their activations side by side
 (a gibibyte each) for no gain of time."""
@@ -36,7 +38,7 @@ def _without_greetings():
         os.close(kept)
 
 
-with _without_greetings():
+with _without_greetings(), without_taken_along():
     import tensorflow as tf
 
     for gpu in tf.config.list_physical_devices("GPU"):  # the search for GPUs greets too

@@ -3,7 +3,8 @@
 At full resolution a generator that is conditioned on detail sees 21 channels, and packs as many again: a gibibyte of a
 brain that lives for a second, and that the system pages in anew for every step. Only what is done at half the
 resolution and below needs the whole brain, for its norms. What comes before looks `_REACH` voxels far, and what comes
-after none, so both are done slab by slab across the first axis (docs/decisions.md).
+after one at half the resolution, so both are done slab by slab across the first axis; between them a third is kept,
+the voxels of the brain (docs/decisions.md).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _SLAB = 16  # voxels: an even number
 _BLUR, _TWO = 2, 2  # voxels that the painter's blur, and two convolutions one after the other, look far
 _REACH = _BLUR + _TWO
+_KEPT = [*(3 * [len(MODALITIES)]), 1]  # channels that are kept of a voxel
 _VOLUME = (1, None, None, None)
 
 
@@ -35,14 +37,14 @@ class Slabs:
 
     def __init__(self, generator: "keras.Model"):
         self._layer = generator.get_layer
-        first, residual, log_gain = (self._layer(name).output for name in ("down0_conv", "residual", "log_gain_bound"))
-        self._body = tf.keras.Model(first, [residual, log_gain])
-        pair, four, labels = tf.TensorSpec((2,), tf.int32), _spec(len(MODALITIES)), _spec(dtype=tf.uint8)
-        layers, eight = _spec(len(DETAIL), dtype=tf.uint8), _spec(8 * len(MODALITIES))
+        first, last = (self._layer(name).output for name in ("down0_conv", "up0_act"))
+        self._body = tf.keras.Model(first, last)
+        pair, labels = tf.TensorSpec((2,), tf.int32), _spec(dtype=tf.uint8)
+        layers, kept = _spec(len(DETAIL), dtype=tf.uint8), tf.TensorSpec((None, sum(_KEPT)), tf.float32)
         seen = [labels, _spec(3), layers, style_tensors_spec(), pair, pair, pair, pair]
         self._before = _compiled(self._see, seen)
         self._whole = _compiled(lambda x: self._body(x, training=False), [_spec(first.shape[-1])])
-        self._after = _compiled(self._compose, [eight, four, labels, four, four, four, _spec(1)])
+        self._after = _compiled(self._compose, [_spec(last.shape[-1]), labels, kept, pair])
 
     @staticmethod
     def suits(generator: "keras.Model | None") -> bool:
@@ -75,7 +77,7 @@ class Slabs:
             seed: of the noise.
             layers: (x, y, z, 8) uint8.
         """
-        size, parts = len(classes), []
+        size, firsts, kept = len(classes), [], []
         starts = range(0, size, _SLAB)
         for start in starts:
             stop = min(start + _SLAB, size)
@@ -85,21 +87,29 @@ class Slabs:
             blurred = [_BLUR * (low > 0), _BLUR * (high < size)]  # rows at the ends that only the blur looks at
             ends = [start == 0, stop == size]
             arrays = classes[None, rows], coordinates[None], layers[None, rows]
-            parts.append(self._before(*arrays, tensors, seed, [low, size], blurred, np.int32(ends)))
-        residual, log_gain = self._whole(tf.concat([part.pop("first") for part in parts], 1))
+            first, own = self._before(*arrays, tensors, seed, [low, size], blurred, np.int32(ends))
+            firsts.append(first)
+            kept.append(own)
+        first = tf.concat(firsts, 1)
+        del firsts
+        last = self._whole(first)
+        del first
         out = np.empty((*classes.shape, len(MODALITIES)), np.float32)
         for k, start in enumerate(starts):
-            part, rows, half = parts[k], slice(start, start + _SLAB), slice(start // 2, (start + _SLAB) // 2)
-            out[rows] = self._after(residual[:, half], log_gain[:, half], classes[None, rows], **part)[0]
-            parts[k] = None
+            stop = min(start + _SLAB, size)
+            ends = [start == 0, stop == size]
+            half = slice(start // 2 - (not ends[0]), stop // 2 + (not ends[1]))
+            out[start:stop] = self._after(last[:, half], classes[None, start:stop], kept[k], np.int32(ends))[0]
+            kept[k] = None
         return out
 
     def _see(self, classes, coordinates, layers, tensors, seed, place, blurred, ends):
         """What is done before half the resolution on a slab with its surroundings.
 
         `place`: its first row, and the rows of the volume; `blurred`: rows at either end that only the blur looks at;
-        `ends`: 1 where the volume ends. Returns the first convolution's result, and for the slab alone the painted
-        image, noise, what the network adds at full resolution, and what is wet.
+        `ends`: 1 where the volume ends. Returns the first convolution's result, and (n, 13) of the slab's n voxels
+        within the brain, a third of it: the painted image, noise, what the network adds at full resolution, and what
+        is wet.
         """
         shape = tf.concat([[1], place[1:], tf.shape(classes)[2:], [len(MODALITIES)]], 0)
         noise = white_noise(shape, seed, place[0], tf.shape(classes)[1])
@@ -114,13 +124,9 @@ class Slabs:
         entry = tf.concat([self._layer("pack")(seen), next(halves) * 20.0, next(halves)], -1)
         first = self._convolved("down0_conv", entry, ends)
         own = slice(_TWO * (1 - ends[0]), tf.shape(seen)[1] - _TWO * (1 - ends[1]))
-        return {
-            "first": first,
-            "painted": condition[:, own, ..., len(CLASSES) :],
-            "noise": noise[:, own],
-            "near": near,
-            "wet": detail[:, own, ..., :1] + detail[:, own, ..., -1:],
-        }
+        wet = detail[:, own, ..., :1] + detail[:, own, ..., -1:]
+        kept = tf.concat([condition[:, own, ..., len(CLASSES) :], noise[:, own], near, wet], -1)
+        return first, tf.boolean_mask(kept, classes[:, rows][:, own] > 0)
 
     def _convolved(self, name: str, x, ends):
         """A layer's 3x3x3 convolution, padded with 0 where the volume ends and nowhere else across the slabs."""
@@ -129,10 +135,16 @@ class Slabs:
         x = tf.nn.conv3d(x, layer.kernel, [1] * 5, "VALID")
         return layer.activation(tf.nn.bias_add(x, layer.bias) if layer.use_bias else x)
 
-    def _compose(self, residual, log_gain, classes, painted, noise, near, wet):
-        """The image of a slab."""
-        residual = self._layer("both")([self._layer("unpack")(residual), near])
+    def _compose(self, last, classes, kept, ends):
+        """The image of a slab: `last` are the network's last features, a row more at either end that has one."""
+        shape = tf.concat([tf.shape(classes), [sum(_KEPT)]], 0)
+        kept = tf.scatter_nd(tf.where(classes > 0), kept, tf.cast(shape, tf.int64))
+        painted, noise, near, wet = tf.split(kept, _KEPT, -1)
+        residual = self._layer("unpack")(self._convolved("residual", last, ends))
+        residual = self._layer("both")([residual, near])
         brain = tf.cast(classes > 0, tf.float32)[..., None]
+        own = last[:, 1 - ends[0] : tf.shape(last)[1] - 1 + ends[1]]
+        log_gain = self._layer("log_gain_bound")(self._layer("log_gain")(own))
         log_gain = self._layer("log_gain_even")([log_gain, wet])
         return self._layer("compose")([painted, residual, log_gain, noise, brain])[0]
 

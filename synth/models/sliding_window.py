@@ -10,7 +10,7 @@ from synth.case import Case, zscored
 from synth.layout.layout import bounding_box
 from synth.layout.space import Box
 from synth.models.configs import DIVISOR, LABELS
-from synth.models.runtime import one_at_a_time, tf
+from synth.models.runtime import give_back, one_at_a_time, tf
 
 STRETCH = 1.25  # sides of a brain up to so many windows long are seen in one piece: two windows would nearly coincide
 
@@ -59,6 +59,7 @@ class Segmenter:
 
     def probabilities(self, images: np.ndarray) -> np.ndarray:
         """Probabilities (x, y, z, 4) float32 of z-scored images (x, y, z, 4), 0 outside the brain."""
+        give_back()  # z-scoring leaves a brain's volumes behind
         axes = {"none": (), "x": (0,), "xyz": (0, 1, 2)}[self.mirror]
         views = [tuple(a for a, used in zip(axes, on, strict=True) if used) for on in product((0, 1), repeat=len(axes))]
         total = np.zeros((*images.shape[:3], LABELS), np.float32)
@@ -85,8 +86,9 @@ class Segmenter:
             weight[part] += blend
             if seen.any():
                 with one_at_a_time:
-                    found = run(seen[None]).numpy()
-                total[part] += found[0] * blend
+                    found = run(seen[None]).numpy()[0]
+                total[part] += found * blend
+                del found  # as large as the window, and the next one needs more than that
             else:  # nothing of the brain
                 total[part][..., 0:1] += blend
         return total[inner] / weight[inner]

@@ -127,9 +127,6 @@ class Gate:
         truth = case.labels if layout is None else layout.tumour
         if truth is None:
             raise DataError(f"{case.id}: the gate needs the layout or the labels that the scan was painted from.")
-        from synth.models.runtime import give_back  # TensorFlow, and its seconds, only now
-
-        give_back()
         box, labels = self.segmenter.labels_in_box(case)
         voxel_ml = case.voxel_ml
         labels = self._postprocess.apply(labels, voxel_ml)

@@ -20,7 +20,7 @@ from synth.show.contact_sheet import Row, row
 if TYPE_CHECKING:
     from synth.runs.generate import Generation
 
-MEMORY = 2.9 * 2**30  # bytes that a process with a gate needs at most (`benchmarks/bench_generate.py`)
+MEMORY = 2.2 * 2**30  # bytes that a process with a gate needs at most: 1.8 measured (`benchmarks/generate_memory.py`)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from keras import layers
 
 from synth.brats import CLASSES, MODALITIES, TISSUES
 from synth.models.configs import GeneratorConfig
-from synth.models.networks.layers import DepthToSpace, SpaceToDepth, convolution_block
+from synth.models.networks.layers import DepthToSpace, Doubled, SpaceToDepth, convolution_block
 
 DETAIL_CHANNELS = len(TISSUES) + 1  # shares and vessels
 LOCAL_WIDTH = 8
@@ -119,7 +119,7 @@ def build_generator(config: GeneratorConfig | None = None) -> keras.Model:
         x = layers.Concatenate(name=f"bottom{block}_join")([x, y]) if block + 1 < config.bottleneck else y
     for level in (2, 1, 0):
         x = layers.Conv3D(width * 2**level, 1, name=f"up{level}_reduce")(x)
-        x = layers.UpSampling3D(2, name=f"up{level}_grow")(x)
+        x = Doubled(name=f"up{level}_grow")(x)
         x = layers.Concatenate(name=f"up{level}_join")([x, skips[level]])
         x = convolution_block(x, width * 2**level, f"up{level}")
     residual = layers.Conv3D(

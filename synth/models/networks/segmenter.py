@@ -5,7 +5,7 @@ from keras import layers
 
 from synth.brats import MODALITIES
 from synth.models.configs import LABELS, SegmenterConfig
-from synth.models.networks.layers import DepthToSpace, SpaceToDepth, convolution_block, grow, instance_norm
+from synth.models.networks.layers import DepthToSpace, Doubled, SpaceToDepth, convolution_block, grow, instance_norm
 
 
 def build_segmenter(config: SegmenterConfig | None = None) -> keras.Model:
@@ -83,12 +83,12 @@ def _unet3d(config: SegmenterConfig) -> keras.Model:
     outputs, names = {}, {2: "quarter", 1: "half"}
     for level in (2, 1, 0):
         x = layers.Conv3D(width * 2**level, 1, name=f"up{level}_reduce")(x)
-        x = layers.UpSampling3D(2, name=f"up{level}_grow")(x)
+        x = Doubled(name=f"up{level}_grow")(x)
         x = layers.Concatenate(name=f"up{level}_join")([x, skips[level]])
         x = convolution_block(x, width * 2**level, f"up{level}")
         if config.deep_supervision and level in names:
             low = layers.Conv3D(LABELS, 1, name=f"{names[level]}_logits")(x)
-            low = layers.UpSampling3D(2, name=f"{names[level]}_grow")(low)  # voxels are packed by two already
+            low = Doubled(name=f"{names[level]}_grow")(low)  # voxels are packed by two already
             outputs[names[level]] = _softmax(low, names[level])
     logits = DepthToSpace(name="unpack")(layers.Conv3D(8 * LABELS, 3, padding="same", name="logits")(x))
     outputs["probabilities"] = _softmax(logits, "probabilities")
