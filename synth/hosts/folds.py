@@ -211,7 +211,7 @@ def _surface() -> _Surface:
 
 
 def _evened(feet: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """(3, x, y, z) float32 means of places over `_FOOT_MM`, of what lies inside; in 64ths, the same on every machine."""
+    """(3, x, y, z) float32 means over `_FOOT_MM` of places inside, in 64ths: the same on every machine."""
     weight = gaussian_filter(inside.astype(np.float32), _FOOT_MM, truncate=2.0)
     means = (gaussian_filter(inside * part.astype(np.float32), _FOOT_MM, truncate=2.0) for part in feet)
     return np.stack([np.rint(64 * mean / np.maximum(weight, 1e-3)) / np.float32(64) for mean in means])

@@ -18,7 +18,7 @@ from synth.layout.edits.policy_file import SUFFIXES, load_policy, policy_from
 AnyPolicy = EditPolicy | Mapping[str, Any] | str | Path | Iterable[str]  # what names a policy, see `policy_of`
 
 _MIRROR = step("mirror:layout", probability=0.5)  # doubles the brains
-_MASS_EFFECT = step(  # as much as 24 real brains show (`benchmarks/folded_against_real.py`): infiltration presses too
+_MASS_EFFECT = step(  # as much as real brains show (`benchmarks/pressed_aside.py`): what infiltrates presses too
     pick("mass_effect", strength=(0.5, 0.75), oedema=(0.3, 0.6)), probability=0.95
 )
 _SATELLITES = step(pick("satellites", count=(1, 2)), probability=0.24)  # 36 of 148 real tumours have several pieces
