@@ -17,7 +17,7 @@ from scipy.special import ndtri
 
 from synth.brats import AFFINE, GRID
 from synth.datasets.layout_files import folder_sources
-from synth.hosts.anatomies import draw_anatomy
+from synth.hosts.anatomies import PRESSED, draw_anatomy
 from synth.layout.detail import EIGHTHS, MIXED
 from synth.layout.priors.detail import (
     FINER,
@@ -28,6 +28,7 @@ from synth.layout.priors.detail import (
     SHIPPED,
     DetailPrior,
     places_of,
+    rim_of,
     shell_of,
 )
 from synth.layout.priors.vessels import STEP
@@ -36,7 +37,7 @@ from synth.layout.space import box_of, mirrored, spacing, widened
 LEAST = 400  # voxels of a kind of place: of fewer, places alike but for the last of what tells them count too
 AWAY_MM = 4.0  # from the tumour, under and around which shares are not the scan's
 LAGS = (1, 2, 3, 4, 6, 8, 12)  # mm
-FINE_KEPT = {"wm": 0.0}  # of the part that is smooth at 1 mm: averaging takes it out again, it is not worth its time
+FINE_KEPT = {"wm": 0.0, "void": 0.1}  # of the part that is smooth at 1 mm: averaging takes it out; banks are smooth
 BANDS = (0.03, 0.1, 0.2, 0.3, 0.5)  # 1 / mm
 DRAWN = 6  # brains that are drawn on real tissue maps
 KEPT = {"vessels": 0.45}  # of how often there are any: the rest are the trees'
@@ -62,13 +63,16 @@ def main():
         last = ndtri(np.clip((1 + tables[k][:, -1:]) / 2, 1e-3, 1 - 1e-3))
         middle = np.concatenate([middle, last], 1)  # the normal score of each value, in its kind of place
         scores = [middle[places[k], values[k]] for places, values, _ in cases]
-        means = [part[known].mean() for part, (_, _, known) in zip(scores, cases, strict=True)]
-        spread = np.sqrt(np.mean([part[known].var() for part, (_, _, known) in zip(scores, cases, strict=True)]))
+        parts = zip(scores, cases, strict=True)
+        told = [part[known & rim_of(places[k]) if name == "void" else known] for part, (places, _, known) in parts]
+        spread, means = np.sqrt(np.mean([part.var() for part in told])), [part.mean() for part in told]
         leaning.append(np.std(means) / np.hypot(spread, np.std(means)))
         over = np.mean([correlogram(p, known) for p, (_, _, known) in zip(scores, cases, strict=True)], 0)
         model = np.exp(-(np.array(LAGS)[:, None] ** 2) / (4 * np.array(SCALES_MM) ** 2))
         weights.append(nnls(model, over)[0])  # what is left of 1 is noise of single voxels, which is not drawn
         weights[-1][0] *= FINE_KEPT.get(name, 1)
+        if name == "void":
+            weights[-1] /= weights[-1].sum()  # no curve brings back how often there is any
         found = np.round(weights[-1], 2).tolist()
         print(f"{name}: {explained(count):.2f} explained by places, leaning {leaning[-1]:.2f}, weights {found}")
         print("  correlation over mm", dict(zip(LAGS, np.round(over, 2).tolist(), strict=True)))
@@ -120,7 +124,8 @@ def curves_of(prior, cases):
             count += np.bincount(shell * count.shape[1] + part[known], minlength=count.size).reshape(count.shape)
     for number in range(BRAINS):
         rng = np.random.default_rng(number)
-        tissue, *levels = draw_anatomy(rng).grown()
+        anatomy = draw_anatomy(rng)
+        tissue, *levels = replace(anatomy, csf_share=anatomy.csf_share - PRESSED).grown()
         box = widened(box_of(tissue), 2.0, (1, 1, 1), tissue.shape)
         flat, shell, *_ = prior.flat(tissue, np.array(AFFINE), rng, box, levels)
         brain = tissue[box] > 0

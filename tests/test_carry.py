@@ -57,7 +57,7 @@ def plainly_mixed(source, places, tissue, relabelled):
         before = 0 if beyond else int(source.tissue[tuple((a + 4) // 8 for a in at)])
         if trades and before and found[now - 1] < found[before - 1]:
             found[now - 1], found[before - 1] = found[before - 1], found[now - 1]
-        if not before:
+        if beyond or not total.sum():
             found = [8 * (kind == now) for kind in (1, 2, 3)]
         out.append([found[0], found[2], (8 * lit + whole // 2) // whole, (8 * dark + whole // 2) // whole])
     return np.array(out).T
@@ -73,6 +73,23 @@ def test_shares_are_mixed_as_a_slow_version_mixes_them(seed):
     found = mixed(Source(source), places, tissue, relabelled)
     assert found.dtype == np.uint8
     assert np.array_equal(found, plainly_mixed(source, places, tissue, relabelled))
+
+
+def test_what_is_moved_by_a_part_of_a_voxel_has_no_other_shares_at_the_edge_than_beside_it():
+    tissue = np.zeros(SHAPE, np.uint8)
+    tissue[5:20, 5:20, 5:20] = Tissue.CSF
+    layers = [np.where(tissue > 0, value, 0).astype(np.uint8) for value in (2, 1, 0, 0)]
+    source = Source(Layout(tissue, np.zeros_like(tissue), np.eye(4), "", Detail(*layers)))
+    edge = [np.array([place]) for place in (4.4, 10.0, 10.0)]  # nearer to what is outside than to the brain
+    inner = [np.array([place]) for place in (4.6, 10.0, 10.0)]
+    now, same = np.array([Tissue.CSF], np.uint8), np.zeros(1, bool)
+    assert mixed(source, edge, now, same)[:2, 0].tolist() == [EIGHTHS, 0]  # of a whole voxel away there is nothing
+    assert mixed(source, inner, now, same)[:2, 0].tolist() == [2, 1]
+    holed = tissue.copy()
+    holed[10, 10, 10] = 0
+    source = Source(Layout(holed, np.zeros_like(tissue), np.eye(4), "", Detail(*[a * (holed > 0) for a in layers])))
+    hole = [np.array([place]) for place in (10.2, 10.0, 10.0)]
+    assert mixed(source, hole, now, same)[:2, 0].tolist() == [2, 1]
 
 
 def plainly_through(warp, where):

@@ -27,6 +27,7 @@ from synth.randomness import AnatomyBranch, anatomy_seed
 
 SMOOTH_MM = 24.0  # controls of the fields that make ventricles here wider and there narrower
 CSF_SHARE, CSF_SPREAD = 0.20, 0.034  # of the brain, in the tissue maps of the 24 training cases: mean and deviation
+PRESSED = 0.022  # of the brain: CSF that tumours press out of it, in the mean; real maps have lost theirs
 WHITE_SHARE, WHITE_SPREAD = 0.326, 0.02
 _RIM_UNEVEN_MM = 4.0  # the rim's deviation from place to place: gyri touch the skull here and not there
 _MOST_MM = 0.8  # by which faces of tissue are moved to meet such shares
@@ -189,7 +190,7 @@ def draw_anatomy(rng: np.random.Generator) -> Anatomy:
         fine_mm=round(float(rng.uniform(0.6, 1.0)), 2),
         csf=round(float(drawn.tissue[0]), 3),
         white=round(float(drawn.tissue[1]), 3),
-        csf_share=round(float(CSF_SHARE + CSF_SPREAD * lean[0]), 3),
+        csf_share=round(float(CSF_SHARE + PRESSED + CSF_SPREAD * lean[0]), 3),
         white_share=round(float(WHITE_SHARE + WHITE_SPREAD * lean[1]), 3),
         rim_mm=round(float(rng.uniform(-2.5, -0.5)), 2),
         uneven=round(float(rng.uniform(0.2, 0.6)), 2),

@@ -91,15 +91,15 @@ def mixed(source: Source, places: list[np.ndarray], tissue: np.ndarray, relabell
         layer[...] = np.right_shift(part, 9, out=part)  # divided by `WHOLE`, rounded
     special = plain == 0
     at = np.flatnonzero(special)
-    for layer, part in zip(found, _divided(source, index[at], [w[at] for w in weights], total[at]), strict=True):
+    divided, brain = _divided(source, index[at], [w[at] for w in weights], total[at])
+    for layer, part in zip(found, divided, strict=True):
         layer[at] = part
     np.minimum(found[1], EIGHTHS - found[0], out=found[1])
-    at = np.flatnonzero(special | beyond | relabelled)
+    beyond[at] |= ~brain
+    at = np.flatnonzero(relabelled)
     nearest = sum((part[at] + PARTS // 2 >> 3) * stride for part, stride in zip(eighths, source.strides, strict=True))
-    before = (source.others.take(nearest) & 3) * ~beyond[at]
-    trades = np.flatnonzero(relabelled[at])
-    _trade(found, at[trades], before[trades], tissue)
-    empty = at[before == 0]  # nothing was there: all is what the voxel is now
+    _trade(found, at, (source.others.take(nearest) & 3) * ~beyond[at], tissue)
+    empty = np.flatnonzero(beyond)  # nothing was there: all is what the voxel is now
     found[0, empty] = (tissue[empty] == Tissue.CSF) * EIGHTHS
     found[1, empty] = (tissue[empty] == Tissue.WM) * EIGHTHS
     return found
@@ -145,8 +145,12 @@ def weighted(value, strides, weights: list[np.ndarray]) -> np.ndarray:
     return along(0, 0)
 
 
-def _divided(source: Source, index: np.ndarray, weights: list[np.ndarray], total: np.ndarray) -> np.ndarray:
-    """(4, n): the layers where some of the eight voxels around are vessels or void, or lie outside, with no say."""
+def _divided(source: Source, index: np.ndarray, weights: list[np.ndarray], total: np.ndarray):
+    """Layers where some of the eight voxels around are vessels or void, or lie outside, with no say.
+
+    Returns:
+        (4, n) uint8 the layers; (n,) bool whether any of the eight is brain.
+    """
     weights = [weight.astype(np.int64) for weight in weights]
     counts = weighted(lambda step: _COUNTS.take(source.others[step:].take(index)), source.strides, weights)
     brain = np.maximum(counts & 1023, 1).astype(np.float32)
@@ -154,7 +158,7 @@ def _divided(source: Source, index: np.ndarray, weights: list[np.ndarray], total
     out = np.empty((4, len(index)), np.uint8)
     for layer, part in zip(out, (total & _FIELD, total >> _BITS & _FIELD, lit, dark), strict=True):
         layer[...] = (2 * part.astype(np.float32) + brain) / (2 * brain)
-    return out
+    return out, counts & 1023 > 0
 
 
 def _counts() -> np.ndarray:

@@ -26,7 +26,7 @@ from synth.layout.nonlocal_means import averaged
 from synth.layout.priors.fields import nearest_score, smooth_noise
 from synth.layout.priors.stored import load_arrays, save_arrays
 from synth.layout.priors.vessels import vessel_trees
-from synth.layout.space import Box, box_of, midline, near, spacing, widened
+from synth.layout.space import Box, box_of, eroded, midline, near, spacing, widened
 
 SHIPPED = Path(__file__).parent / "weights" / "detail_prior.npz"
 SCALES_MM = (1.0, 2.5, 6.0)  # deviations of the fields' blurs
@@ -42,6 +42,7 @@ SHELLS = MIXED_PLACES[1] * MIXED_PLACES[2]
 LINED_PLACES = (2, len(_DEPTHS_MM) + 1, len(_NEIGHBOURS) + 1, 3)
 _MOST, _SCORES = 4.0, 513  # normal scores that are told apart: from -4 to 4
 _PARTS, _FARTHEST = 64, 24  # how finely, and up to which, the squared distance from a line is told
+_RIM = 2  # of the depths: what is the brain's rim
 _RARE, _PASSING = 1e-4, 5  # vessels are nowhere rarer; voxels over which how often they are passes smoothly
 _LED = (0.9, 0.5)  # of the variance of scores of CSF and of white matter: what known levels decide
 _SMOOTH_MM = 0.7  # of white matter's surface: single noisy voxels are none
@@ -121,16 +122,16 @@ class DetailPrior:
             (2, x, y, z) uint8 `FINER` parts of eighths of CSF and of white matter; (x, y, z) which of `curves` holds;
             levels of vessels, and of void.
         """
-        zooms = spacing(affine)
+        zooms, brain = spacing(affine), tissue[box] > 0
         mixed, lined = places_of(tissue, zooms, box)
         found = []
         for k, (name, table) in enumerate(zip(MIXED, (*self.shares, *self.lined), strict=True)):
             place = mixed if k < len(self.shares) else lined
             known = levels[k][box] if k < len(levels) else None
-            if name == "vessels":
-                scores = _lines(place, table, zooms, rng)
-            else:
-                scores = self._sheets(k, place, zooms, rng, known)
+            scores = _lines(place, zooms, rng) if name == "vessels" else self._sheets(k, place, zooms, rng, known)
+            if place is lined:
+                _pass(scores, place, table, brain & rim_of(place) if name == "void" else brain)
+            scores = nearest_score(scores, _MOST, _SCORES)
             own = np.sqrt(1 - self.leaning[k] ** 2) * _VALUES + self.leaning[k] * np.clip(rng.standard_normal(), -2, 2)
             level = (ndtr(own)[:, None] > table[:, None]).sum(-1).astype(np.uint8)  # (places, scores)
             found.append(level.ravel().take(place * _SCORES + scores))
@@ -138,11 +139,12 @@ class DetailPrior:
         vessels = np.maximum(vessels, vessel_trees(tissue[box], affine, box, self.often, rng))
         white = np.rint((EIGHTHS - csf) * (white / np.float32(EIGHTHS)))
         shares = np.stack([csf, white]).astype(np.float32) / np.float32(_NOISE)
-        flat = np.rint(averaged(shares, tissue[box] > 0) * np.float32(_NOISE * FINER)).astype(np.uint8)
-        return flat, shell_of(mixed), vessels, void
+        flat = averaged(shares, brain)
+        _even_edge(flat, brain)
+        return np.rint(flat * np.float32(_NOISE * FINER)).astype(np.uint8), shell_of(mixed), vessels, void
 
     def _sheets(self, k: int, place: np.ndarray, zooms, rng: np.random.Generator, levels=None) -> np.ndarray:
-        """(x, y, z) which of `_VALUES` a smooth field of normal scores has at each voxel, or `levels` have mostly."""
+        """(x, y, z) float32: a smooth field of normal scores, or mostly what `levels` have."""
         total, left = np.zeros(place.shape, np.float32), 1.0
         if levels is not None:
             total += np.float32(np.sqrt(_LED[k])) * _standard(levels, place)
@@ -150,7 +152,7 @@ class DetailPrior:
         for scale, weight in zip(SCALES_MM, self.weights[k], strict=True):
             if weight:
                 total += np.float32(np.sqrt(left * weight)) * smooth_noise(place.shape, zooms, scale, rng)[0]
-        return nearest_score(total, _MOST, _SCORES)
+        return total
 
 
 def _softer(white: np.ndarray, shell: np.ndarray, brain: np.ndarray) -> np.ndarray:
@@ -172,10 +174,10 @@ def _standard(levels: np.ndarray, place: np.ndarray) -> np.ndarray:
     return out.reshape(shape)
 
 
-def _lines(place: np.ndarray, table: np.ndarray, zooms, rng: np.random.Generator) -> np.ndarray:
-    """The same of a field that is highest along lines: where two others vanish.
+def _lines(place: np.ndarray, zooms, rng: np.random.Generator) -> np.ndarray:
+    """(x, y, z) float32: normal scores that are highest along lines, where two smooth fields vanish.
 
-    How rarely a kind of place is in a line passes smoothly from voxel to voxel, so that lines are not torn.
+    In the middle, where falx and sinuses are sheets and not lines, they are highest in patches.
     """
     first, second = smooth_noise(place.shape, zooms, VESSEL_MM, rng, 2)
     away = first * first  # with the other's an exponential variable: how rarely a place lies nearer
@@ -183,10 +185,27 @@ def _lines(place: np.ndarray, table: np.ndarray, zooms, rng: np.random.Generator
     away *= np.float32(_PARTS)
     nearest = ndtri(np.exp(-0.5 * (np.arange(_FARTHEST * _PARTS) + 0.5) / _PARTS)).astype(np.float32)
     scores = nearest.take(away.astype(np.int32), mode="clip")
+    return np.where(place < np.prod(LINED_PLACES[1:]), scores, first)
+
+
+def _pass(scores: np.ndarray, place: np.ndarray, table: np.ndarray, there: np.ndarray) -> None:
+    """Let how rarely a kind of place has any pass smoothly from voxel to voxel, among those `there`.
+
+    Lines and banks are torn else, where kinds of place meet.
+    """
     often = np.clip(1 - table[:, 0].astype(np.float32), _RARE, 1 - _RARE)
-    scores += ndtri(uniform_filter(often.take(place), _PASSING))
-    scores -= ndtri(often).take(place)
-    return nearest_score(scores, _MOST, _SCORES)
+    own, weight = often.take(place), there.astype(np.float32)
+    weight, around = (uniform_filter(part, _PASSING)[there] for part in (weight, weight * own))
+    scores[there] += ndtri(np.clip(around / weight, _RARE, 1 - _RARE)) - ndtri(often).take(place[there])
+
+
+def _even_edge(flat: np.ndarray, brain: np.ndarray) -> None:
+    """Let voxels at the brain's very edge, which have few like them to be averaged with, be as those around them."""
+    edge = brain & ~eroded(np.pad(brain, 1), 1)[1:-1, 1:-1, 1:-1]
+    weight = brain.astype(np.float32)
+    around = uniform_filter(weight, 3, mode="constant")[edge]
+    for part in flat:
+        part[edge] = uniform_filter(part * weight, 3, mode="constant")[edge] / around
 
 
 def places_of(tissue: np.ndarray, zooms, box: Box) -> tuple[np.ndarray, np.ndarray]:
@@ -216,8 +235,14 @@ def places_of(tissue: np.ndarray, zooms, box: Box) -> tuple[np.ndarray, np.ndarr
 
 
 def shell_of(mixed: np.ndarray) -> np.ndarray:
-    """Which of `SHELLS`, by height and depth, places are in; of the curves too."""
-    return mixed // MIXED_PLACES[3] % SHELLS
+    """Which of `SHELLS`, by height and depth, places are in; of the curves too. The outermost two are one."""
+    shell = mixed // MIXED_PLACES[3] % SHELLS
+    return shell + (shell % MIXED_PLACES[2] == 0)
+
+
+def rim_of(lined: np.ndarray) -> np.ndarray:
+    """Whether places among `LINED_PLACES` are in the brain's rim, where void lies in banks."""
+    return lined // np.prod(LINED_PLACES[2:], dtype=np.int32) % LINED_PLACES[1] < _RIM
 
 
 def _depth(brain: np.ndarray, zooms) -> np.ndarray:

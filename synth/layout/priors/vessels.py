@@ -19,15 +19,15 @@ from synth.layout.space import Box, block_share, spacing
 STEP = 4  # voxels of the BraTS grid between places of the map of how often there is a vessel
 _COARSE = 2  # voxels of a node along each axis
 _ROOTS = ((120.0, 218.0, 52.0), (120.0, 105.0, 47.0))  # on the BraTS grid: confluence of sinuses, basilar artery's end
-_ENDS = 60.0  # for each ml in which there is always a vessel
+_ENDS = 50.0  # for each ml in which there is always a vessel
 _END_MM = 0.57  # radius of a vessel of one end
 _WIDEST_MM = 3.5
 _CHANCE = 0.7  # deviation of the log cost by chance
 _CHANCE_MM = 3.0
 _LEAST = 0.004  # vessels are nowhere rarer
 _NOT_FLUID = 3.0  # times as dear where there is no fluid
-_LEANS = 0.3  # deviation between brains of the log number of ends
-_FILLED, _FILLS = 0.95, 0.1  # how much of the brightness vessels have; more by so much where there are more of them
+_LEANS = 0.45  # deviation between brains of the log number of ends
+_FILLED, _FILLS = 0.9, 0.1  # how much of the brightness vessels have; more by so much where there are more of them
 
 
 def vessel_trees(
@@ -44,11 +44,12 @@ def vessel_trees(
     """
     out = np.zeros(tissue.shape, np.uint8)
     zooms = np.asarray(spacing(affine))
-    open_, fluid = _blocks(_surface_and_fluid(tissue)), _blocks(tissue == Tissue.CSF)
+    ways = _surface_and_fluid(tissue)
+    open_, fluid = _blocks(ways) > 0, _blocks(tissue == Tissue.CSF) > 0
     nodes = np.argwhere(open_)
     if not len(nodes):
         return out
-    places = (nodes + 0.5) * _COARSE - 0.5
+    places, room = _middles(ways, nodes), _blocks(ways)[open_]
     to_brats = np.linalg.inv(AFFINE) @ affine
     whole = places + [part.start for part in box]
     standard = whole @ to_brats[:3, :3].T + to_brats[:3, 3]
@@ -72,7 +73,7 @@ def vessel_trees(
         here = before[here]
         here = here[here >= 0]
     used = np.flatnonzero(flow)
-    places[used] += rng.uniform(-0.5, 0.5, (len(used), 3))
+    places[used] += room[used, None] * rng.uniform(-0.5, 0.5, (len(used), 3))
     ahead = np.where(before[used] >= 0, before[used], used)
     radius = np.minimum(_END_MM * np.cbrt(flow[used]), _WIDEST_MM)
     for part in (0.0, 0.25, 0.5, 0.75):
@@ -87,9 +88,24 @@ def _surface_and_fluid(tissue: np.ndarray) -> np.ndarray:
 
 
 def _blocks(mask: np.ndarray) -> np.ndarray:
-    """Whether any voxel of a node is marked."""
-    whole = np.pad(mask, [(0, -size % _COARSE) for size in mask.shape])
-    return block_share(whole, (_COARSE,) * 3) > 0
+    """How much of a node is marked."""
+    return block_share(_whole(mask), (_COARSE,) * 3)
+
+
+def _whole(mask: np.ndarray) -> np.ndarray:
+    """A mask with as many voxels more as the last nodes need."""
+    return np.pad(mask, [(0, -size % _COARSE) for size in mask.shape])
+
+
+def _middles(mask: np.ndarray, nodes: np.ndarray) -> np.ndarray:
+    """(n, 3) in voxels: the middle of what is marked of each node, all of which have some."""
+    mask, first = _whole(mask), nodes * _COARSE
+    total, count = np.zeros(nodes.shape), np.zeros((len(nodes), 1))
+    for step in np.ndindex((_COARSE,) * 3):
+        there = mask[tuple((first + step).T)][:, None]
+        total += there * np.array(step)
+        count += there
+    return first + total / count
 
 
 def _graph(open_: np.ndarray, nodes: np.ndarray, cost: np.ndarray, zooms: np.ndarray) -> coo_array:
