@@ -1,9 +1,9 @@
 """Print what atlas brains' cortex, shares and vessels are like beside those found in real scans: medians and ratios.
 
-Usage: python benchmarks/folded_against_real.py LAYOUTS [-n 8]
+Usage: python benchmarks/folded_against_real.py LAYOUTS [-n 8 | --drawn SAMPLED]
 
-LAYOUTS is a folder of layouts that were extracted with `--detail`; the tumour's voxels do not count. Distances are in
-voxels of 1 mm.
+LAYOUTS is a folder of layouts that were extracted with `--detail`; the tumour's voxels do not count. SAMPLED is what
+`synth layouts sample` wrote: brains that tumours pressed. Distances are in voxels of 1 mm.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from synth.layout.space import components, near, spacing
 ABOVE = 95  # the lowest slice of the part where all grey matter is cortex
 DEPTHS_MM = ((2, 6), (6, 14), (14, 25))
 BRIGHT = 2  # levels of vessels from which pieces are counted
+SURFACE_MM, SPECK = 3.0, 3  # depth of the brain's surface; voxels of the largest piece that is dust
 
 
 def cortex(tissue: np.ndarray) -> dict[str, float]:
@@ -56,6 +57,19 @@ def shares(layout: Layout, detail: Detail) -> dict[str, float]:
     return out
 
 
+def dust(layout: Layout, detail: Detail) -> dict[str, float]:
+    """How much of what is mostly fluid, void or vessel at the brain's surface is in pieces of a few voxels."""
+    known = layout.brain & (layout.tumour == 0)
+    surface = known & (near(~layout.brain, SURFACE_MM + 1, spacing(AFFINE)) <= SURFACE_MM)
+    out = {}
+    for name, much in (("fluid", detail.csf > 5), ("void", detail.void > 1), ("vessels", detail.vessels >= BRIGHT)):
+        pieces, sizes = components(much & known)
+        at = surface & (pieces > 0)
+        out[f"{name} at the surface"] = at.sum() / surface.sum()
+        out[f"{name}, of it dust"] = (sizes[pieces[at]] <= SPECK).mean()
+    return out
+
+
 def vessels(layout: Layout, detail: Detail) -> dict[str, float]:
     """How much there is, in how many pieces, and how bright the neighbours of the brightest voxels are."""
     known = layout.brain & (layout.tumour == 0)
@@ -75,13 +89,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("layouts", type=Path)
     parser.add_argument("-n", type=int, default=8, help="atlas brains")
+    parser.add_argument("--drawn", type=Path, help="samples in place of atlas brains")
     options = parser.parse_args()
     rows = []
-    for sources in (list(folder_sources(options.layouts)), AtlasAnatomies(options.n)):
+    drawn = folder_sources(options.drawn) if options.drawn else AtlasAnatomies(options.n)
+    for sources in (folder_sources(options.layouts), drawn):
         found = []
         for source in sources:
             layout, detail = source.load(), source.detail(False)
-            found.append({**cortex(layout.tissue), **shares(layout, detail), **vessels(layout, detail)})
+            parts = (shares(layout, detail), vessels(layout, detail), dust(layout, detail))
+            found.append(cortex(layout.tissue) | parts[0] | parts[1] | parts[2])
         rows.append({name: float(np.median([one[name] for one in found])) for name in found[0]})
     print(f"{'':28s}{'real':>10s}{'drawn':>10s}{'ratio':>8s}")
     for name, real in rows[0].items():

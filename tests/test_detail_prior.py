@@ -11,6 +11,7 @@ from synth.brats import Tissue
 from synth.errors import LayoutError
 from synth.layout import nonlocal_means
 from synth.layout.detail import EIGHTHS, MIXED
+from synth.layout.priors import detail as detail_prior
 from synth.layout.priors.detail import (
     FINER,
     LINED_PLACES,
@@ -132,6 +133,43 @@ def test_vessels_are_lines():
     assert on.mean() == pytest.approx(0.03, abs=0.015)
     assert beside.mean() < 5  # of six neighbours: not a blob
     assert np.mean(beside > 0) > 0.8  # nor specks, of which a sixth would have one
+
+
+def test_in_the_middle_vessels_are_patches_of_a_sheet():
+    lined = np.stack([np.full(4, 0.9), np.ones(4)])
+    lit = prior_of(lined=lined).draw(np.full((81, 60, 60), Tissue.GM, np.uint8), np.eye(4), np.random.default_rng(0))
+    middle = lit.vessels[39:42] > 0
+    lines = lit.vessels[20:23] > 0
+    assert middle.mean() == pytest.approx(0.1, abs=0.05)
+    filled = []
+    for on in (middle, lines):
+        beside = sum(np.roll(on, step, axis) for axis in (1, 2) for step in (-1, 1))
+        filled.append(beside[on].mean())
+    assert filled[0] > 3.2 > filled[1]  # of four neighbours in the sheet
+
+
+def test_void_passes_smoothly_where_kinds_of_place_alternate_along_the_surface():
+    tissue = np.full((50, 50, 10), Tissue.GM, np.uint8)
+    tissue[::2] = Tissue.CSF
+    prior = prior_of(weights=(0.0, 0.0, 1.0))
+    lined = prior.lined.copy()
+    fluid = np.unravel_index(np.arange(lined.shape[1]), LINED_PLACES)[3] == 0
+    lined[1] = np.where(fluid, 0.4, 0.98)[:, None]
+    prior = replace(prior, lined=lined)
+    void = [prior.draw(tissue, np.eye(4), np.random.default_rng(k)).void[5:-5, 5:-5, 0] > 0 for k in range(12)]
+    assert np.mean(void) == pytest.approx(0.31, abs=0.1)
+    assert np.mean([part[1:] != part[:-1] for part in void]) < 0.15  # else only fluid would be, and most of it
+
+
+def test_voxels_at_the_edge_are_as_those_around_them(monkeypatch):
+    brain = np.full((40, 40, 40), Tissue.GM, np.uint8)
+    prior = prior_of(np.stack([np.linspace(0.9, 1, 8), np.ones(8)]), weights=(1.0, 0.0, 0.0))
+    lonely = []
+    for even in (detail_prior._even_edge, lambda *_: None):
+        monkeypatch.setattr(detail_prior, "_even_edge", even)
+        face = prior.draw(brain, np.eye(4), np.random.default_rng(0)).csf[0].astype(float)
+        lonely.append(np.abs(np.diff(face, axis=0)).mean() / face.mean())
+    assert lonely[0] < 0.8 * lonely[1]
 
 
 def test_brains_lean_their_own_way():

@@ -36,6 +36,14 @@ def test_trees_hang_together_in_fluid_or_on_the_surface_and_differ():
     assert not drawn[inside].any()
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_trees_are_not_torn_where_the_brain_curves(seed):
+    tissue = shell()
+    away = sum(line**2 for line in np.ogrid[tuple(slice(-1, 1, n * 1j) for n in tissue.shape)])
+    tissue[away > 0.86] = 0
+    assert len(components(trees(tissue, seed=seed) > 0)[1]) - 1 <= 2
+
+
 def test_vessels_are_where_real_brains_have_them_and_as_many():
     tissue, few = shell(), np.zeros(OFTEN.shape)
     assert not trees(tissue, few).any()
