@@ -71,7 +71,8 @@ def of_tumour(tumour, kind, tones):
     inner = distance_transform_edt(here)[here] >= DEEP_MM
     within = here.copy()
     within[here] = inner
-    return quantiles, spread, np.corrcoef(rest.T), depth, wide, correlogram(within, rest[inner])
+    over = np.stack([correlogram(within, tone) for tone in values[inner].T], -1)
+    return quantiles, spread, np.corrcoef(rest.T), depth, wide, over
 
 
 def of_surroundings(layout, wm):
@@ -82,16 +83,16 @@ def of_surroundings(layout, wm):
     return [wm[own & (away == mm)].mean() / far for mm in AROUND_MM]
 
 
-def correlogram(here, scores):
-    """(lags,) correlation of a class's scores over distance, over axes and modalities; NaN where few pairs are.
+def correlogram(here, tones):
+    """(lags,) correlation of a class's (n,) tones over distance, over axes; NaN where few pairs are.
 
     By the mean absolute difference, as a Gaussian field would have it: squares would take a few edges between smooth
     parts for mottling everywhere.
     """
     if np.count_nonzero(here) < LEAST_PAIRS:
         return np.full(len(LAGS), np.nan)
-    field = np.zeros((*here.shape, scores.shape[1]), np.float32)
-    field[here] = (scores - scores.mean(0)) / scores.std(0)
+    field = np.zeros(here.shape, np.float32)
+    field[here] = (tones - tones.mean()) / max(tones.std(), TONE_STEP)
     out = np.full(len(LAGS), np.nan)
     for i, lag in enumerate(LAGS):
         steps = []
@@ -112,7 +113,13 @@ def together(tumours):
     correlations = correlations.mean(0)
     # in tones, not in scores, oedema fades as much as it does: what fades most is most spread
     depth, wide = (_held(_mean(part, spread[:, None])).T for part in (depth, wide))
-    over = _mean(over)
+    weights = np.stack([weights_of(part) for part in np.nanmedian(over, 0).T])
+    spread, varies = np.exp(np.median(logs, 0)), logs.std(0)
+    return quantiles.mean(0).T, spread, varies, correlations, depth, wide, weights
+
+
+def weights_of(over):
+    """(s,) shares of the variance at `SCALES_MM` whose fields correlate over `LAGS` like this."""
     known = ~np.isnan(over)
     # the correlation that white noise has after a blur, and 1 at no distance, which counts most
     lags = np.concatenate([[0], np.array(LAGS)[known]])
@@ -120,8 +127,7 @@ def together(tumours):
     importance = np.array([20.0, *[1.0] * known.sum()])[:, None]
     weights = nnls(model * importance, np.concatenate([[1], over[known]]) * importance[:, 0])[0]
     print("correlation over mm", dict(zip(LAGS, np.round(over, 2).tolist(), strict=True)))
-    spread, varies, weights = np.exp(np.median(logs, 0)), logs.std(0), weights / weights.sum()
-    return quantiles.mean(0).T, spread, varies, correlations, depth, wide, weights
+    return weights / weights.sum()
 
 
 def _held(values):

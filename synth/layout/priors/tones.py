@@ -43,7 +43,7 @@ class TonePrior:
         together: (3, 4, 4) correlations of the modalities' normal scores.
         depth: (3, 4, d) mean normal score at `DEPTHS_MM`.
         wide: (3, 4, d) deviation of normal scores from that mean there.
-        weights: (3, s) shares of the variance at `SCALES_MM`; they sum to 1.
+        weights: (3, 4, s) shares of the variance at `SCALES_MM`; they sum to 1.
         around: (a,) white matter's share in voxels `AROUND_MM` outside a tumour, over that far away.
     """
 
@@ -91,8 +91,8 @@ class TonePrior:
             if not here.any():
                 continue
             at, deep = np.flatnonzero(here), depth_mm(labels, kind, zooms)
-            scores = np.sqrt(self.weights[k]) @ noise.take(at, -1).reshape(len(SCALES_MM), -1)
-            scores = np.linalg.cholesky(self.together[k]) @ scores.reshape(len(MODALITIES), -1)
+            scores = np.einsum("ms,smn->mn", np.sqrt(self.weights[k]), noise.take(at, -1))
+            scores = np.linalg.cholesky(self.together[k]) @ scores
             for m, tone in enumerate(tones):
                 score = np.interp(deep, DEPTHS_MM, self.depth[k, m])
                 wide = np.interp(deep, DEPTHS_MM, self.wide[k, m])
