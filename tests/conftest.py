@@ -8,6 +8,8 @@ os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 # before xdist's workers begin, which inherit it, as do the processes that tests start: each would compile all of synth
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# likewise: as in a command, Keras takes no scikit-learn, pandas and Matplotlib along, a second in each process
+os.environ.setdefault("SYNTH_OWN_PROCESS", "1")
 # likewise: glibc gives arrays of megabytes back to the system and asks for them anew, and to be given an empty page
 # costs more than to fill it
 os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "1073741824")
