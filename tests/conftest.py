@@ -6,8 +6,12 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy: two workers 
 # before TensorFlow, which takes oneDNN by itself on processors with VNNI alone; steps without it last up to 6 times
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
-# before xdist's workers begin, which inherit it: glibc gives arrays of megabytes back to the system and asks for them
-# anew, and to be given an empty page costs more than to fill it
+# before xdist's workers begin, which inherit it, as do the processes that tests start: each would compile all of synth
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# likewise: as in a command, Keras takes no scikit-learn, pandas and Matplotlib along, a second in each process
+os.environ.setdefault("SYNTH_OWN_PROCESS", "1")
+# likewise: glibc gives arrays of megabytes back to the system and asks for them anew, and to be given an empty page
+# costs more than to fill it
 os.environ.setdefault("MALLOC_MMAP_THRESHOLD_", "1073741824")
 os.environ.setdefault("MALLOC_TRIM_THRESHOLD_", "1073741824")
 
@@ -109,7 +113,7 @@ def cases(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tiny_segmenter(tmp_path_factory) -> Path:
-    """Folder of an untrained segmenter that sees a brain in one piece: what it finds is chance, but always the same."""
+    """Folder of an untrained segmenter that sees a phantom in one piece: what it finds is chance, always the same."""
     import keras
 
     from synth.models.configs import SegmenterConfig
@@ -118,7 +122,7 @@ def tiny_segmenter(tmp_path_factory) -> Path:
 
     config = SegmenterConfig("unet3d", 4)
     keras.utils.set_random_seed(1)
-    card = {"name": "tiny", "segmenter": config.to_dict(), "window": 144}
+    card = {"name": "tiny", "segmenter": config.to_dict(), "window": 64}
     return save_segmenter(tmp_path_factory.mktemp("tiny_segmenter"), build_segmenter(config), card)
 
 

@@ -156,9 +156,11 @@ def sampled(case: Case, shape, affine) -> Case:
     def pull(array, order=1):
         return affine_transform(array.astype(np.float32), into, output_shape=shape, order=order)
 
-    images = np.zeros((*shape, len(MODALITIES)), np.int16)
+    images, brain = np.zeros((*shape, len(MODALITIES)), np.int16), None
     for m in range(len(MODALITIES)):
-        seen = pull(case.images[..., m] > 0)
+        if brain is None or not np.array_equal(brain, case.images[..., m] > 0):  # mostly that of the one before
+            brain = case.images[..., m] > 0
+            seen = pull(brain)
         images[..., m] = np.where(seen > 0.5, np.rint(pull(case.images[..., m]) / np.maximum(seen, 0.5)), 0)
     labels = None if case.labels is None else pull(case.labels, 0).astype(np.uint8) * images.any(-1)
     return Case(case.id, images, labels, affine, case.meta)

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.ndimage import map_coordinates
 
 from synth.brats import AFFINE, GRID, Tissue
 from synth.errors import LayoutError
 from synth.hosts.anatomies import Anatomy, AtlasAnatomies, AtlasSource, _grown, draw_anatomy, warped_levels
 from synth.hosts.folds import PER_MM
-from synth.layout.atlas import made_atlas, soft_atlas
+from synth.layout.atlas import BIAS_STEP, SoftAtlas, made_atlas, soft_atlas
 from synth.layout.law import violations
 from synth.layout.priors.anatomy import LATTICE, AnatomyPrior, mirrored_field, refined, shipped_prior, with_still_middle
 from synth.layout.space import MIDLINE, components, near, spacing, ventricles
@@ -85,6 +86,18 @@ def test_the_atlas_that_is_shipped_is_the_one_that_would_be_made():
         assert stored.dtype == computed.dtype == np.float32
         assert stored.flags.c_contiguous
         assert np.array_equal(stored, computed)
+
+
+def test_a_correction_of_the_atlas_is_rounded_as_it_is_interpolated_at_once():
+    shape, parts = (31, 38, 29), np.random.default_rng(0).integers(-300, 300, (2, 5, 7, 6))
+    bias = parts / 512  # of each second the rounding is a matter of the last bit
+    plain = np.zeros(shape, np.float32)
+    corrected = SoftAtlas(WHOLE, plain, plain + 1, plain, plain).biased(bias)
+    points = np.indices(shape) / BIAS_STEP
+    for found, part, base in zip((corrected.csf, corrected.white), bias, (0, 1), strict=True):
+        known = np.rint(map_coordinates(part, points, order=1, mode="nearest") * 256) / 256
+        assert found.dtype == np.float32
+        assert np.array_equal(found, known + base)
 
 
 def test_levels_are_linear_between_voxels():

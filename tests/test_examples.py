@@ -44,9 +44,7 @@ def models(tmp_path_factory):
     keras.utils.set_random_seed(1)
     painter, finder = GeneratorConfig(width=8, bottleneck=1), SegmenterConfig("unet3d", 4)
     save_generator(folder / "g", build_generator(painter), {"name": "tiny", "generator": painter.to_dict()})
-    save_segmenter(
-        folder / "s", build_segmenter(finder), {"name": "tiny", "segmenter": finder.to_dict(), "window": 128}
-    )
+    save_segmenter(folder / "s", build_segmenter(finder), {"name": "tiny", "segmenter": finder.to_dict(), "window": 64})
     return folder
 
 

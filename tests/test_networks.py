@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from pathlib import Path
 
 import h5py
@@ -212,6 +213,27 @@ def test_weights_come_back_within_half_precision(model, subject):
     assert len(model_hash(card)) == 16
     ours = LayoutPainter(generator, 0.9)(layout, style, (1, 2))
     np.testing.assert_allclose(painter(layout, style, (1, 2)), ours, atol=0.02)
+
+
+def test_no_numbers_are_drawn_for_weights_that_are_read_over(model, monkeypatch):
+    def drawn(self, *given, **named):
+        raise AssertionError("drawn")
+
+    build = import_module("synth.models.weights").build_network
+
+    def built(config):
+        with ThreadPoolExecutor(1) as pool, pytest.raises(AssertionError, match="drawn"):
+            pool.submit(build_generator, TINY).result()  # other threads' networks begin as ever
+        return build(config)
+
+    monkeypatch.setattr("synth.models.weights.build_network", built)
+    for name in ("HeNormal", "GlorotUniform"):
+        monkeypatch.setattr(getattr(keras.initializers, name), "__call__", drawn)
+    painter, _ = load_generator(model[1])
+    for ours, there in zip(model[0].weights, painter.generator.weights, strict=True):
+        assert np.array_equal(np.asarray(ours, np.float16), np.asarray(there))
+    with pytest.raises(AssertionError, match="drawn"):
+        build_generator(TINY)
 
 
 def test_damaged_or_missing_models_are_told(model, tmp_path):

@@ -49,7 +49,7 @@ def test_a_commands_threads_share_one_heap(begin, settings, one):
 
 
 def test_keras_takes_nothing_along_in_a_command():
-    ended = "from synth.models.runtime import tf; import sys; tf.keras.Model; print(*sys.modules); import sklearn"
+    ended = "from synth.models.runtime import tf; import sys; tf.keras.Model; print(*sys.modules); import matplotlib"
     taken = said_by(f"from synth.process import claim_process; claim_process(); {ended}").split()
     assert "keras" in taken
     assert not {"sklearn", "pandas", "matplotlib"} & set(taken)

@@ -16,7 +16,9 @@ from synth.case import Case, zscored
 from synth.datasets.cases import find_cases, read_case
 from synth.datasets.members import FilesMember
 from synth.lineage import hash_id
+from synth.models import sliding_window
 from synth.models.cards import DEFAULT_MODEL, SEGMENTER, read_card
+from synth.models.configs import DIVISOR
 from synth.models.ensembles import load_segmenter
 from synth.models.sliding_window import Segmenter
 from synth.quality.probes import Probe
@@ -49,7 +51,7 @@ def around(case: Case) -> tuple[slice, ...]:
 
 @pytest.fixture(scope="module")
 def slabs():
-    """Of whatever a report reads, `SLAB` axial slices about its tumour, on the same grid."""
+    """Of whatever a report reads, `SLAB` axial slices about its tumour, on the same grid; a window has no more."""
     examine = FilesMember.examine
 
     def cut(member, *asked):
@@ -62,6 +64,7 @@ def slabs():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(FilesMember, "examine", cut)
+        patch.setattr(sliding_window, "_side", lambda size, window: -(-size // DIVISOR) * DIVISOR)
         yield
 
 

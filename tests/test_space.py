@@ -79,14 +79,18 @@ def test_centroid_counts_from_the_grid_not_from_the_crop():
     assert centroid(mask[box], box) == pytest.approx([3, 5, 6])
 
 
-def test_near_agrees_with_the_full_distance_transform():
+@pytest.mark.parametrize("zooms", [(1.5, 1.0, 2.5), (1.0, 1.0, 1.0)])
+@pytest.mark.parametrize("limit", [0.5, 6.0, 10.5, 11.0])
+def test_near_agrees_with_the_full_distance_transform(zooms, limit):
     rng = np.random.default_rng(3)
-    mask = rng.random((14, 17, 12)) > 0.995
-    zooms = (1.5, 1.0, 2.5)
+    mask = rng.random((14, 17, 32)) > 0.9995
     full = distance_transform_edt(~mask, sampling=zooms)
-    found = near(mask, 6.0, zooms)
-    assert np.isinf(found[full > 6.01]).all()
-    assert found[full <= 6.0] == pytest.approx(full[full <= 6.0], abs=1e-4)
+    assert full.max() > 15
+    found = near(mask, limit, zooms)
+    assert found.dtype == np.float32
+    assert np.isinf(found[full > limit + 0.01]).all()
+    assert found[full <= limit] == pytest.approx(full[full <= limit], abs=1e-4)
+    assert np.isinf(near(np.zeros_like(mask), limit, zooms)).all()
 
 
 def test_components_joins_corners_and_leaves_background_out():

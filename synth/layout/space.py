@@ -90,22 +90,25 @@ def near(mask: np.ndarray, limit: float, zooms) -> np.ndarray:
     """Exact distance in mm to the nearest true voxel where it is at most `limit`, infinity beyond; float32.
 
     Squared distances are made axis by axis as the lower envelope of shifted parabolas, only as many as `limit`
-    needs: for a few voxels five times faster than a full distance transform.
+    needs: for a few voxels five times faster than a full distance transform. Of voxels of 1 mm they are whole numbers,
+    and where bytes hold them, bytes are taken: a fifth of the time.
     """
-    far = np.float32(np.inf)
-    squared = np.where(mask, np.float32(0), far)
+    most = int(limit) ** 2
+    bytes_do = all(zoom == 1 for zoom in zooms) and 255 - most > (limit + 1) ** 2
+    far = np.uint8(255 - most) if bytes_do else np.float32(np.inf)  # a step further is 255
+    squared = np.where(mask, far.dtype.type(0), far)
     for axis, zoom in enumerate(zooms):
         source = squared
         squared = source.copy()
         for step in range(1, min(int(limit / zoom), source.shape[axis] - 1) + 1):
-            cost = np.float32((step * zoom) ** 2)
+            cost = far.dtype.type((step * zoom) ** 2)
             ahead, behind = [slice(None)] * 3, [slice(None)] * 3
             ahead[axis], behind[axis] = slice(step, None), slice(None, -step)
             ahead, behind = tuple(ahead), tuple(behind)
             np.minimum(squared[ahead], source[behind] + cost, out=squared[ahead])
             np.minimum(squared[behind], source[ahead] + cost, out=squared[behind])
-    distance = np.sqrt(squared, out=squared)
-    distance[distance > limit + 1e-4] = far
+    distance = np.sqrt(squared, dtype=np.float32, out=None if bytes_do else squared)
+    distance[distance > limit + 1e-4] = np.inf
     return distance
 
 

@@ -111,28 +111,31 @@ class Slabs:
         within the brain, a third of it: the painted image, noise, what the network adds at full resolution, and what
         is wet.
         """
+        pads = _pads(ends)
         shape = tf.concat([[1], place[1:], tf.shape(classes)[2:], [len(MODALITIES)]], 0)
         noise = white_noise(shape, seed, place[0], tf.shape(classes)[1])
         inputs = paint(classes, coordinates, tensors, seed, layers, noise)
-        rows = slice(blurred[0], tf.shape(classes)[1] - blurred[1])
+        rows = _between(blurred, tf.shape(classes)[1])
         condition, detail, noise, coordinates = (
-            inputs[name][:, rows] for name in ("condition", "detail", "noise", "coordinates")
+            rows(inputs[name]) for name in ("condition", "detail", "noise", "coordinates")
         )
         seen = self._layer("layers")([condition, detail])
-        near = self._convolved("nearby", self._convolved("near", seen, ends), ends)
+        near = self._convolved("nearby", self._convolved("near", seen, pads), pads)
         halves = (part[:, ::2, ::2, ::2] for part in (noise, coordinates))
         entry = tf.concat([self._layer("pack")(seen), next(halves) * 20.0, next(halves)], -1)
-        first = self._convolved("down0_conv", entry, ends)
-        own = slice(_TWO * (1 - ends[0]), tf.shape(seen)[1] - _TWO * (1 - ends[1]))
-        wet = detail[:, own, ..., :1] + detail[:, own, ..., -1:]
-        kept = tf.concat([condition[:, own, ..., len(CLASSES) :], noise[:, own], near, wet], -1)
-        return first, tf.boolean_mask(kept, classes[:, rows][:, own] > 0)
+        first = self._convolved("down0_conv", entry, pads)
+        around = _TWO * (1 - ends)
+        own = _between(around, tf.shape(seen)[1])
+        wet = own(detail[..., :1] + detail[..., -1:])
+        kept = tf.concat([own(condition)[..., len(CLASSES) :], own(noise), near, wet], -1)
+        left_out = blurred + around
+        brain = classes[:, left_out[0] : tf.shape(classes)[1] - left_out[1]] > 0
+        return first, tf.gather_nd(kept, tf.where(brain))
 
-    def _convolved(self, name: str, x, ends):
-        """A layer's 3x3x3 convolution, padded with 0 where the volume ends and nowhere else across the slabs."""
+    def _convolved(self, name: str, x, pads):
+        """A layer's 3x3x3 convolution of what is padded with 0."""
         layer = self._layer(name)
-        x = tf.pad(x, tf.stack([(0, 0), tf.unstack(ends), (1, 1), (1, 1), (0, 0)]))
-        x = tf.nn.conv3d(x, layer.kernel, [1] * 5, "VALID")
+        x = tf.nn.conv3d(tf.pad(x, pads), layer.kernel, [1] * 5, "VALID")
         return layer.activation(tf.nn.bias_add(x, layer.bias) if layer.use_bias else x)
 
     def _compose(self, last, classes, kept, ends):
@@ -140,13 +143,31 @@ class Slabs:
         shape = tf.concat([tf.shape(classes), [sum(_KEPT)]], 0)
         kept = tf.scatter_nd(tf.where(classes > 0), kept, tf.cast(shape, tf.int64))
         painted, noise, near, wet = tf.split(kept, _KEPT, -1)
-        residual = self._layer("unpack")(self._convolved("residual", last, ends))
+        residual = self._layer("unpack")(self._convolved("residual", last, _pads(ends)))
         residual = self._layer("both")([residual, near])
         brain = tf.cast(classes > 0, tf.float32)[..., None]
-        own = last[:, 1 - ends[0] : tf.shape(last)[1] - 1 + ends[1]]
+        own = _between(1 - ends, tf.shape(last)[1])(last)
         log_gain = self._layer("log_gain_bound")(self._layer("log_gain")(own))
         log_gain = self._layer("log_gain_even")([log_gain, wet])
         return self._layer("compose")([painted, residual, log_gain, noise, brain])[0]
+
+
+def _pads(ends):
+    """One voxel where the volume ends and nowhere else across the slabs."""
+    return tf.stack([(0, 0), tf.unstack(ends), (1, 1), (1, 1), (0, 0)])
+
+
+def _between(ends, rows) -> Callable:
+    """What leaves out as many of the `rows` at either end of a volume (1, X, Y, Z, C)."""
+    first, last = tf.unstack(ends)
+    begin, size = (tf.stack(part) for part in ([0, first, 0, 0, 0], [-1, rows - first - last, -1, -1, -1]))
+
+    def cut(volume):
+        part = tf.slice(volume, begin, size)
+        part.set_shape((*_VOLUME, volume.shape[-1]))
+        return part
+
+    return cut
 
 
 def _compiled(function: Callable, signature: list):

@@ -6,6 +6,7 @@ says what the network is, what it was trained on, what it scores, what it is for
 
 import json
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from synth.models.architectures import build_network
 from synth.models.cards import CARD, DEFAULT_MODEL, GENERATOR, SEGMENTER, Kind, model_folder, read_card
 from synth.models.inference import LayoutPainter
 from synth.models.networks.segmenter import build_segmenter
-from synth.models.runtime import computing_in, precision
+from synth.models.runtime import computing_in, precision, tf
 
 if TYPE_CHECKING:
     import keras  # at run time by the networks, which silence TensorFlow's greetings first
@@ -82,9 +83,19 @@ def _load(model: str | Path, kind: Kind, build: Callable) -> "tuple[keras.Model,
             f"{path}: checksum {checksum[:12]} differs from the card's {str(card.get('weights_sha256'))[:12]}; "
             "the file is damaged or belongs to another card. Copy the model folder again."
         )
-    network = build(kind.config(card[kind.name]))
+    with _begun_anywhere():
+        network = build(kind.config(card[kind.name]))
     _fill(network, path)
     return network, card
+
+
+def _begun_anywhere() -> AbstractContextManager:
+    """Networks that are built in the block, by this thread, begin with zeros where Keras would draw numbers.
+
+    They are read over at once, and to draw them takes as long as all else that building does.
+    """
+    zeros = tf.keras.initializers.Zeros
+    return tf.keras.utils.custom_object_scope(dict.fromkeys(("glorot_uniform", "he_normal"), zeros))
 
 
 def _fill(network: "keras.Model", path: Path) -> None:

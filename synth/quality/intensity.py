@@ -13,10 +13,9 @@ Arrays of the probe `intensity`; modalities in the order of `brats.MODALITIES`, 
 """
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 
 from synth.brats import CLASSES, MODALITIES, REGIONS
-from synth.layout.space import box_of, spacing
+from synth.layout.space import box_of, near, spacing
 from synth.quality.prepared import Prepared
 from synth.quality.probes import Probe
 
@@ -77,10 +76,11 @@ def profile(prepared: Prepared) -> np.ndarray:
         pad = [int(np.ceil((REACH + 1) / zoom)) for zoom in zooms]
         box = tuple(slice(max(part.start - n, 0), part.stop + n) for part, n in zip(region_box, pad, strict=True))
         mask = np.isin(prepared.labels[box], members)
-        outside = distance_transform_edt(~mask, zooms)
-        inside = distance_transform_edt(np.pad(mask, 1), zooms)[1:-1, 1:-1, 1:-1]
-        # the first voxels on either side are 1 mm from the other's centre: shells (0, 1], (1, 2], ...
-        shell = np.where(mask, REACH - np.ceil(inside), REACH - 1 + np.ceil(outside)).astype(int)
+        outside = near(mask, REACH, zooms)
+        inside = near(~np.pad(mask, 1), REACH, zooms)[1:-1, 1:-1, 1:-1]
+        # the first voxels on either side are 1 mm from the other's centre: shells (0, 1], (1, 2], ...; -1: beyond
+        away = np.where(mask, 1 - np.ceil(inside), np.ceil(outside))
+        shell = np.where(np.isinf(away), -1, REACH - 1 + away).astype(int)
         used = prepared.brain[box] & (shell >= 0) & (shell < 2 * REACH)
         shell = shell[used]
         counts = np.bincount(shell, minlength=2 * REACH)

@@ -13,7 +13,7 @@ from keras import layers
 
 from synth.brats import CLASSES, MODALITIES, TISSUES
 from synth.models.configs import GeneratorConfig
-from synth.models.networks.layers import DepthToSpace, Doubled, SpaceToDepth, convolution_block
+from synth.models.networks.layers import DepthToSpace, Doubled, SpaceToDepth, convolution_block, doubled
 
 DETAIL_CHANNELS = len(TISSUES) + 1  # shares and vessels
 LOCAL_WIDTH = 8
@@ -26,9 +26,8 @@ class Compose(layers.Layer):
     def call(self, inputs):
         """(painted, residual, log_gain, noise, brain) to (image, image without noise), each (B, X, Y, Z, 4)."""
         painted, residual, log_gain, noise, brain = inputs
-        gain = tf.repeat(tf.repeat(tf.repeat(tf.exp(log_gain), 2, 1), 2, 2), 2, 3)
         clean = (painted + residual) * brain
-        return clean + gain * noise, clean
+        return clean + doubled(tf.exp(log_gain)) * noise, clean
 
     def compute_output_shape(self, shapes):
         """Two images of the painted image's shape."""

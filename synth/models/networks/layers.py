@@ -34,18 +34,23 @@ class DepthToSpace(layers.Layer):
         return (shape[0], *[None if s is None else s * 2 for s in shape[1:4]], shape[4] // 8)
 
 
+def doubled(x):
+    """(B, X, Y, Z, C) to (B, 2X, 2Y, 2Z, C), each voxel eight times: `UpSampling3D(2)` in a third of its operations."""
+    size = tf.unstack(tf.shape(x))
+    for axis in (1, 2, 3):  # what follows an axis in memory, twice
+        line = tf.reshape(x, [*size[: axis + 1], -1])
+        size[axis] *= 2
+        x = tf.reshape(tf.concat([line, line], -1), [*size[:4], x.shape[-1]])
+    return x
+
+
 @keras.saving.register_keras_serializable(package="synth")
 class Doubled(layers.Layer):
-    """Twice the size, each voxel eight times: `UpSampling3D(2)` in a third of its operations."""
+    """`doubled` as a layer."""
 
     def call(self, x):
         """(B, X, Y, Z, C) to (B, 2X, 2Y, 2Z, C)."""
-        size = tf.unstack(tf.shape(x))
-        for axis in (1, 2, 3):  # what follows an axis in memory, twice
-            line = tf.reshape(x, [*size[: axis + 1], -1])
-            size[axis] *= 2
-            x = tf.reshape(tf.concat([line, line], -1), [*size[:4], x.shape[-1]])
-        return x
+        return doubled(x)
 
     def compute_output_shape(self, shape):
         """Twice the size."""
@@ -92,8 +97,8 @@ def _unpacked(x):
 
 
 def _sizes(x):
-    dynamic = tf.shape(x)
-    return [dynamic[i] if size is None else size for i, size in enumerate(x.shape)]
+    dynamic = tf.unstack(tf.shape(x))
+    return [there if size is None else size for there, size in zip(dynamic, x.shape, strict=True)]
 
 
 @keras.saving.register_keras_serializable(package="synth")
@@ -108,8 +113,9 @@ class InstanceNormalization(layers.GroupNormalization):
         """Normalise (B, X, Y, Z, C), each channel by itself; statistics are float32 in any policy."""
         x = tf.expand_dims(tf.cast(inputs, tf.float32), -1)  # as Keras has it: other shapes are fused otherwise
         mean, variance = tf.nn.moments(x, [1, 2, 3, 5], keepdims=True)
-        scale = tf.math.rsqrt(variance + self.epsilon) * tf.cast(self.gamma, tf.float32)[:, None]
-        x = x * scale + (-mean * scale + tf.cast(self.beta, tf.float32)[:, None])
+        gamma, beta = (tf.expand_dims(tf.cast(part, tf.float32), -1) for part in (self.gamma, self.beta))
+        scale = tf.math.rsqrt(variance + self.epsilon) * gamma
+        x = x * scale + (-mean * scale + beta)
         return tf.cast(tf.squeeze(x, -1), inputs.dtype)
 
 
