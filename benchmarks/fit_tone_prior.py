@@ -25,6 +25,7 @@ QUANTILES = 33
 LAGS = (1, 2, 3, 4, 6, 8, 12, 16)  # mm
 LEAST_PAIRS = 300
 DEEP_MM = 1.9
+STEP_MM = 2  # over which drawn and real tones are compared
 
 
 def main():
@@ -49,6 +50,7 @@ def main():
         print(f"{kind.name}: {len(found[k])} tumours")
         for name in ("spread", "varies", "together", "depth", "wide", "weights"):
             print(f"  {name} {np.round(getattr(prior, name)[k].astype(float), 2).tolist()}")
+    print(f"mean step over {STEP_MM} mm, drawn over real, of modalities: {steps_of(arguments.layouts, prior)}")
     print(f"white matter around: {np.round(prior.around, 2).tolist()}")
     print(f"{arguments.out}: {arguments.out.stat().st_size / 1000:.1f} kB")
 
@@ -73,6 +75,24 @@ def of_tumour(tumour, kind, tones):
     within[here] = inner
     over = np.stack([correlogram(within, tone) for tone in values[inner].T], -1)
     return quantiles, spread, np.corrcoef(rest.T), depth, wide, over
+
+
+def steps_of(layouts, prior):
+    """Of each class (4,) how large a step of drawn tones is beside one of the scan's, in the same tumours: medians."""
+    ratios = [[] for _ in KINDS]
+    for number, source in enumerate(folder_sources(layouts)):
+        layout, real = source.load(), source.detail().tones
+        drawn = prior.draw(layout.tumour, layout.affine, np.random.default_rng(number))
+        for rows, kind in zip(ratios, KINDS, strict=True):
+            within = distance_transform_edt(layout.tumour == kind) >= DEEP_MM
+            if np.count_nonzero(within) < LEAST:
+                continue
+            ours, theirs = (
+                [1 - correlogram(within, tone[within].astype(float))[LAGS.index(STEP_MM)] for tone in tones]
+                for tones in (drawn, real)
+            )
+            rows.append(np.sqrt(np.divide(ours, theirs)))
+    return [np.round(np.nanmedian(rows, 0), 2).tolist() for rows in ratios]
 
 
 def of_surroundings(layout, wm):

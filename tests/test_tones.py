@@ -27,7 +27,7 @@ def plain_prior(**tables):
         "together": together,
         "depth": np.zeros((3, 4, len(DEPTHS_MM))),
         "wide": np.ones((3, 4, len(DEPTHS_MM))),
-        "weights": np.tile([0.0, 1.0, 0.0, 0.0], (3, 1)),
+        "weights": np.tile([0.0, 1.0, 0.0, 0.0], (3, 4, 1)),
         "around": np.ones(len(AROUND_MM)),
     }
     return TonePrior(**{**given, **tables})
@@ -71,7 +71,7 @@ def test_oedema_fades_towards_the_tumours_surface_and_not_towards_its_core():
     depth[KINDS.index(Tumour.ED)] = np.linspace(-2, 2, len(DEPTHS_MM))
     tumour = ball(20)
     tumour[ball(8) > 0] = Tumour.ET
-    tones = plain_prior(depth=depth, weights=np.tile([1.0, 0.0, 0.0, 0.0], (3, 1))).draw(
+    tones = plain_prior(depth=depth, weights=np.tile([1.0, 0.0, 0.0, 0.0], (3, 4, 1))).draw(
         tumour, np.eye(4), np.random.default_rng(0)
     )
     flair = tones[-1].astype(float) - EVEN
@@ -82,7 +82,7 @@ def test_oedema_fades_towards_the_tumours_surface_and_not_towards_its_core():
 
 @pytest.mark.parametrize(("scale", "zooms"), [(1, (1, 1, 1)), (2, (1, 1, 1)), (1, (1, 1, 2))])
 def test_they_are_smooth_over_the_millimetres_that_the_prior_says(scale, zooms):
-    weights = np.tile(np.eye(len(SCALES_MM))[scale], (3, 1))
+    weights = np.tile(np.eye(len(SCALES_MM))[scale], (3, 4, 1))
     tumour = ball(22)
     tones = plain_prior(weights=weights).draw(tumour, np.diag([*zooms, 1.0]), np.random.default_rng(3))
     field = np.stack(tones).astype(float) - EVEN
@@ -93,6 +93,14 @@ def test_they_are_smooth_over_the_millimetres_that_the_prior_says(scale, zooms):
         pairs = [field[side][np.broadcast_to(both, field[side].shape)] for side in (low, high)]
         expected = np.exp(-((2 * zoom) ** 2) / (4 * SCALES_MM[scale] ** 2))
         assert np.corrcoef(*pairs)[0, 1] == pytest.approx(expected, abs=0.1)
+
+
+def test_each_modality_is_as_smooth_as_it_is_in_scans():
+    weights = np.tile(np.eye(len(SCALES_MM))[3], (3, 4, 1))
+    weights[:, 1] = np.eye(len(SCALES_MM))[0]
+    tones = plain_prior(weights=weights).draw(ball(22), np.eye(4), np.random.default_rng(0))
+    steps = [np.abs(np.diff(tone[15:35, 15:35, 15:35].astype(float), axis=0)).mean() for tone in tones]
+    assert steps[1] > 3 * max(steps[0], *steps[2:])
 
 
 def test_they_change_with_the_depth_below_the_surface_of_their_class():
@@ -107,7 +115,7 @@ def test_they_change_with_the_depth_below_the_surface_of_their_class():
 
 
 def test_they_vary_as_much_at_each_depth_as_the_prior_says_and_as_much_in_all():
-    wide, weights = np.ones((3, 4, len(DEPTHS_MM))), np.tile([1.0, 0.0, 0.0, 0.0], (3, 1))
+    wide, weights = np.ones((3, 4, len(DEPTHS_MM))), np.tile([1.0, 0.0, 0.0, 0.0], (3, 4, 1))
     wide[:, T1CE] = np.linspace(1.5, 0.3, len(DEPTHS_MM))
     values, tumour = drawn(plain_prior(wide=wide, weights=weights), ball(20)), ball(20) > 0
     core, rim = ball(8)[tumour] > 0, ball(18)[tumour] == 0
@@ -148,7 +156,7 @@ def test_what_ships_is_lawful():
     prior = shipped_tone_prior()
     assert prior.quantiles.shape[:2] == prior.spread.shape == (len(KINDS), len(MODALITIES))
     assert (np.diff(prior.quantiles, axis=-1) >= 0).all()
-    assert np.allclose(prior.weights.sum(1), 1, atol=1e-5)
+    assert np.allclose(prior.weights.sum(-1), 1, atol=1e-5)
     assert (np.linalg.eigvalsh(prior.together) > 0).all()
     assert (prior.spread > 0.02).all()
     assert (prior.spread < 0.5).all()
