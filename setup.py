@@ -24,6 +24,7 @@ setup(
         "synth": ["py.typed"],
         "synth.show": ["assets/*"],
         "synth.models": ["weights/*", "weights/*/*"],
+        "synth.hosts": ["weights/*"],
         "synth.layout": ["weights/*"],
         "synth.layout.priors": ["weights/*"],
         "synth.style": ["weights/*"],

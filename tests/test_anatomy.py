@@ -1,4 +1,5 @@
 import json
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -8,8 +9,10 @@ from scipy.ndimage import map_coordinates
 
 from synth.brats import AFFINE, GRID, Tissue
 from synth.errors import LayoutError
+from synth.hosts import folds
 from synth.hosts.anatomies import Anatomy, AtlasAnatomies, AtlasSource, _grown, draw_anatomy, warped_levels
 from synth.hosts.folds import PER_MM
+from synth.layout import atlas as atlases
 from synth.layout.atlas import BIAS_STEP, SoftAtlas, made_atlas, soft_atlas
 from synth.layout.law import violations
 from synth.layout.priors.anatomy import LATTICE, AnatomyPrior, mirrored_field, refined, shipped_prior, with_still_middle
@@ -86,6 +89,33 @@ def test_the_atlas_that_is_shipped_is_the_one_that_would_be_made():
         assert stored.dtype == computed.dtype == np.float32
         assert stored.flags.c_contiguous
         assert np.array_equal(stored, computed)
+
+
+def test_the_surface_that_is_shipped_is_the_one_that_would_be_made():
+    shipped, made = folds._surface(), folds._made_surface()
+    for spec in fields(made):
+        stored, computed = getattr(shipped, spec.name), getattr(made, spec.name)
+        assert stored.dtype == computed.dtype, spec.name
+        assert np.array_equal(stored, computed), spec.name
+
+
+@pytest.mark.parametrize(
+    ("home", "read", "what"), [(atlases, soft_atlas, "the atlas"), (folds, folds._surface, "the cortex's surface")]
+)
+def test_what_ships_and_is_missing_or_damaged_is_said(home, read, what, tmp_path, monkeypatch):
+    path, whole = tmp_path / "shipped.npz", home.SHIPPED.read_bytes()
+    monkeypatch.setattr(home, "SHIPPED", path)
+    refused = pytest.raises(LayoutError, match=rf"shipped\.npz: cannot be read as {what} \(.*; install synth again\.")
+    with refused:
+        read.__wrapped__()
+    middle = len(whole) // 2
+    for damaged in (whole[:middle], whole[:middle] + bytes(1000) + whole[middle + 1000 :], b"torn"):
+        path.write_bytes(damaged)
+        with refused:
+            read.__wrapped__()
+    np.savez(path, other=1)
+    with refused:
+        read.__wrapped__()
 
 
 def test_a_correction_of_the_atlas_is_rounded_as_it_is_interpolated_at_once():

@@ -34,6 +34,7 @@ def test_wheel_holds_the_tree_and_nothing_beside_synth(wheel):
     expected.add("synth/py.typed")
     data = (
         "models/weights",
+        "hosts/weights",
         "layout/weights",
         "layout/priors/weights",
         "style/weights",

@@ -11,17 +11,20 @@ Distances are told in whole sixteenths of a mm, in which a comparison is the sam
 
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from synth.brats import AFFINE
-from synth.layout.atlas import LINING_MM, SoftAtlas, soft_atlas
+from synth.layout.atlas import LINING_MM, SoftAtlas, in_bytes, of_bytes, shipped_arrays, soft_atlas
 from synth.layout.priors.fields import smooth_noise
 from synth.layout.space import MIDLINE, components, near, spacing
 
+SHIPPED = Path(__file__).parent / "weights" / "surface.npz"
 PER_MM = 16
 REACH_MM = 4  # up to which distances are told
+_PARTS = 64  # that a place and a share are counted in
 _TURN = 1024  # parts of a wave
 _WAVES = 20
 _SPREAD = 0.2  # of the waves' lengths
@@ -84,6 +87,16 @@ class _Surface:
     turn: np.ndarray
     white: np.ndarray
     opening: np.ndarray
+
+    def save(self, path: str | Path) -> None:
+        """Write what is slow to make, as `_surface` reads it: without loss, as it is whole 64ths and squares of mm."""
+        share = np.zeros(self.fluid.shape, np.uint8)
+        share.reshape(-1)[self.places] = self.share * _PARTS
+        above = np.where(self.fluid > -REACH_MM, self.fluid + 0.5, 0)
+        rows = np.stack([*(self.foot * _PARTS), np.rint(np.square(self.deep + 0.5, dtype=float))]).astype(np.int16)
+        changes = np.diff(rows, 2, prepend=np.zeros((len(rows), 2), np.int16))  # of changes, modulo 2 ** 16
+        squares = np.rint(np.square(above, dtype=float)).astype(np.uint8)
+        np.savez_compressed(path, mm2=squares, share=share, **in_bytes(changes))
 
 
 def folded(atlas: SoftAtlas, pattern: Pattern, csf, white, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -172,50 +185,87 @@ def _softened(values: np.ndarray) -> np.ndarray:
 
 @cache
 def _surface() -> _Surface:
-    """The atlas's, made once per process."""
+    """The atlas's as it is shipped, `_made_surface` stored by `benchmarks/store_atlas.py`; read once per process.
+
+    Raises:
+        LayoutError: the file is missing or damaged.
+    """
+    atlas = soft_atlas()
+    with shipped_arrays(SHIPPED, "the cortex's surface") as stored:
+        rows = of_bytes(stored)
+        for _ in range(2):
+            np.cumsum(rows, 1, np.int16, rows)
+        surface = _derived(atlas, stored["mm2"], stored["share"], rows[3], rows[:3])
+    soft_atlas.cache_clear()  # 28 MB: brains are bent from it as the prior corrects it
+    return surface
+
+
+def _made_surface() -> _Surface:
+    """The atlas's: a second."""
     atlas = soft_atlas()
     brain = atlas.outside <= 0
-    x, y, z = (part.astype(np.int32) for part in np.ogrid[atlas.box])
-    side = np.abs(x - MIDLINE)
+    _, y, z, side = _lines(atlas)
     inner = atlas.inner <= LINING_MM
     open_ = ~brain | brain & ~inner & (atlas.csf > 0.2) | (side <= 1) & (atlas.csf > -1.0)
     pieces, _ = components(open_)
     open_ = pieces == pieces[0, 0, 0]  # fissures that reach the outside; what is enclosed is no surface
     deep, feet = distance_transform_edt(~open_, return_indices=True)
-    outside = near(~open_, REACH_MM, spacing(AFFINE))
-    folia = brain & (y > 135) & (z < 44 + 0.6 * np.maximum(30 - side, 0))
+    above = np.minimum(near(~open_, REACH_MM, spacing(AFFINE)), REACH_MM)
     cerebrum = (z > np.where(y > 140, 62, 44)) | (y > 140)
     core = (side < 32) & (y > 85) & (y < 165) & (z < 84)  # basal ganglia, thalamus
     share = gaussian_filter((brain & cerebrum & ~core & ~inner).astype(np.float32), 1.5)
-    share = np.clip(np.rint(64 * (2 * share - 0.5)) / 64, 0, 1).astype(np.float32)
     under = brain & ~open_
-    places = np.flatnonzero((share > 0) & under)
-    index = np.unravel_index(places, brain.shape)
-    halves = np.ravel_multi_index([part // 2 for part in index], atlas.half_shape)
-    there = folia.ravel()[places]
-    below = deep.ravel()[places].astype(np.float32) - np.float32(0.5)
-    angle = np.arctan2(index[2][there] + z.min() - _AXIS[1], index[1][there] + y.min() - _AXIS[0])
-    soft_atlas.cache_clear()  # 28 MB: brains are bent from it as the prior corrects it
+    share = np.clip(np.rint(_PARTS * (2 * share - 0.5)), 0, _PARTS) * under
+    places = np.flatnonzero(share)
+    above, deep = (np.rint(np.square(part, dtype=float)).astype(np.int16) for part in (above, deep.ravel()[places]))
+    return _derived(atlas, above, share, deep, _evened(feet, under, places))
+
+
+def _lines(atlas: SoftAtlas) -> tuple[np.ndarray, ...]:
+    """x, y and z of the grid along the atlas's box, and voxels from the midline, along x."""
+    x, y, z = (part.astype(np.int32) for part in np.ogrid[atlas.box])
+    return x, y, z, np.abs(x - MIDLINE)
+
+
+def _derived(atlas: SoftAtlas, above, share, deep, foot) -> _Surface:
+    """The surface, of what is slow to make.
+
+    Args:
+        atlas: whose surface it is.
+        above: (x, y, z) whole mm² outside the surface, at most those of `REACH_MM`; 0 below it.
+        share: (x, y, z) in 64ths; 0 where nothing folds.
+        deep: (n,) whole mm² below the surface where it is not.
+        foot: (3, n) the places above, in 64ths.
+    """
+    places = np.flatnonzero(share)
+    index = np.unravel_index(places, share.shape)
+    x, y, z, side = _lines(atlas)
+    folia = ((y > 135) & (z < 44 + 0.6 * np.maximum(30 - side, 0))).ravel()[places]
+    angle = np.arctan2(index[2][folia] + z.min() - _AXIS[1], index[1][folia] + y.min() - _AXIS[0])
+    known = np.sqrt(np.arange(deep.max() + 1)).astype(np.float32) - np.float32(0.5)  # mm by mm²
+    opening = np.rint(64 * (1 + _OPENS * np.exp(-known / _OPENS_MM))).astype(np.float32) / 64
+    fluid = known[: REACH_MM**2 + 1].copy()
+    fluid[0] = -REACH_MM
     return _Surface(
-        fluid=np.where(open_, np.minimum(outside, REACH_MM) - np.float32(0.5), -np.float32(REACH_MM)),
+        fluid=fluid[above],
         places=places,
-        halves=halves,
-        foot=_evened(feet, under, places),
-        deep=below,
-        share=share.ravel()[places],
-        left=index[0] < round(MIDLINE) - atlas.box[0].start,
-        folia=there,
+        halves=np.ravel_multi_index([part // 2 for part in index], atlas.half_shape),
+        foot=foot / np.float32(_PARTS),
+        deep=known[deep],
+        share=share.ravel()[places] / np.float32(_PARTS),
+        left=index[0] < round(MIDLINE) - x.min(),
+        folia=folia,
         turn=np.rint(angle * (_FOLIUM_TURNS / 2 * _TURN / (2 * np.pi))).astype(np.float32),
         white=1.5 * np.maximum(atlas.white.ravel()[places] - np.float32(2.4), 0),
-        opening=np.rint(64 * (1 + _OPENS * np.exp(-below / _OPENS_MM))).astype(np.float32) / 64,
+        opening=opening[deep],
     )
 
 
 def _evened(feet: np.ndarray, under: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """(3, n) float32 means over `_FOOT_MM` of the feet that lie `under` it, in 64ths: the same on every machine."""
+    """(3, n) means over `_FOOT_MM` of the feet that lie `under` it, in whole 64ths: the same on every machine."""
 
     def blurred(values: np.ndarray) -> np.ndarray:
         return gaussian_filter(values.astype(np.float32), _FOOT_MM, truncate=2.0).ravel()[places]
 
     weight = np.maximum(blurred(under), 1e-3)
-    return np.stack([np.rint(64 * blurred(under * part) / weight) / np.float32(64) for part in feet])
+    return np.stack([np.rint(_PARTS * blurred(under * part) / weight) for part in feet])

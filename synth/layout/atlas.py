@@ -1,5 +1,8 @@
 """The ICBM152 2009 atlas that nilearn carries, brought to the BraTS grid by one fixed affine."""
 
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -110,14 +113,36 @@ class SoftAtlas:
 
     def save(self, path: str | Path) -> None:
         """Write it as `soft_atlas` reads it; without loss where ratios are whole 256ths and voxels 1 mm."""
-        ratios = np.rint(np.stack([self.csf, self.white]) * _RATIO).astype(np.int16).view(np.uint16)
+        ratios = np.rint(np.stack([self.csf, self.white]) * _RATIO).astype(np.int16)
         distances = np.stack([self.outside, self.inner])
         squares = np.where(np.isinf(distances), _FAR, np.rint(np.square(distances, dtype=float))).astype(np.uint8)
         box = [(part.start, part.stop) for part in self.box]
-        # byte by byte: the high ones pack well
-        np.savez_compressed(
-            path, box=box, high=(ratios >> 8).astype(np.uint8), low=ratios.astype(np.uint8), mm2=squares
-        )
+        np.savez_compressed(path, box=box, **in_bytes(ratios), mm2=squares)
+
+
+def in_bytes(values: np.ndarray) -> dict[str, np.ndarray]:
+    """The high and the low bytes of int16, apart: the high ones pack well."""
+    plain = values.view(np.uint16)
+    return {"high": (plain >> 8).astype(np.uint8), "low": plain.astype(np.uint8)}
+
+
+def of_bytes(stored: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The int16 that were stored `in_bytes`."""
+    return (stored["high"].astype(np.uint16) << 8 | stored["low"]).view(np.int16)
+
+
+@contextmanager
+def shipped_arrays(path: Path, what: str) -> Iterator[Mapping[str, np.ndarray]]:
+    """The arrays of a file that ships, to be read in the body.
+
+    Raises:
+        LayoutError: the file is missing or damaged, or what the body makes of it fails.
+    """
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            yield stored
+    except (OSError, LookupError, ValueError, EOFError, BadZipFile, zlib.error) as error:
+        raise LayoutError(f"{path}: cannot be read as {what} ({error}); install synth again.") from error
 
 
 def _rounded(coarse: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:
@@ -154,16 +179,12 @@ def soft_atlas() -> SoftAtlas:
     Raises:
         LayoutError: the file is missing or damaged.
     """
-    try:
-        with np.load(SHIPPED, allow_pickle=False) as stored:
-            box = tuple(slice(int(start), int(stop)) for start, stop in stored["box"])
-            ratios = (stored["high"].astype(np.uint16) << 8 | stored["low"]).view(np.int16)
-            csf, white = ratios.astype(np.float32) / np.float32(_RATIO)
-            known = np.sqrt(np.arange(_FAR + 1, dtype=float)).astype(np.float32)
-            known[_FAR] = np.inf
-            return SoftAtlas(box, csf, white, *known[stored["mm2"]])
-    except (OSError, KeyError, ValueError, EOFError, BadZipFile) as error:
-        raise LayoutError(f"{SHIPPED}: cannot be read as the atlas ({error}); install synth again.") from error
+    with shipped_arrays(SHIPPED, "the atlas") as stored:
+        box = tuple(slice(int(start), int(stop)) for start, stop in stored["box"])
+        csf, white = of_bytes(stored).astype(np.float32) / np.float32(_RATIO)
+        known = np.sqrt(np.arange(_FAR + 1, dtype=float)).astype(np.float32)
+        known[_FAR] = np.inf
+        return SoftAtlas(box, csf, white, *known[stored["mm2"]])
 
 
 def made_atlas() -> SoftAtlas:
