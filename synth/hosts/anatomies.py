@@ -268,7 +268,7 @@ class AtlasAnatomies(Sequence):
 
     def find(self, source_id: str) -> AtlasSource:
         """The source of that id; raises `LayoutError` for an id that is none of these."""
-        if re.fullmatch(r"atlas-(folded-)?\d{10}", source_id):
+        if re.fullmatch(r"atlas-((folded|gyri)-)?\d{10}", source_id):
             raise LayoutError(
                 f"the atlas anatomy {source_id!r} was drawn by an earlier synth, whose brains were folded otherwise; "
                 "install that version, or draw the set anew."
