@@ -50,6 +50,7 @@ from synth.runs.nearness import Nearness
 from synth.runs.painted_case import to_case
 from synth.runs.recipe import SampleRecipe
 from synth.show.contact_sheet import ContactSheet
+from synth.style.fading import shipped_fading
 from synth.style.slices import ScanSlices, averaged, drawn_slices, noisier
 from synth.style.style import Style
 
@@ -238,7 +239,7 @@ class Generation:
         rng = sample_rng(self.config.seed, index, Branch.NOISE, attempt=recipe.attempt)
         noise = rng.integers(2**31 - 1, size=2)
         style = noisier(recipe.style, recipe.slices)
-        image = self.painter(layout, style, (int(noise[0]), int(noise[1])))
+        image = self.painter(shipped_fading().faded(layout, recipe.style), style, (int(noise[0]), int(noise[1])))
         if recipe.slices:
             image = averaged(image, layout.brain[layout.bounding_box()], recipe.slices)
         meta = {**recipe.to_dict(), "id": self.ids(index)}
