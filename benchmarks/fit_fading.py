@@ -6,13 +6,14 @@ LAYOUTS is what `synth layouts extract --detail` made of training scans (never o
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from synth.brats import MODALITIES
 from synth.datasets.layout_files import folder_sources, load_style
-from synth.style.fading import DEPTHS_MM, KINDS, SHIPPED, Fading, borders
+from synth.style.fading import DEPTHS_MM, KINDS, SHIPPED, Fading, borders, nearest_depth
 
 LEAST = 200  # voxels of a class at a depth: fewer say nothing of it
 FEWEST = 6  # tumours
@@ -27,13 +28,12 @@ def main():
     arguments = parser.parse_args()
     shells = {}
     for source in folder_sources(arguments.layouts):
-        layout = source.load()
-        layout = type(layout)(layout.tissue, layout.tumour, layout.affine, layout.id, source.detail())
+        layout = replace(source.load(), detail=source.detail())
         for k, border in enumerate(borders(layout, load_style(source.path))):
             if border is None:
                 continue
             tones = border.tones(layout)
-            nearest = np.abs(border.depth[:, None] - np.array(DEPTHS_MM)).argmin(1)
+            nearest = nearest_depth(border.depth)
             for m, d in np.ndindex(len(MODALITIES), len(DEPTHS_MM)):
                 there = (nearest == d) & (border.depth < DEPTHS_MM[-1] + 0.5)
                 if there.sum() >= LEAST:

@@ -107,6 +107,8 @@ def test_what_ships_brings_t1_of_oedema_to_what_lies_beside_it():
 def test_a_statistic_is_kept_and_read_again_and_another_file_refused(tmp_path):
     fading(far=0.5).save(tmp_path / "fading.npz")
     assert Fading.load(tmp_path / "fading.npz").far[1, 2, 3] == 0.5
-    (tmp_path / "other.npz").write_bytes(b"no archive")
-    with pytest.raises(LayoutError, match="cannot be read as a fading"):
-        Fading.load(tmp_path / "other.npz")
+    whole = (tmp_path / "fading.npz").read_bytes()
+    for other in (b"no archive", whole[: len(whole) // 2], b""):
+        (tmp_path / "other.npz").write_bytes(other)
+        with pytest.raises(LayoutError, match="cannot be read as a fading"):
+            Fading.load(tmp_path / "other.npz")

@@ -17,8 +17,9 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt, gaussian_filter
 
 from synth.brats import AFFINE
-from synth.layout.atlas import LINING_MM, SoftAtlas, in_bytes, of_bytes, shipped_arrays, soft_atlas
+from synth.layout.atlas import LINING_MM, SoftAtlas, soft_atlas
 from synth.layout.priors.fields import smooth_noise
+from synth.layout.priors.stored import in_bytes, of_bytes, shipped_arrays
 from synth.layout.space import MIDLINE, components, near, spacing
 
 SHIPPED = Path(__file__).parent / "weights" / "surface.npz"

@@ -1,12 +1,8 @@
 """The ICBM152 2009 atlas that nilearn carries, brought to the BraTS grid by one fixed affine."""
 
-import zlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from zipfile import BadZipFile
 
 import nibabel as nib
 import nilearn
@@ -14,7 +10,7 @@ import numpy as np
 from scipy.ndimage import affine_transform, binary_opening, gaussian_filter, map_coordinates
 
 from synth.brats import AFFINE, GRID, TISSUES, Tissue
-from synth.errors import LayoutError
+from synth.layout.priors.stored import in_bytes, of_bytes, shipped_arrays
 from synth.layout.space import Box, box_of, near, spacing, ventricles, widened
 
 SHIPPED = Path(__file__).parent / "weights" / "atlas.npz"
@@ -118,31 +114,6 @@ class SoftAtlas:
         squares = np.where(np.isinf(distances), _FAR, np.rint(np.square(distances, dtype=float))).astype(np.uint8)
         box = [(part.start, part.stop) for part in self.box]
         np.savez_compressed(path, box=box, **in_bytes(ratios), mm2=squares)
-
-
-def in_bytes(values: np.ndarray) -> dict[str, np.ndarray]:
-    """The high and the low bytes of int16, apart: the high ones pack well."""
-    plain = values.view(np.uint16)
-    return {"high": (plain >> 8).astype(np.uint8), "low": plain.astype(np.uint8)}
-
-
-def of_bytes(stored: Mapping[str, np.ndarray]) -> np.ndarray:
-    """The int16 that were stored `in_bytes`."""
-    return (stored["high"].astype(np.uint16) << 8 | stored["low"]).view(np.int16)
-
-
-@contextmanager
-def shipped_arrays(path: Path, what: str) -> Iterator[Mapping[str, np.ndarray]]:
-    """The arrays of a file that ships, to be read in the body.
-
-    Raises:
-        LayoutError: the file is missing or damaged, or what the body makes of it fails.
-    """
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            yield stored
-    except (OSError, LookupError, ValueError, EOFError, BadZipFile, zlib.error) as error:
-        raise LayoutError(f"{path}: cannot be read as {what} ({error}); install synth again.") from error
 
 
 def _rounded(coarse: np.ndarray, shape: tuple[int, int, int]) -> np.ndarray:

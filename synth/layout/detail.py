@@ -89,6 +89,11 @@ class Detail:
         """The maps of tones, in the order of `brats.MODALITIES`."""
         return tuple(getattr(self, name) for name in TONES)
 
+    @property
+    def toned(self) -> bool:
+        """Whether any voxel has a tone."""
+        return any(tone.any() for tone in self.tones)
+
     def gm(self, tissue: np.ndarray) -> np.ndarray:
         """(X, Y, Z) uint8, eighths that are grey matter, under the tissue map of the layout."""
         return np.where(tissue > 0, EIGHTHS - self.csf - self.wm, 0).astype(np.uint8)

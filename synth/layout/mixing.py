@@ -145,7 +145,9 @@ def weighted(value, strides, weights: list[np.ndarray]) -> np.ndarray:
     return along(0, 0)
 
 
-def _divided(source: Source, index: np.ndarray, weights: list[np.ndarray], total: np.ndarray):
+def _divided(
+    source: Source, index: np.ndarray, weights: list[np.ndarray], total: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Layers where some of the eight voxels around are vessels or void, or lie outside, with no say.
 
     Returns:

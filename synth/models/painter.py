@@ -40,11 +40,9 @@ def style_tensors(style: Style, texture_gain=1.0, *, mixed: bool = False, pure: 
             is softer than that, such as along thick slices.
         pure: the tissues' means are those of pure tissue, where the style knows them.
     """
-    window, mean = np.asarray(style.window), np.array(style.mean, np.float32)
-    if pure and style.pure is not None:
-        mean[: len(TISSUES)] = style.pure
+    window = np.asarray(style.window)
     return {
-        "mean": mean,
+        "mean": style.means(pure=pure),
         "shading": np.asarray(style.shading, np.float32),
         "offset": (window[:, 0] / (window[:, 1] - window[:, 0])).astype(np.float32),
         "texture": np.asarray(style.texture, np.float32) * np.asarray(texture_gain, np.float32),

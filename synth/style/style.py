@@ -66,6 +66,13 @@ class Style:
                 raise SynthError(f"style: {name} must be finite numbers of shape {shape}, found shape {value.shape}.")
             object.__setattr__(self, name, _windows(value) if name == "window" else _tuples(value))
 
+    def means(self, *, pure: bool) -> np.ndarray:
+        """(6, 4) float32 `mean`; with `pure` the tissues' are those of pure tissue, where they are known."""
+        means = np.array(self.mean, np.float32)
+        if pure and self.pure is not None:
+            means[: len(TISSUES)] = self.pure
+        return means
+
     def to_dict(self) -> dict:
         """A JSON-able dict; `from_dict` reads it back."""
         tables = {name: table for name, table in asdict(self).items() if table is not None}

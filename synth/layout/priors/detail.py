@@ -24,7 +24,7 @@ from synth.brats import Tissue
 from synth.layout.detail import EIGHTHS, MIXED, Detail, softened
 from synth.layout.nonlocal_means import averaged
 from synth.layout.priors.fields import nearest_score, smooth_noise
-from synth.layout.priors.stored import load_arrays, save_arrays
+from synth.layout.priors.stored import Stored
 from synth.layout.priors.vessels import vessel_trees
 from synth.layout.space import Box, box_of, eroded, midline, near, spacing, widened
 
@@ -52,7 +52,7 @@ FINER = 8  # parts of an eighth that are told apart in what is averaged
 
 
 @dataclass(frozen=True)
-class DetailPrior:
+class DetailPrior(Stored):
     """The fitted statistics; arrays as `benchmarks/fit_detail_prior.py` stores them.
 
     Attributes:
@@ -67,25 +67,15 @@ class DetailPrior:
             and how deep below the brain's surface it lies (`shell_of`); a `FINER` part of an eighth apart.
     """
 
+    what = "detail prior"
+    dtype = np.float16
+
     shares: np.ndarray
     lined: np.ndarray
     weights: np.ndarray
     leaning: np.ndarray
     often: np.ndarray
     curves: np.ndarray
-
-    def save(self, path: str | Path) -> None:
-        """Write it as `load` reads it."""
-        save_arrays(path, self, np.float16)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "DetailPrior":
-        """Read a prior written by `save`.
-
-        Raises:
-            LayoutError: the file is missing or no such prior.
-        """
-        return cls(**load_arrays(path, cls, "detail prior"))
 
     def draw(
         self, tissue: np.ndarray, affine: np.ndarray, rng: np.random.Generator, levels: Sequence[np.ndarray] = ()
@@ -201,7 +191,7 @@ def _pass(scores: np.ndarray, place: np.ndarray, table: np.ndarray, there: np.nd
 
 def _even_edge(flat: np.ndarray, brain: np.ndarray) -> None:
     """Let voxels at the brain's very edge, which have few like them to be averaged with, be as those around them."""
-    edge = brain & ~eroded(np.pad(brain, 1), 1)[1:-1, 1:-1, 1:-1]
+    edge = brain & ~eroded(brain, 1)
     weight = brain.astype(np.float32)
     around = uniform_filter(weight, 3, mode="constant")[edge]
     for part in flat:

@@ -20,7 +20,7 @@ from scipy.special import ndtr
 from synth.brats import MODALITIES, Tumour
 from synth.layout.detail import EVEN, TONE_LEVELS, TONE_STEP
 from synth.layout.priors.fields import nearest_score, smooth_noise
-from synth.layout.priors.stored import load_arrays, save_arrays
+from synth.layout.priors.stored import Stored
 from synth.layout.space import box_of, spacing, widened
 
 SHIPPED = Path(__file__).parent / "weights" / "tone_prior.npz"
@@ -33,7 +33,7 @@ _MOST, _SCORES = 5.0, 4001  # normal scores that are told apart: from -5 to 5
 
 
 @dataclass(frozen=True)
-class TonePrior:
+class TonePrior(Stored):
     """The fitted statistics; arrays as `benchmarks/fit_tone_prior.py` stores them, classes in the order of `KINDS`.
 
     Attributes:
@@ -47,6 +47,9 @@ class TonePrior:
         around: (a,) white matter's share in voxels `AROUND_MM` outside a tumour, over that far away.
     """
 
+    what = "tone prior"
+    dtype = np.float32
+
     quantiles: np.ndarray
     spread: np.ndarray
     varies: np.ndarray
@@ -55,19 +58,6 @@ class TonePrior:
     wide: np.ndarray
     weights: np.ndarray
     around: np.ndarray
-
-    def save(self, path: str | Path) -> None:
-        """Write it as `load` reads it."""
-        save_arrays(path, self, np.float32)
-
-    @classmethod
-    def load(cls, path: str | Path) -> "TonePrior":
-        """Read a prior written by `save`.
-
-        Raises:
-            LayoutError: the file is missing or no such prior.
-        """
-        return cls(**load_arrays(path, cls, "tone prior"))
 
     def draw(self, tumour: np.ndarray, affine: np.ndarray, rng: np.random.Generator) -> list[np.ndarray]:
         """Tones of a new tumour: four (X, Y, Z) uint8 as `Detail.tones`, 0 outside it.

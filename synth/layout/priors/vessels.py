@@ -7,14 +7,14 @@ doi:10.1073/pnas.12.3.207).
 """
 
 import numpy as np
-from scipy.ndimage import binary_erosion, map_coordinates
+from scipy.ndimage import map_coordinates
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import dijkstra
 
 from synth.brats import AFFINE, Tissue
 from synth.layout.detail import VESSEL_LEVELS
 from synth.layout.priors.fields import smooth_noise
-from synth.layout.space import Box, block_share, spacing
+from synth.layout.space import Box, block_share, eroded, spacing
 
 STEP = 4  # voxels of the BraTS grid between places of the map of how often there is a vessel
 _COARSE = 2  # voxels of a node along each axis
@@ -45,11 +45,12 @@ def vessel_trees(
     out = np.zeros(tissue.shape, np.uint8)
     zooms = np.asarray(spacing(affine))
     ways = _surface_and_fluid(tissue)
-    open_, fluid = _blocks(ways) > 0, _blocks(tissue == Tissue.CSF) > 0
+    room = _blocks(ways)
+    open_, fluid = room > 0, _blocks(tissue == Tissue.CSF) > 0
     nodes = np.argwhere(open_)
     if not len(nodes):
         return out
-    places, room = _middles(ways, nodes), _blocks(ways)[open_]
+    places, room = _middles(ways, nodes), room[open_]
     to_brats = np.linalg.inv(AFFINE) @ affine
     whole = places + [part.start for part in box]
     standard = whole @ to_brats[:3, :3].T + to_brats[:3, 3]
@@ -84,7 +85,7 @@ def vessel_trees(
 def _surface_and_fluid(tissue: np.ndarray) -> np.ndarray:
     """(x, y, z) bool where vessels may run: fluid, and brain beside what is none."""
     brain = tissue > 0
-    return (tissue == Tissue.CSF) | brain & ~binary_erosion(brain)
+    return (tissue == Tissue.CSF) | brain & ~eroded(brain, 1)
 
 
 def _blocks(mask: np.ndarray) -> np.ndarray:

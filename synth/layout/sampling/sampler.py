@@ -170,7 +170,7 @@ class LayoutSampler:
         if detail is None:
             rng = sample_rng(recipe.seed, recipe.index, Branch.DETAIL)
             detail = shipped_detail_prior().draw(layout.tissue, layout.affine, rng)
-        if not any(tone.any() for tone in detail.tones):
+        if not detail.toned:
             rng = sample_rng(recipe.seed, recipe.index, Branch.TONES)
             prior = shipped_tone_prior()
             wm = prior.faded(detail.wm, layout.tumour, layout.affine)
