@@ -75,6 +75,21 @@ def test_shipped_prior_gives_plausible_new_styles_by_seed():
     assert (np.array([style.window for style in drawn]).max((0, 1)) < 32767).all()
 
 
+def test_contrasts_are_drawn_as_different_as_scans_have_them_on_whatever_scales_they_are_stored():
+    rng, shipped = np.random.default_rng(0), shipped_style_prior()
+    styles = [shipped.sample(rng) for _ in range(24)]
+    styles = [replace(s, window=np.asarray(s.window) * np.exp(rng.normal(0, 2, (4, 1)))) for s in styles]
+
+    def spread(styles):
+        mean = np.array([style.mean for style in styles])
+        return (mean[:, 1:3] - mean[:, :2]).std(0).mean()
+
+    prior = StylePrior.fit(styles)
+    assert spread([prior.sample(rng) for _ in range(200)]) > 0.85 * spread(styles)
+    same = StylePrior.fit([replace(s, texture=(0.1,) * 4) for s in styles])  # a value in which none differs
+    assert np.allclose(same.sample(rng).texture, 0.1)
+
+
 def test_prior_needs_three_scans(style):
     with pytest.raises(SynthError, match="at least 3 scans, found 2"):
         StylePrior.fit([style, style])

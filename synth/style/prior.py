@@ -21,6 +21,7 @@ _PARTS = tuple((name, SHAPES[name]) for name in ("mean", "texture", "sharpness",
 _WIDTHS = sum(int(np.prod(SHAPES[name])) for name in ("mean", "texture"))  # where they begin in a vector
 _MIXED_APART = (("mean", PURE), ("texture", "sharpness"), ("shading",), ("window",))
 _MARGIN = 0.05  # normalised units by which a contrast must hold
+_LEAST_SPREAD = 1e-6  # of a value: styles that all have the same
 _QUANTILES = 17  # of each width, the least and the largest among them
 
 
@@ -57,8 +58,12 @@ class StylePrior:
     widths: np.ndarray | None = None
 
     @classmethod
-    def fit(cls, styles: Iterable[Style], max_factors: int = 8) -> "StylePrior":
+    def fit(cls, styles: Iterable[Style], max_factors: int = 12) -> "StylePrior":
         """The prior of measured styles.
+
+        Factors are directions in which styles differ most where each value counts in its own deviations, and each part
+        of a style as much as any other: plainly, they would be of the scale that scans are stored on, and contrasts
+        would hardly differ.
 
         Raises:
             SynthError: fewer than 3 styles.
@@ -71,7 +76,10 @@ class StylePrior:
                 "use --style own, or more cases."
             )
         centre = vectors.mean(0)
-        _, scale, directions = np.linalg.svd(vectors - centre, full_matrices=False)
+        sizes = [int(np.prod(shape)) for _, shape in _PARTS]
+        unit = np.maximum(vectors.std(0), _LEAST_SPREAD) * np.sqrt(np.repeat(sizes, sizes))[: len(centre)]
+        _, scale, directions = np.linalg.svd((vectors - centre) / unit, full_matrices=False)
+        directions *= unit
         keep = min(max_factors, len(vectors) - 1)
         logs = np.log([style.sharpness for style in styles])
         widths = np.quantile(logs, np.linspace(0, 1, _QUANTILES), axis=0)
