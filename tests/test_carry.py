@@ -46,7 +46,8 @@ def plainly_mixed(source, places, tissue, relabelled):
         total, lit, dark = np.zeros(3, int), 0, 0
         for corner in product((0, 1), repeat=3):
             voxel = tuple(a // 8 + far for a, far in zip(at, corner, strict=True))
-            weight = int(np.prod([a % 8 if far else 8 - a % 8 for a, far in zip(at, corner, strict=True)]))
+            ways = [(0, 0, 1, 2, 4, 6, 7, 8)[a % 8] for a in at]
+            weight = int(np.prod([way if far else 8 - way for way, far in zip(ways, corner, strict=True)]))
             if weight:
                 total += weight * shares[voxel].astype(int)
                 lit += weight * int(source.detail.vessels[voxel])
