@@ -43,6 +43,7 @@ LINED_PLACES = (2, len(_DEPTHS_MM) + 1, len(_NEIGHBOURS) + 1, 3)
 _MOST, _SCORES = 4.0, 513  # normal scores that are told apart: from -4 to 4
 _PARTS, _FARTHEST = 64, 24  # how finely, and up to which, the squared distance from a line is told
 _RIM = 2  # of the depths: what is the brain's rim
+_FALX_MM, _FALX_THIN, _FALX_LEANS = 12.0, 1.5, 0.7  # patches; scores lost for each mm beside it; brains' own
 _RARE, _PASSING = 1e-4, 5  # vessels are nowhere rarer; voxels over which how often they are passes smoothly
 _LED = (0.9, 0.5)  # of the variance of scores of CSF and of white matter: what known levels decide
 _SMOOTH_MM = 0.7  # of white matter's surface: single noisy voxels are none
@@ -118,7 +119,10 @@ class DetailPrior(Stored):
         for k, (name, table) in enumerate(zip(MIXED, (*self.shares, *self.lined), strict=True)):
             place = mixed if k < len(self.shares) else lined
             known = levels[k][box] if k < len(levels) else None
-            scores = _lines(place, zooms, rng) if name == "vessels" else self._sheets(k, place, zooms, rng, known)
+            if name == "vessels":
+                scores = _lines(place, brain, zooms, rng)
+            else:
+                scores = self._sheets(k, place, zooms, rng, known)
             if place is lined:
                 _pass(scores, place, table, brain & rim_of(place) if name == "void" else brain)
             scores = nearest_score(scores, _MOST, _SCORES)
@@ -146,10 +150,11 @@ class DetailPrior(Stored):
 
 
 def _softer(white: np.ndarray, shell: np.ndarray, brain: np.ndarray) -> np.ndarray:
-    """White matter's eighths nearer to their mean in the same shell, by `_SOFTER`."""
+    """White matter's eighths, where there is some and not all, nearer to their mean in the same shell by `_SOFTER`."""
     count = np.maximum(np.bincount(shell[brain], minlength=SHELLS), 1)
     mean = (np.bincount(shell[brain], white[brain], SHELLS) / count).astype(np.float32).take(shell)
-    return mean + np.float32(_SOFTER) * (white - mean)
+    pure = np.abs(white - EIGHTHS / 2) >= (EIGHTHS - 1) / 2
+    return np.where(pure, white, mean + np.float32(_SOFTER) * (white - mean))
 
 
 def _standard(levels: np.ndarray, place: np.ndarray) -> np.ndarray:
@@ -164,10 +169,10 @@ def _standard(levels: np.ndarray, place: np.ndarray) -> np.ndarray:
     return out.reshape(shape)
 
 
-def _lines(place: np.ndarray, zooms, rng: np.random.Generator) -> np.ndarray:
+def _lines(place: np.ndarray, brain: np.ndarray, zooms, rng: np.random.Generator) -> np.ndarray:
     """(x, y, z) float32: normal scores that are highest along lines, where two smooth fields vanish.
 
-    In the middle, where falx and sinuses are sheets and not lines, they are highest in patches.
+    In the middle, where the falx is a sheet, they are highest in patches of that (`_falx`).
     """
     first, second = smooth_noise(place.shape, zooms, VESSEL_MM, rng, 2)
     away = first * first  # with the other's an exponential variable: how rarely a place lies nearer
@@ -175,7 +180,31 @@ def _lines(place: np.ndarray, zooms, rng: np.random.Generator) -> np.ndarray:
     away *= np.float32(_PARTS)
     nearest = ndtri(np.exp(-0.5 * (np.arange(_FARTHEST * _PARTS) + 0.5) / _PARTS)).astype(np.float32)
     scores = nearest.take(away.astype(np.int32), mode="clip")
-    return np.where(place < np.prod(LINED_PLACES[1:]), scores, first)
+    middle = brain & (place >= np.prod(LINED_PLACES[1:]))
+    scores[middle] = _falx(place, middle, zooms, rng)
+    return scores
+
+
+def _falx(place: np.ndarray, middle: np.ndarray, zooms, rng: np.random.Generator) -> np.ndarray:
+    """(n,) float32: normal scores of voxels in the middle, highest in patches of a sheet in the fluid there.
+
+    The sheet is one voxel, where each line from left to right has most fluid around it; brains differ in how much of
+    it shows.
+    """
+    columns = np.flatnonzero(middle.any((1, 2)))
+    if not len(columns):
+        return np.empty(0, np.float32)
+    columns = slice(columns[0], columns[-1] + 1)
+    fluid = np.where(middle[columns], 1 + place[columns] // LINED_PLACES[3] % LINED_PLACES[2], 0).astype(np.float32)
+    across = np.arange(len(fluid), dtype=np.float32)
+    sigma = [_FALX_MM / 2 / zoom for zoom in zooms[1:]]
+    total, where = (gaussian_filter(np.tensordot(part, fluid**2, 1), sigma) for part in (np.ones_like(across), across))
+    apart = np.abs(across[:, None, None] - where / np.maximum(total, 1e-6)) * zooms[0]
+    patches = smooth_noise((1, *place.shape[1:]), zooms, _FALX_MM, rng)[0]
+    sheet = (patches - _FALX_THIN * np.maximum(apart - zooms[0] / 2, 0))[middle[columns]]
+    ranks = np.empty(len(sheet))
+    ranks[sheet.argsort(kind="stable")] = (np.arange(len(sheet)) + 0.5) / len(sheet)
+    return np.sqrt(1 - _FALX_LEANS**2) * ndtri(ranks) + _FALX_LEANS * np.clip(rng.standard_normal(), -2, 2)
 
 
 def _pass(scores: np.ndarray, place: np.ndarray, table: np.ndarray, there: np.ndarray) -> None:
