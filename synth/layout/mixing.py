@@ -67,7 +67,7 @@ class Source:
 def mixed(source: Source, places: list[np.ndarray], tissue: np.ndarray, relabelled: np.ndarray) -> np.ndarray:
     """(4, n) uint8, `Detail.mixed` at n places of a layout, for voxels that are of these tissues now.
 
-    Those that were `relabelled` trade shares.
+    The way to the next voxel counts by `_NEARER`. Those that were `relabelled` trade shares.
     """
     eighths, beyond = [], np.zeros(len(tissue), bool)
     for place, part, size in zip(places, source.box, source.shape, strict=True):

@@ -25,7 +25,7 @@ from synth.layout.detail import EIGHTHS, MIXED, Detail, softened
 from synth.layout.nonlocal_means import averaged
 from synth.layout.priors.fields import nearest_score, smooth_noise
 from synth.layout.priors.stored import Stored
-from synth.layout.priors.vessels import vessel_trees
+from synth.layout.priors.vessels import MIDDLE_MM, vessel_trees
 from synth.layout.space import Box, box_of, eroded, midline, near, spacing, widened
 
 SHIPPED = Path(__file__).parent / "weights" / "detail_prior.npz"
@@ -36,7 +36,6 @@ _DEPTHS_MM = (1.01, 2.1, 4.0, 6.0, 10.0, 25.0)  # below the brain's surface
 _EXACT_MM = 7.0  # up to which it is told exactly
 _HEIGHTS = (0.25, 0.75)  # of the brain's, from its base
 _NEIGHBOURS = (1, 4, 9, 18)  # of 27 voxels that are fluid
-_MIDDLE_MM = 2.5  # from the midline: falx and sagittal sinus
 MIXED_PLACES = (len(_FAR_MM) + 1, len(_HEIGHTS) + 1, len(_DEPTHS_MM) + 1, (EIGHTHS + 1) * (EIGHTHS + 2) // 2)
 SHELLS = MIXED_PLACES[1] * MIXED_PLACES[2]
 LINED_PLACES = (2, len(_DEPTHS_MM) + 1, len(_NEIGHBOURS) + 1, 3)
@@ -191,10 +190,10 @@ def _falx(place: np.ndarray, middle: np.ndarray, zooms, rng: np.random.Generator
     The sheet is one voxel, where each line from left to right has most fluid around it; brains differ in how much of
     it shows.
     """
-    columns = np.flatnonzero(middle.any((1, 2)))
-    if not len(columns):
+    inside = box_of(middle)
+    if inside is None:
         return np.empty(0, np.float32)
-    columns = slice(columns[0], columns[-1] + 1)
+    columns = inside[0]
     fluid = np.where(middle[columns], 1 + place[columns] // LINED_PLACES[3] % LINED_PLACES[2], 0).astype(np.float32)
     across = np.arange(len(fluid), dtype=np.float32)
     sigma = [_FALX_MM / 2 / zoom for zoom in zooms[1:]]
@@ -246,7 +245,7 @@ def places_of(tissue: np.ndarray, zooms, box: Box) -> tuple[np.ndarray, np.ndarr
     fluid = uniform_filter((labels == Tissue.CSF).astype(np.float32), 3, mode="constant")
     fluid = np.digitize(fluid, (np.array(_NEIGHBOURS) - 0.5) / 27)
     left = np.arange(box[0].start, box[0].stop) - midline(tissue.shape)
-    middle = (np.abs(left) * zooms[0] <= _MIDDLE_MM).astype(np.int32)[:, None, None]
+    middle = (np.abs(left) * zooms[0] <= MIDDLE_MM).astype(np.int32)[:, None, None]
     own = np.maximum(labels, 1).astype(np.int32) - 1
     mixed = np.ravel_multi_index((far, np.broadcast_to(high, far.shape), deep, mixture), MIXED_PLACES).astype(np.int32)
     middle = np.broadcast_to(middle, own.shape)

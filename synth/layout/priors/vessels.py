@@ -16,6 +16,7 @@ from synth.layout.detail import VESSEL_LEVELS
 from synth.layout.priors.fields import smooth_noise
 from synth.layout.space import MIDLINE, Box, block_share, eroded, spacing
 
+MIDDLE_MM = 2.5  # from the midline: falx and sagittal sinus
 STEP = 4  # voxels of the BraTS grid between places of the map of how often there is a vessel
 _COARSE = 2  # voxels of a node along each axis
 _ROOTS = ((120.0, 218.0, 52.0), (120.0, 105.0, 47.0))  # on the BraTS grid: confluence of sinuses, basilar artery's end
@@ -25,7 +26,7 @@ _WIDEST_MM = 3.5
 _CHANCE = 0.7  # deviation of the log cost by chance
 _CHANCE_MM = 3.0
 _LEAST = 0.004  # vessels are nowhere rarer
-_MIDDLE, _NOT_FALX = 2.5, 0.85  # voxels from the midline; how much of what often shines there is not the falx
+_NOT_FALX = 0.85  # how much of what often shines in the middle is not the falx
 _NOT_FLUID = 3.0  # times as dear where there is no fluid
 _LEANS = 0.45  # deviation between brains of the log number of ends
 _FILLED, _FILLS = 0.9, 0.1  # how much of the brightness vessels have; more by so much where there are more of them
@@ -56,7 +57,7 @@ def vessel_trees(
     whole = places + [part.start for part in box]
     standard = whole @ to_brats[:3, :3].T + to_brats[:3, 3]
     known = map_coordinates(often, standard.T / STEP, order=1, mode="nearest")
-    known[np.abs(standard[:, 0] - MIDLINE) <= _MIDDLE] *= _NOT_FALX
+    known[np.abs(standard[:, 0] - MIDLINE) <= MIDDLE_MM] *= _NOT_FALX
     lean = np.clip(rng.standard_normal(), -2, 2)
     ends = _ENDS * np.exp(_LEANS * lean - _LEANS**2 / 2)
     count = round(ends * known.sum() * np.prod(zooms * _COARSE) / 1000)
