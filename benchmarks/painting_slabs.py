@@ -39,7 +39,7 @@ def painted(way: str, shape: tuple[int, ...]) -> dict:
     radius = sum(np.square((place - n / 2) / (n / 2 - 2)) for place, n in zip((x, y, z), shape, strict=True))
     classes = np.where(radius < 1, 1 + (x // 9 + y // 7 + z // 5) % 6, 0).astype(np.uint8)
     layers = np.stack([rng.integers(0, most // 2 + 1, shape, np.uint8) for most in MAPS.values()], -1)
-    named = style_tensors(style, painter.texture_gain, mixed=True, pure=True)
+    named = style_tensors(style, painter.texture_gain, painter.grain_gain, mixed=True, pure=True)
     tensors = {name: value[None] for name, value in named.items()}
     box = [slice(40, 40 + n) for n in shape]
     whole, sampler = hashlib.sha256(), Sampler()

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 
@@ -37,9 +38,9 @@ def subject():
     return layout, measure_style(phantom_case(), layout)
 
 
-def painted(layout, style, seed=(1, 2), gain=1.0):
+def painted(layout, style, seed=(1, 2), gain=1.0, grain=1.0):
     box = tuple(slice(0, n) for n in layout.shape)
-    tensors = {k: v[None] for k, v in style_tensors(style, gain).items()}
+    tensors = {k: v[None] for k, v in style_tensors(style, gain, grain).items()}
     coordinates = box_coordinates(layout.shape, box)[None]
     return {
         k: np.asarray(v) for k, v in paint(layout.classes[None], coordinates, tensors, np.array(seed, np.int32)).items()
@@ -130,6 +131,21 @@ def test_noise_has_the_texture_of_the_style_and_depends_on_the_seed_alone(subjec
     np.testing.assert_allclose(painted(layout, style, gain=0.5)["noise"][0], 0.5 * out, rtol=1e-5)
 
 
+def test_grain_is_as_fine_as_asked_by_modality_at_the_level_of_the_style(subject):
+    layout, style = subject
+    style = replace(style, sharpness=np.full((4, 3), 0.8))
+    inside = layout.brain & (layout.classes == 3)
+    usual, finer = painted(layout, style), painted(layout, style, grain=(1.0, 0.5, 0.5, 0.5))
+    np.testing.assert_array_equal(finer["condition"], usual["condition"])  # nothing else gets sharper
+    np.testing.assert_array_equal(finer["noise"][..., 0], usual["noise"][..., 0])
+    for m in (1, 2, 3):
+        noise = [out["noise"][0, ..., m] for out in (usual, finer)]
+        level = [np.percentile(local_std(part)[inside], 20) for part in noise]
+        assert level[1] == pytest.approx(level[0], rel=0.2)
+        beside = [np.corrcoef(part[:-1][inside[1:]], part[1:][inside[1:]])[0, 1] for part in noise]
+        assert beside == pytest.approx([0.67, 0.09], abs=0.07)  # of kernels 0.8 and 0.4 voxels wide, cut to five taps
+
+
 def test_layout_painter_paints_the_box_whatever_its_size(subject):
     layout, style = subject
     painter = LayoutPainter(build_generator(TINY))
@@ -209,8 +225,9 @@ def test_weights_come_back_within_half_precision(model, subject):
     painter, card = load_generator(folder)
     layout, style = subject
     assert card["name"] == "tiny"
-    assert painter.texture_gain == 0.9
+    assert (painter.texture_gain, painter.grain_gain) == (0.9, 1.0)
     assert len(model_hash(card)) == 16
+    assert model_hash({**card, "grain_gain": 1.0}) == model_hash(card) != model_hash({**card, "grain_gain": 0.8})
     ours = LayoutPainter(generator, 0.9)(layout, style, (1, 2))
     np.testing.assert_allclose(painter(layout, style, (1, 2)), ours, atol=0.02)
 

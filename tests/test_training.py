@@ -1,10 +1,12 @@
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import textwrap
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +18,7 @@ from painters import ShallowConfig
 from synth.brats import MODALITIES
 from synth.datasets.reading import PLAIN
 from synth.errors import ModelError, OutputError
+from synth.layout.space import box_of
 from synth.models.architectures import build_network
 from synth.models.configs import GeneratorConfig
 from synth.models.inference import LayoutPainter
@@ -38,8 +41,10 @@ from synth.trainers.painting.validation import (
     LAYOUT,
     WEIGHTS,
     GeneratorValidation,
+    calibrate_grain,
     calibrate_texture,
     compare,
+    prepared_scan,
     validation_score,
 )
 from synth.trainers.settings import keep_settings
@@ -215,6 +220,22 @@ def test_texture_gain_is_found_on_training_cases(cases):
     gain = calibrate_texture(LayoutPainter(None), cases)
     assert len(gain) == 4
     assert all(0.3 <= g <= 1.0 for g in gain)
+
+
+def test_grain_is_found_on_training_cases(cases, tmp_path):
+    style = replace(cases[0].style, sharpness=np.full((4, 3), 0.9))
+    case = replace(cases[0], style=style)
+    scan = prepared_scan(case)
+    folder = shutil.copytree(case.folder, tmp_path / "finer")
+    images = np.zeros((*case.classes.shape, 4), np.float16)
+    box = box_of(case.classes)
+    images[box] = LayoutPainter(None, 0.8, (0.6, 0.7, 0.8, 1.0))(scan.layout, style, (3, 4))
+    np.save(folder / "images.npy", images)
+    painter = LayoutPainter(None, 0.8)
+    gain = calibrate_grain(painter, [replace(case, folder=folder)])
+    assert gain == pytest.approx([0.6, 0.7, 0.8, 1.0], abs=0.101)  # a phantom is small: a step of the grid
+    assert len(set(gain)) >= 3
+    assert painter.grain_gain == gain
 
 
 @eagerly()

@@ -21,6 +21,8 @@ from synth.models.postprocess import Postprocess
 CARD = "card.json"
 PACKAGED = Path(__file__).parent / "weights"
 DEFAULT_MODEL = "default"
+NOISE_GAINS = ("texture_gain", "grain_gain")
+"""Factors on a style's noise in a generator's card: on its level and on the widths of its grain."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class Kind:
         """What its cards have to be."""
         return Schema(
             f"the card of a {self.name}",
-            fields({**_IDENTITY, **self.entries}, {**_HISTORY, "texture_gain": _GAIN, "postprocess": _THRESHOLDS}),
+            fields({**_IDENTITY, **self.entries}, {**_HISTORY, **_GAINS, "postprocess": _THRESHOLDS}),
         )
 
 
@@ -64,6 +66,7 @@ _GAIN = {
     **listed({"type": "number", **_FACTOR}, 4, 4),
     "type": ["number", "array"],
 }  # one, or one a modality
+_GAINS = dict.fromkeys(NOISE_GAINS, _GAIN)
 _THRESHOLDS = {"type": "object", "additionalProperties": {"type": "number", "minimum": 0}}
 _NETWORK = fields(
     {},
@@ -134,10 +137,16 @@ def sees_detail(card: dict) -> bool:
     return card[GENERATOR.name].get("conditioning") == "detail"
 
 
+def noise_gains(card: dict) -> dict[str, Any]:
+    """The factors on a style's noise in the card of a generator, by name; 1 where it has none."""
+    return {name: card.get(name, 1.0) for name in NOISE_GAINS}
+
+
 def model_hash(card: dict) -> str:
     """Short identity of a model for recipes: of its weights and everything in the card that changes a painting."""
-    parts = json.dumps([card["weights_sha256"], card["generator"], card.get("texture_gain", 1.0)], sort_keys=True)
-    return hashlib.sha256(parts.encode()).hexdigest()[:16]
+    texture, *others = noise_gains(card).values()
+    parts = [card["weights_sha256"], card["generator"], texture, *(gain for gain in others if gain != 1.0)]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def median_postprocess(cards: Sequence[dict]) -> Postprocess:

@@ -24,11 +24,13 @@ class LayoutPainter:
             Where it is conditioned on detail, a layout without is painted from softened tissue.
         texture_gain: factor on the style's texture level, one or one per modality, found on training cases when the
             weights were made (`trainers.painting.validation.calibrate_texture`).
+        grain_gain: likewise, factor on the widths of its grain (`calibrate_grain`, there too).
     """
 
-    def __init__(self, generator=None, texture_gain=1.0):
+    def __init__(self, generator=None, texture_gain=1.0, grain_gain=1.0):
         self.generator = generator
         self.texture_gain = texture_gain
+        self.grain_gain = grain_gain
         self.sees_detail = generator is not None and "detail" in generator.input
         volume = (1, None, None, None)
         tables = style_tensors_spec()
@@ -80,7 +82,11 @@ class LayoutPainter:
         tensors = {
             name: value[None]
             for name, value in style_tensors(
-                style, self.texture_gain, mixed=self.sees_detail, pure=self.sees_detail and layout.detail is not None
+                style,
+                self.texture_gain,
+                self.grain_gain,
+                mixed=self.sees_detail,
+                pure=self.sees_detail and layout.detail is not None,
             ).items()
         }
         inputs = [tensors, np.asarray(seed, np.int32)]

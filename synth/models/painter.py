@@ -26,7 +26,9 @@ _PHILOX = 1  # the generator that `tf.random.stateless_normal` takes on a CPU
 _RADIUS = 2  # taps on either side; grains above about 1.2 voxels are cut there
 
 
-def style_tensors(style: Style, texture_gain=1.0, *, mixed: bool = False, pure: bool = False) -> dict[str, np.ndarray]:
+def style_tensors(
+    style: Style, texture_gain=1.0, grain_gain=1.0, *, mixed: bool = False, pure: bool = False
+) -> dict[str, np.ndarray]:
     """The numbers of a Style that painting needs, float32: mean (6, 4), shading (4, 9), offset, texture, kernel, blur.
 
     `offset` (4,) is low / (high - low) of the window: shading multiplies scanner intensities, not normalised ones.
@@ -36,18 +38,19 @@ def style_tensors(style: Style, texture_gain=1.0, *, mixed: bool = False, pure: 
     Args:
         style: the style.
         texture_gain: a factor on the texture, one number or one per modality.
+        grain_gain: a factor on the widths of its grain, one number or one per modality; the texture keeps its level.
         mixed: for mixtures: these are as soft as the sharpest of t1, t2 and flair, so `blur` is only what a modality
             is softer than that, such as along thick slices.
         pure: the tissues' means are those of pure tissue, where the style knows them.
     """
-    window = np.asarray(style.window)
+    window, sharpness = np.asarray(style.window), np.asarray(style.sharpness)
     return {
         "mean": style.means(pure=pure),
         "shading": np.asarray(style.shading, np.float32),
         "offset": (window[:, 0] / (window[:, 1] - window[:, 0])).astype(np.float32),
         "texture": np.asarray(style.texture, np.float32) * np.asarray(texture_gain, np.float32),
-        "kernel": _kernel(np.asarray(style.sharpness)),
-        "blur": _kernel(_softer(np.asarray(style.sharpness)) if mixed else np.asarray(style.sharpness)),
+        "kernel": _kernel(sharpness * np.reshape(grain_gain, (-1, 1))),
+        "blur": _kernel(_softer(sharpness) if mixed else sharpness),
     }
 
 

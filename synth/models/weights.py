@@ -16,7 +16,7 @@ import numpy as np
 from synth.disk.files import atomic_write, make_folder, sha256_file
 from synth.errors import ModelError
 from synth.models.architectures import build_network
-from synth.models.cards import CARD, DEFAULT_MODEL, GENERATOR, SEGMENTER, Kind, model_folder, read_card
+from synth.models.cards import CARD, DEFAULT_MODEL, GENERATOR, SEGMENTER, Kind, model_folder, noise_gains, read_card
 from synth.models.inference import LayoutPainter
 from synth.models.networks.segmenter import build_segmenter
 from synth.models.runtime import computing_in, precision, tf
@@ -47,7 +47,7 @@ def load_generator(model: str | Path = DEFAULT_MODEL, policy: str | None = None)
     """
     with computing_in(policy or precision()):
         generator, card = _load(model, GENERATOR, build_network)
-    return LayoutPainter(generator, card.get("texture_gain", 1.0)), card
+    return LayoutPainter(generator, **noise_gains(card)), card
 
 
 def load_segmenter_network(model: str | Path = DEFAULT_MODEL) -> "tuple[keras.Model, dict]":

@@ -28,7 +28,7 @@ from synth.trainers.cutting import PatchConfig
 from synth.trainers.loop import TrainingLoop, kept_best
 from synth.trainers.painting.patches import TrainingCase, patch_dataset, prepare_cases
 from synth.trainers.painting.task import PaintingLoss, PaintingTask
-from synth.trainers.painting.validation import GeneratorValidation, calibrate_texture
+from synth.trainers.painting.validation import GeneratorValidation, calibrate_grain, calibrate_texture
 from synth.trainers.prepared import inspect
 from synth.trainers.settings import keep_settings, origin
 from synth.trainers.supervised import SupervisedStep
@@ -143,7 +143,8 @@ def train_generator(
     if not loop.train(batches, validation):
         return None
     loop.keep_best()
-    gain = calibrate_texture(LayoutPainter(step.averaged), train)
+    painter = LayoutPainter(step.averaged)
+    gains = {"texture_gain": calibrate_texture(painter, train), "grain_gain": calibrate_grain(painter, train)}
     card = _card(name or out.name, config, train, held_out, out)
     if init is not None:
         parent = read_card(init)
@@ -152,7 +153,7 @@ def train_generator(
             "hash": model_hash(parent),
             "training": parent.get("training"),
         }
-    return save_generator(out / "model", step.averaged, {**card, "texture_gain": gain})
+    return save_generator(out / "model", step.averaged, {**card, **gains})
 
 
 def _build_networks(config: GeneratorTraining, init: str | Path | None) -> tuple[keras.Model, keras.Model]:

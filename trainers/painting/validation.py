@@ -1,8 +1,10 @@
 """Validation of a generator on whole brains, each painted from its own layout in its own style."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -118,31 +120,67 @@ def compare(real: np.ndarray, image: np.ndarray, classes: np.ndarray) -> dict[st
 TEXTURE_TARGET = 1.0
 """Texture ratio that the gain is set for: the real scans' own. Less of it would please SSIM, as noise cannot be
 predicted, and take power from the finest band (docs/decisions.md)."""
-_GAINS = (0.3, 0.5, 0.75, 1.0)
+_TEXTURE_GAINS = (0.3, 0.5, 0.75, 1.0)
+_GRAIN_GAINS = (0.6, 0.7, 0.8, 0.9, 1.0)
+_FINEST = ("power_0.2", "power_0.3")
 
 
 def calibrate_texture(painter: LayoutPainter, cases: list[TrainingCase], max_cases: int = 16) -> list[float]:
     """Gain per modality at which the mean texture ratio over training cases is `TEXTURE_TARGET`, 0.3 to 1.
 
-    The network's own detail is texture too, so the style's noise has to come in weaker than measured.
+    The network's own detail is texture too, so the style's noise has to come in weaker than measured. The painter
+    keeps what is found.
     """
-    ratios = []  # case x gain x modality
-    for case in cases[:max_cases]:
-        item = prepared_scan(case)
+
+    def texture(item: PreparedScan, image: np.ndarray) -> list[float]:
         healthy = healthy_tissue(item.classes)
-        rows = []
-        for gain in _GAINS:
-            painter.texture_gain = gain
-            image = painter(item.layout, item.case.style, (0, 1))
-            rows.append([texture_ratio(image[..., m], item.real[..., m], healthy) for m in range(len(MODALITIES))])
-        ratios.append(rows)
-    mean = np.apply_along_axis(_mean, 0, ratios)  # gain x modality; NaN where no case has texture
+        return [texture_ratio(image[..., m], item.real[..., m], healthy) for m in range(len(MODALITIES))]
+
+    mean = _at_gains(painter, "texture_gain", _TEXTURE_GAINS, cases[:max_cases], texture)
     gains = [
-        1.0 if np.isnan(mean[:, m]).any() else float(np.interp(TEXTURE_TARGET, mean[:, m], _GAINS))
+        1.0 if np.isnan(mean[:, m]).any() else float(np.interp(TEXTURE_TARGET, mean[:, m], _TEXTURE_GAINS))
         for m in range(len(MODALITIES))
     ]
     painter.texture_gain = [round(gain, 3) for gain in gains]
     return painter.texture_gain
+
+
+def calibrate_grain(painter: LayoutPainter, cases: list[TrainingCase], max_cases: int = 16) -> list[float]:
+    """Gain per modality at which the two finest bands have nearest to the power they have in training cases, 0.6 to 1.
+
+    A scan's grain is measured where its tissue is flat, and what is left of its structure there makes it look wider;
+    the network's own detail is smooth as well. So noise of the grain measured lacks power in the finest band. The
+    painter keeps what is found; its texture gain is found first.
+    """
+
+    def finest(item: PreparedScan, image: np.ndarray) -> list[list[float]]:
+        brain = item.classes > 0
+        rows = [fine_ratios(item.real[..., m], image[..., m], brain) for m in range(len(MODALITIES))]
+        return [[row[name] for row in rows] for name in _FINEST]
+
+    mean = _at_gains(painter, "grain_gain", _GRAIN_GAINS, cases[:max_cases], finest)  # gain x band x modality
+    off = np.abs(np.log(np.maximum(mean, 1e-3))).sum(1)
+    off[-1, np.isnan(off).any(0)] = -1.0  # nothing to compare with: as measured
+    painter.grain_gain = [_GRAIN_GAINS[k] for k in np.argmin(np.nan_to_num(off), axis=0)]
+    return painter.grain_gain
+
+
+def _at_gains(
+    painter: LayoutPainter,
+    name: str,
+    gains: Sequence[float],
+    cases: list[TrainingCase],
+    measure: Callable[[PreparedScan, np.ndarray], Any],
+) -> np.ndarray:
+    """What is measured of paintings at each gain, mean of the cases where it is defined; first axis: gains."""
+    found = []  # case x gain x ...
+    for case in cases:
+        item, rows = prepared_scan(case), []
+        for gain in gains:
+            setattr(painter, name, gain)
+            rows.append(measure(item, painter(item.layout, item.case.style, (0, 1))))
+        found.append(rows)
+    return np.apply_along_axis(_mean, 0, found)
 
 
 def prepared_scan(case: TrainingCase) -> PreparedScan:
