@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 from scipy.ndimage import distance_transform_edt, gaussian_filter
-from scipy.optimize import nnls
-from scipy.special import ndtri
+from scipy.optimize import brentq, nnls
+from scipy.special import ndtr, ndtri
 
 from synth.brats import AFFINE, GRID
 from synth.datasets.layout_files import folder_sources
@@ -27,6 +27,7 @@ from synth.layout.priors.detail import (
     SHELLS,
     SHIPPED,
     DetailPrior,
+    among,
     places_of,
     rim_of,
     shell_of,
@@ -44,6 +45,7 @@ KEPT = {"vessels": 0.45}  # of how often there are any: the rest are the trees'
 BRIGHT = 2  # levels of a vessel that counts as one of a tree
 OVER_MM = 1.7  # deviation of the blur of how often there is one
 BRAINS = 8  # of the atlas, that the curves are found on
+GAINED = (2, 5, 4)  # of `DetailPrior.gained`
 SIZES = [np.prod(MIXED_PLACES)] * 2 + [np.prod(LINED_PLACES)] * 2
 
 
@@ -77,9 +79,8 @@ def main():
         print(f"{name}: {explained(count):.2f} explained by places, leaning {leaning[-1]:.2f}, weights {found}")
         print("  correlation over mm", dict(zip(LAGS, np.round(over, 2).tolist(), strict=True)))
     often = vessel_places(folder_sources(arguments.layouts))
-    prior = DetailPrior(
-        np.stack(tables[:2]), np.stack(tables[2:]), np.stack(weights), np.array(leaning), often, np.zeros(0)
-    )
+    parts = [np.stack(tables[:2]), np.stack(tables[2:]), np.stack(weights), np.array(leaning), often]
+    prior = DetailPrior(*parts, gained_by_void(tables[3], cases), np.zeros(0))
     replace(prior, curves=curves_of(prior, cases)).save(arguments.out)
     compare(arguments.layouts, DetailPrior.load(arguments.out))
     print(f"{len(cases)} layouts; {arguments.out}: {arguments.out.stat().st_size / 1000:.1f} kB")
@@ -111,6 +112,22 @@ def vessel_places(sources):
             count += mirrored(part)
     there, known = (gaussian_filter(count, OVER_MM)[::STEP, ::STEP, ::STEP] for count in (there, known))
     return there / np.maximum(known, 1)
+
+
+def gained_by_void(rarely, cases):
+    """`DetailPrior.gained`: the shift of normal scores at which as many voxels have void as do, mean of two levels."""
+    count = np.zeros((*GAINED, SIZES[3], MIXED["void"] + 1))
+    for (*_, lined), (csf, _, vessels, void), known in cases:
+        np.add.at(count, (*among(lined[known], csf[known], vessels[known]), lined[known], void[known]), 1)
+    out = np.zeros((2, *GAINED))
+    for level, *kind in np.ndindex(out.shape):
+        rows = count[tuple(kind)]
+        voxels, there = rows.sum(1), rows[:, level + 1 :].sum()
+        usual = ndtri(np.clip(1 - rarely[:, level], 1e-5, 1 - 1e-5))
+        if there:
+            out[(level, *kind)] = brentq(lambda gain, n=voxels, z=usual, k=there: n @ ndtr(z + gain) - k, -6, 6)
+    print("void gains, inside and in the rim, by CSF and by vessels", np.round(out.mean(0), 2).tolist())
+    return out.mean(0)
 
 
 def curves_of(prior, cases):

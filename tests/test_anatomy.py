@@ -150,7 +150,7 @@ def test_brains_differ_in_their_folds(brains):
 def test_a_source_gives_the_same_healthy_brain_each_time(brains):
     source, layout = AtlasAnatomies()[123456], brains[1]
     assert np.array_equal(layout.tissue, AtlasSource(123456).load().tissue)
-    assert layout.id == source.id == "atlas-falx-0000123456"
+    assert layout.id == source.id == "atlas-blood-0000123456"
     assert not layout.tumour.any()
     assert violations(layout, tumour_expected=False) == []
 
@@ -164,7 +164,7 @@ def test_the_sequence_is_indexed_and_searched_without_loading():
     for earlier in ("atlas-0000000999", "atlas-folded-0000000999", "atlas-sulci-0000000999"):
         with pytest.raises(LayoutError, match="drawn by an earlier synth"):
             hosts.find(earlier)
-    for wrong in ("atlas-falx-0000001000", "BraTS_001"):
+    for wrong in ("atlas-blood-0000001000", "BraTS_001"):
         with pytest.raises(LayoutError, match="is not an atlas anatomy"):
             hosts.find(wrong)
     with pytest.raises(LayoutError, match="at least 1"):

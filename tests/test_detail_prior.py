@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 from phantoms import head_layout, phantom_layout, whole_detail
 from scipy.ndimage import distance_transform_edt
+from scipy.special import ndtr, ndtri
 
 from synth.brats import Tissue
 from synth.errors import LayoutError
 from synth.layout import nonlocal_means
-from synth.layout.detail import EIGHTHS, MIXED
+from synth.layout.detail import EIGHTHS, MIXED, VESSEL_LEVELS
 from synth.layout.priors import detail as detail_prior
 from synth.layout.priors.detail import (
     FINER,
@@ -35,7 +36,8 @@ def prior_of(shares=None, lined=None, weights=(0.0, 1.0, 0.0), leaning=0.0):
     lined = np.ones((2, 4)) if lined is None else np.asarray(lined, float)
     tables = (np.repeat(part[:, None], size, 1) for part, size in zip((shares, lined), sizes, strict=True))
     curves = np.broadcast_to(np.arange(EIGHTHS * FINER + 1) / FINER, (2, SHELLS, EIGHTHS * FINER + 1))
-    return DetailPrior(*tables, np.tile(weights, (4, 1)), np.full(4, leaning), np.zeros((60, 60, 39)), curves)
+    plain = np.zeros((60, 60, 39)), np.zeros((2, 5, 4))
+    return DetailPrior(*tables, np.tile(weights, (4, 1)), np.full(4, leaning), *plain, curves)
 
 
 @pytest.fixture
@@ -74,7 +76,7 @@ def test_values_are_as_frequent_as_the_prior_says(not_averaged):
     detail = drawn(prior_of(shares, lined, weights=(1.0, 0.0, 0.0)), layout)
     found = np.bincount(detail.csf[layout.brain], minlength=9) / layout.brain.sum()
     assert np.allclose(found, 1 / 9, atol=0.02)
-    assert not detail.wm.any()
+    assert not detail.wm[detail.vessels == 0].any()  # what looks like white matter is blood
     assert (detail.vessels[layout.brain] > 0).mean() == pytest.approx(0.1, abs=0.04)
     assert (detail.void[layout.brain] > 0).mean() == pytest.approx(0.3, abs=0.04)
 
@@ -163,6 +165,29 @@ def test_void_passes_smoothly_where_kinds_of_place_alternate_along_the_surface()
     void = [prior.draw(tissue, np.eye(4), np.random.default_rng(k)).void[5:-5, 5:-5, 0] > 0 for k in range(12)]
     assert np.mean(void) == pytest.approx(0.31, abs=0.1)
     assert np.mean([part[1:] != part[:-1] for part in void]) < 0.15  # else only fluid would be, and most of it
+
+
+def test_void_is_as_rare_in_fluid_and_as_frequent_in_vessels_as_the_prior_says():
+    tissue = np.full((60, 60, 60), Tissue.GM, np.uint8)
+    shares = np.stack([np.full(8, 0.5), np.ones(8)])  # fluid or none
+    prior = prior_of(shares, np.stack([np.full(4, 0.8), np.full(4, 0.9)]), weights=(0.0, 0.0, 1.0))
+    gained = prior.gained.copy()
+    gained[:, 4], gained[:, :, 3] = -1.0, 2.0
+    brains = [replace(prior, gained=gained).draw(tissue, np.eye(4), np.random.default_rng(seed)) for seed in range(8)]
+    csf, void, vessels = (np.stack([getattr(brain, name) for brain in brains]) for name in ("csf", "void", "vessels"))
+    kinds = [(csf == 0) & (vessels == 0), (csf == EIGHTHS) & (vessels == 0), vessels == VESSEL_LEVELS]
+    expected = ndtr(ndtri(0.1) + np.array([0, -1, 2]))
+    assert [np.mean(void[kind] > 0) for kind in kinds] == pytest.approx(expected, abs=0.04)
+
+
+def test_blood_takes_the_place_of_fluid_the_more_the_brighter_the_vessel():
+    tissue = np.full((60, 60, 60), Tissue.GM, np.uint8)
+    shares = np.stack([np.zeros(8), np.ones(8)])  # nothing but fluid
+    lined = np.stack([np.array([0.8, 0.85, 0.9, 0.95]), np.ones(4)])
+    detail = prior_of(shares, lined).draw(tissue, np.eye(4), np.random.default_rng(0))
+    found = [(part[detail.vessels == k].mean()) for part in (detail.csf, detail.wm) for k in range(VESSEL_LEVELS + 1)]
+    assert found == [8, 8, 7, 6, 4, 0, 0, 1, 2, 3]
+    assert (detail.csf + detail.wm).max() == EIGHTHS
 
 
 def test_voxels_at_the_edge_are_as_those_around_them(monkeypatch):

@@ -31,7 +31,7 @@ PRESSED = 0.022  # of the brain: CSF that tumours press out of it, in the mean; 
 WHITE_SHARE, WHITE_SPREAD = 0.326, 0.02
 _RIM_UNEVEN_MM = 4.0  # the rim's deviation from place to place: gyri touch the skull here and not there
 _MOST_MM = 0.8  # by which faces of tissue are moved to meet such shares
-_PREFIX = "atlas-falx-"  # another word, or none, was of an earlier synth's brains
+_PREFIX = "atlas-blood-"  # another word, or none, was of an earlier synth's brains
 _MIDDLE, _BITS = REACH_MM * PER_MM, 20  # a level, made positive, and what its weighted sum takes
 
 
@@ -217,7 +217,7 @@ class AtlasSource:
 
     @property
     def id(self) -> str:
-        """`atlas-falx-` and ten digits."""
+        """`atlas-blood-` and ten digits."""
         return f"{_PREFIX}{self.number:010d}"
 
     def load(self) -> Layout:

@@ -42,6 +42,9 @@ LINED_PLACES = (2, len(_DEPTHS_MM) + 1, len(_NEIGHBOURS) + 1, 3)
 _MOST, _SCORES = 4.0, 513  # normal scores that are told apart: from -4 to 4
 _PARTS, _FARTHEST = 64, 24  # how finely, and up to which, the squared distance from a line is told
 _RIM = 2  # of the depths: what is the brain's rim
+_OF_CSF, _OF_VESSELS = (1, 3, 6, 8), (1, 2, 4)  # levels from which void is another matter
+_BLOOD = np.array([0, 0.06, 0.18, 0.27, 0.55], np.float32)  # of a voxel, by levels of a vessel; it takes fluid's place
+_LIKE_WHITE = np.float32(6.2)  # eighths of it look like white matter, the rest like grey
 _FALX_MM, _FALX_THIN, _FALX_LEANS = 12.0, 1.5, 0.7  # patches; scores lost for each mm beside it; brains' own
 _RARE, _PASSING = 1e-4, 5  # vessels are nowhere rarer; voxels over which how often they are passes smoothly
 _LED = (0.9, 0.5)  # of the variance of scores of CSF and of white matter: what known levels decide
@@ -63,6 +66,8 @@ class DetailPrior(Stored):
         leaning: (4,) deviation between brains of each layer's mean normal score.
         often: (60, 60, 39) how often real brains have a vessel at places of the BraTS grid, `vessels.STEP` apart, the
             same on both sides.
+        gained: (2, 5, 4) normal scores that void gains inside the brain and in its rim by how much CSF, and how much of
+            a vessel, a voxel has (`among`).
         curves: (2, `SHELLS`, 65) eighths of CSF, and of white matter, that what is averaged stands for, by how high
             and how deep below the brain's surface it lies (`shell_of`); a `FINER` part of an eighth apart.
     """
@@ -75,6 +80,7 @@ class DetailPrior(Stored):
     weights: np.ndarray
     leaning: np.ndarray
     often: np.ndarray
+    gained: np.ndarray
     curves: np.ndarray
 
     def draw(
@@ -94,11 +100,14 @@ class DetailPrior(Stored):
         if inside is None:
             return Detail(*layers)
         box = widened(inside, 2.0, spacing(affine), tissue.shape)
-        flat, shell, vessels, void = self.flat(tissue, affine, rng, box, levels)
+        flat, shell, vessels, banks = self.flat(tissue, affine, rng, box, levels)
         csf, white = (curve.astype(np.float32)[shell, part] for curve, part in zip(self.curves, flat, strict=True))
         white = _softer(white, shell, tissue[box] > 0)
+        blood = _BLOOD.take(vessels)
+        csf, white = csf * (1 - blood), white * (1 - blood) + blood * _LIKE_WHITE
         csf, white = (np.rint(part).astype(np.uint8) for part in (csf, white))
         white = np.minimum(white, EIGHTHS - csf)
+        void = self._void(*banks, csf, vessels)
         for layer, part in zip(layers, (csf, white, vessels, void), strict=True):
             layer[box] = part * (tissue[box] > 0)
         return Detail(*layers)
@@ -110,7 +119,7 @@ class DetailPrior(Stored):
 
         Returns:
             (2, x, y, z) uint8 `FINER` parts of eighths of CSF and of white matter; (x, y, z) which of `curves` holds;
-            levels of vessels, and of void.
+            levels of vessels; and what `_void` takes, once shares are known.
         """
         zooms, brain = spacing(affine), tissue[box] > 0
         mixed, lined = places_of(tissue, zooms, box)
@@ -124,17 +133,29 @@ class DetailPrior(Stored):
                 scores = self._sheets(k, place, zooms, rng, known)
             if place is lined:
                 _pass(scores, place, table, brain & rim_of(place) if name == "void" else brain)
-            scores = nearest_score(scores, _MOST, _SCORES)
-            own = np.sqrt(1 - self.leaning[k] ** 2) * _VALUES + self.leaning[k] * np.clip(rng.standard_normal(), -2, 2)
-            level = (ndtr(own)[:, None] > table[:, None]).sum(-1).astype(np.uint8)  # (places, scores)
-            found.append(level.ravel().take(place * _SCORES + scores))
-        csf, white, vessels, void = found
+            lean = np.clip(rng.standard_normal(), -2, 2)
+            if name == "void":
+                banks = place, scores, lean
+            else:
+                found.append(self._levels(k, table, place, scores, lean))
+        csf, white, vessels = found
         vessels = np.maximum(vessels, vessel_trees(tissue[box], affine, box, self.often, rng))
         white = np.rint((EIGHTHS - csf) * (white / np.float32(EIGHTHS)))
         shares = np.stack([csf, white]).astype(np.float32) / np.float32(_NOISE)
         flat = averaged(shares, brain)
         _even_edge(flat, brain)
-        return np.rint(flat * np.float32(_NOISE * FINER)).astype(np.uint8), shell_of(mixed), vessels, void
+        return np.rint(flat * np.float32(_NOISE * FINER)).astype(np.uint8), shell_of(mixed), vessels, banks
+
+    def _levels(self, k: int, table: np.ndarray, place: np.ndarray, scores: np.ndarray, lean: float) -> np.ndarray:
+        """(x, y, z) uint8 levels of a layer that scores stand for in their kinds of place, in a brain of this lean."""
+        own = np.sqrt(1 - self.leaning[k] ** 2) * _VALUES + self.leaning[k] * lean
+        level = (ndtr(own)[:, None] > table[:, None]).sum(-1).astype(np.uint8)  # (places, scores)
+        return level.ravel().take(place * _SCORES + nearest_score(scores, _MOST, _SCORES))
+
+    def _void(self, place: np.ndarray, scores: np.ndarray, lean: float, csf: np.ndarray, vessels: np.ndarray):
+        """(x, y, z) uint8 levels of void: rarer in fluid, more often where a vessel runs, whose blood flows away."""
+        scores = scores + self.gained.astype(np.float32)[among(place, csf, vessels)]
+        return self._levels(3, self.lined[1], place, scores, lean)
 
     def _sheets(self, k: int, place: np.ndarray, zooms, rng: np.random.Generator, levels=None) -> np.ndarray:
         """(x, y, z) float32: a smooth field of normal scores, or mostly what `levels` have."""
@@ -261,6 +282,11 @@ def shell_of(mixed: np.ndarray) -> np.ndarray:
 def rim_of(lined: np.ndarray) -> np.ndarray:
     """Whether places among `LINED_PLACES` are in the brain's rim, where void lies in banks."""
     return lined // np.prod(LINED_PLACES[2:], dtype=np.int32) % LINED_PLACES[1] < _RIM
+
+
+def among(lined: np.ndarray, csf: np.ndarray, vessels: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Indices of `DetailPrior.gained`: for places among `LINED_PLACES`, eighths of CSF and levels of vessels there."""
+    return rim_of(lined).astype(np.int32), np.digitize(csf, _OF_CSF), np.digitize(vessels, _OF_VESSELS)
 
 
 def _depth(brain: np.ndarray, zooms) -> np.ndarray:

@@ -20,8 +20,8 @@ MIDDLE_MM = 2.5  # from the midline: falx and sagittal sinus
 STEP = 4  # voxels of the BraTS grid between places of the map of how often there is a vessel
 _COARSE = 2  # voxels of a node along each axis
 _ROOTS = ((120.0, 218.0, 52.0), (120.0, 105.0, 47.0))  # on the BraTS grid: confluence of sinuses, basilar artery's end
-_ENDS = 50.0  # for each ml in which there is always a vessel
-_END_MM = 0.57  # radius of a vessel of one end
+_ENDS = 75.0  # for each ml in which there is always a vessel
+_END_MM = 0.52  # radius of a vessel of one end
 _WIDEST_MM = 3.5
 _CHANCE = 0.7  # deviation of the log cost by chance
 _CHANCE_MM = 3.0
@@ -29,7 +29,7 @@ _LEAST = 0.004  # vessels are nowhere rarer
 _NOT_FALX = 0.85  # how much of what often shines in the middle is not the falx
 _NOT_FLUID = 3.0  # times as dear where there is no fluid
 _LEANS = 0.45  # deviation between brains of the log number of ends
-_FILLED, _FILLS = 0.9, 0.1  # how much of the brightness vessels have; more by so much where there are more of them
+_FILLED, _FILLS = 1.0, 0.1  # how much of the brightness vessels have; more by so much where there are more of them
 
 
 def vessel_trees(
