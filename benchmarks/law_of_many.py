@@ -1,24 +1,27 @@
 """Draw many layouts of mixed presets and count what is unlawful, what fails, what was redrawn, and how long it took.
 
 Usage: python benchmarks/law_of_many.py [-n 10000] [--layouts FOLDER] [--no-atlas] [--presets standard,gentle,wild]
-       [--detail] [--seed 0] [--every 500]
+       [--detail] [--fluid FOLDER] [--seed 0] [--every 500]
 
 Sample k is drawn with the k-th of the presets in turn: from the atlas anatomies, and with --layouts (written by `synth
 layouts extract`) from these by turns with the atlas, or alone. Beside the law's own judgement each layout is checked
 anew and independently: legal labels, tumour inside the brain, pieces, and for every tenth that the brain has no holes;
 with --detail, which is then carried where layouts have it, that shares are eighths of the brain and of nothing else.
+With --fluid where each is mostly fluid is kept in FOLDER, and the two most alike of all that lie there are told.
 Run with OPENBLAS_NUM_THREADS=1 for seconds of one core.
 """
 
 import argparse
 import time
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 from scipy.ndimage import binary_fill_holes, label
 
 from synth.datasets.layout_files import folder_sources
 from synth.hosts.anatomies import AtlasAnatomies
+from synth.layout.detail import EIGHTHS
 from synth.layout.layout import Layout
 from synth.layout.sampling.sampler import LayoutSampler
 from synth.layout.space import box_of
@@ -61,6 +64,15 @@ def breaches(layout: Layout, satellites: int, pieces_at_home: int, holes: bool, 
     return found
 
 
+def most_alike(folder: Path) -> str:
+    """The largest Dice between two layouts' fluid, of all that were kept in a folder, and which two."""
+    packed = np.concatenate([np.load(path) for path in sorted(folder.glob("fluid_*.npy"))])
+    fluid = np.unpackbits(packed, 1).astype(np.float32)
+    common, sizes = fluid @ fluid.T, fluid.sum(1)
+    dice = np.triu(2 * common / (sizes[:, None] + sizes), 1)
+    return f"{len(fluid)} layouts; the two that are most alike have fluid of Dice {dice.max():.3f}"
+
+
 def main():
     """Parse and run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -69,6 +81,7 @@ def main():
     parser.add_argument("--presets", default=",".join(PRESETS))
     parser.add_argument("--no-atlas", action="store_true", help="the layouts alone")
     parser.add_argument("--detail", action="store_true", help="carry the layouts' detail")
+    parser.add_argument("--fluid", type=Path, help="keep here where there is fluid, of layouts with detail")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0, help="number of the first sample")
     parser.add_argument("--every", type=int, default=500, help="print after so many")
@@ -76,7 +89,7 @@ def main():
     real = [folder_sources(args.layouts)] if args.layouts else []
     hosts = [*([] if args.no_atlas else [AtlasAnatomies()]), *real]
     samplers = [LayoutSampler(h, preset, args.seed) for preset in args.presets.split(",") for h in hosts]
-    seconds, redraws, problems, attempts, redrawn = [], Counter(), Counter(), 0, 0
+    seconds, redraws, problems, attempts, redrawn, fluid = [], Counter(), Counter(), 0, 0, []
     home = {h.id: np.count_nonzero(_sizes(h.load()) >= 100) for h in (real[0] if real else [])}
     for k in range(args.first, args.first + args.n):
         sampler, begin = samplers[k % len(samplers)], time.process_time()
@@ -86,6 +99,8 @@ def main():
             problems[f"{type(error).__name__}: {error}"] += 1
             continue
         seconds.append(time.process_time() - begin)
+        if args.fluid:
+            fluid.append(np.packbits(layout.detail.csf[::2, ::2, ::2] >= EIGHTHS / 2))
         attempts += 1 + len(recipe.redraws)
         redrawn += bool(recipe.redraws)
         redraws.update(" ".join(w for w in r.split(",")[0].split() if not w[0].isdigit()) for r in recipe.redraws)
@@ -101,6 +116,10 @@ def main():
             )
     for reason, count in redraws.most_common(12):
         print(f"  {count:5d}  {reason}")
+    if args.fluid:
+        args.fluid.mkdir(parents=True, exist_ok=True)
+        np.save(args.fluid / f"fluid_{args.seed}_{args.first:06d}.npy", fluid)
+        print(most_alike(args.fluid))
 
 
 def _sizes(layout: Layout) -> np.ndarray:
