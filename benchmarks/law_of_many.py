@@ -65,7 +65,7 @@ def breaches(layout: Layout, satellites: int, pieces_at_home: int, holes: bool, 
 
 
 def most_alike(folder: Path) -> str:
-    """The largest Dice between two layouts' fluid, of all that were kept in a folder, and which two."""
+    """The largest Dice between two layouts' fluid, of all that were kept in a folder."""
     packed = np.concatenate([np.load(path) for path in sorted(folder.glob("fluid_*.npy"))])
     fluid = np.unpackbits(packed, 1).astype(np.float32)
     common, sizes = fluid @ fluid.T, fluid.sum(1)

@@ -7,8 +7,9 @@ which share of CSF, of white matter, of vessels and of void occurs in real brain
 real maps have beyond that choose among them, so that sheets and banks move together. Shares are then averaged as
 scans are that detail is taken from (`nonlocal_means`): what is flat becomes flat, sheets stay; and curves bring back
 how often which share occurs. Vessels are trees (`vessels`), and what belongs to none lies where two random fields
-both vanish: lines. Brains differ: each has a leaning of its own in every layer. Fitted on training scans by
-`benchmarks/fit_detail_prior.py`; no place in any brain can be read back from it.
+both vanish: lines. Their blood takes the place of fluid, and void is more frequent in them than in fluid. Brains
+differ: each has a leaning of its own in every layer. Fitted on training scans by `benchmarks/fit_detail_prior.py`; no
+place in any brain can be read back from it.
 """
 
 from collections.abc import Sequence
