@@ -37,12 +37,12 @@ def built_once() -> Iterator[None]:
         return make(networks, window, **dict(options))
 
     @lru_cache(KEPT)
-    def painter(network, gain, make=weights.LayoutPainter):
-        return make(network, json.loads(gain))
+    def painter(network, gains, make=weights.LayoutPainter):
+        return make(network, **json.loads(gains))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(weights, "_load", loaded)
-        patch.setattr(weights, "LayoutPainter", lambda network, gain: painter(network, json.dumps(gain)))
+        patch.setattr(weights, "LayoutPainter", lambda network, **gains: painter(network, json.dumps(gains)))
         patch.setattr(
             sliding_window,
             "Segmenter",
