@@ -14,9 +14,17 @@ from pathlib import Path
 
 from synth.datasets.fingerprint import Fingerprint, fingerprint
 from synth.datasets.sets import open_set
-from synth.disk.files import atomic_write
 from synth.lineage import hash_id
-from synth.models.cards import CARD, GENERATOR, PACKAGED, SEGMENTER, model_hash, segmenter_hash, used_cases
+from synth.models.cards import (
+    CARD,
+    GENERATOR,
+    PACKAGED,
+    SEGMENTER,
+    model_hash,
+    segmenter_hash,
+    used_cases,
+    write_card,
+)
 
 
 def parts_of(card: dict) -> Iterator[dict]:
@@ -40,8 +48,7 @@ def complete(path: Path, scans: dict[str, Fingerprint]) -> str:
         entry["fingerprints_sha256"] = used_cases(known)["fingerprints_sha256"]
         counts.append(str(len(known)))
     assert (model_hash if GENERATOR.name in card else segmenter_hash)(card) == identity
-    with atomic_write(path) as handle:
-        handle.write((json.dumps(card, indent=1, sort_keys=True) + "\n").encode())
+    write_card(path, card)
     return f"{path}: fingerprints of {', '.join(counts)} cases; it is still {identity}"
 
 

@@ -7,12 +7,10 @@ that it was trained on (never those that samples are judged on). At most `--case
 """
 
 import argparse
-import json
 from pathlib import Path
 
 from synth.brats import MODALITIES
-from synth.disk.files import atomic_write
-from synth.models.cards import CARD, read_card
+from synth.models.cards import CARD, write_card
 from synth.models.weights import load_generator
 from synth.trainers.painting.patches import prepare_cases
 from synth.trainers.painting.validation import calibrate_grain
@@ -27,14 +25,12 @@ def main():
     parser.add_argument("--cases", type=int, default=8)
     parser.add_argument("--dry-run", action="store_true", help="leave the card as it is")
     options = parser.parse_args()
-    painter, _ = load_generator(options.model)
+    painter, card = load_generator(options.model)
     cases = prepare_cases(options.data, options.cache, detail=painter.sees_detail)
     gains = calibrate_grain(painter, cases[:: -(-len(cases) // options.cases)])
     print("grain gain:", ", ".join(f"{name} {gain:g}" for name, gain in zip(MODALITIES, gains, strict=True)))
     if not options.dry_run:
-        card = {**read_card(options.model), "grain_gain": gains}
-        with atomic_write(options.model / CARD) as handle:
-            handle.write((json.dumps(card, indent=1, sort_keys=True) + "\n").encode())
+        write_card(options.model / CARD, {**card, "grain_gain": gains})
 
 
 if __name__ == "__main__":

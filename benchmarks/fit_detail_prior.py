@@ -21,6 +21,7 @@ from synth.hosts.anatomies import PRESSED, draw_anatomy
 from synth.layout.detail import EIGHTHS, MIXED
 from synth.layout.priors.detail import (
     FINER,
+    GAINED,
     LINED_PLACES,
     MIXED_PLACES,
     SCALES_MM,
@@ -45,7 +46,6 @@ KEPT = {"vessels": 0.45}  # of how often there are any: the rest are the trees'
 BRIGHT = 2  # levels of a vessel that counts as one of a tree
 OVER_MM = 1.7  # deviation of the blur of how often there is one
 BRAINS = 8  # of the atlas, that the curves are found on
-GAINED = (2, 5, 4)  # of `DetailPrior.gained`
 SIZES = [np.prod(MIXED_PLACES)] * 2 + [np.prod(LINED_PLACES)] * 2
 
 

@@ -86,6 +86,8 @@ def main():
     parser.add_argument("--first", type=int, default=0, help="number of the first sample")
     parser.add_argument("--every", type=int, default=500, help="print after so many")
     args = parser.parse_args()
+    if args.fluid and not args.detail:
+        parser.error("--fluid: expected --detail too")
     real = [folder_sources(args.layouts)] if args.layouts else []
     hosts = [*([] if args.no_atlas else [AtlasAnatomies()]), *real]
     samplers = [LayoutSampler(h, preset, args.seed) for preset in args.presets.split(",") for h in hosts]

@@ -15,6 +15,7 @@ from synth.layout.detail import EIGHTHS, MIXED, VESSEL_LEVELS
 from synth.layout.priors import detail as detail_prior
 from synth.layout.priors.detail import (
     FINER,
+    GAINED,
     LINED_PLACES,
     MIXED_PLACES,
     SCALES_MM,
@@ -36,7 +37,7 @@ def prior_of(shares=None, lined=None, weights=(0.0, 1.0, 0.0), leaning=0.0):
     lined = np.ones((2, 4)) if lined is None else np.asarray(lined, float)
     tables = (np.repeat(part[:, None], size, 1) for part, size in zip((shares, lined), sizes, strict=True))
     curves = np.broadcast_to(np.arange(EIGHTHS * FINER + 1) / FINER, (2, SHELLS, EIGHTHS * FINER + 1))
-    plain = np.zeros((60, 60, 39)), np.zeros((2, 5, 4))
+    plain = np.zeros((60, 60, 39)), np.zeros(GAINED)
     return DetailPrior(*tables, np.tile(weights, (4, 1)), np.full(4, leaning), *plain, curves)
 
 

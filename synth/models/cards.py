@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from synth.datasets.fingerprint import Fingerprint
+from synth.disk.files import atomic_write
 from synth.disk.json_files import DIGEST, TEXT, WHOLE, Rules, Schema, fields, listed, optional, read
 from synth.errors import ModelError, printable
 from synth.lineage import hash_id
@@ -124,6 +125,12 @@ def read_card(model: str | Path, kind: Kind = GENERATOR) -> dict:
     except (OSError, ValueError, KeyError, TypeError, AttributeError, ModelError) as error:
         said = f"{printable(path)}: not the card of a {kind.name} ({printable(error)}); copy the model folder again."
         raise ModelError(said) from error
+
+
+def write_card(path: str | Path, card: dict) -> None:
+    """Write a card to its file, whole or not at all."""
+    with atomic_write(path) as handle:
+        handle.write((json.dumps(card, indent=1, sort_keys=True) + "\n").encode())
 
 
 def _check_parents(card: dict) -> None:

@@ -4,7 +4,6 @@ The weights are plain HDF5 arrays, one per variable (float16 on disk, float32 in
 says what the network is, what it was trained on, what it scores, what it is for, and the checksum of the weights.
 """
 
-import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -16,7 +15,17 @@ import numpy as np
 from synth.disk.files import atomic_write, make_folder, sha256_file
 from synth.errors import ModelError
 from synth.models.architectures import build_network
-from synth.models.cards import CARD, DEFAULT_MODEL, GENERATOR, SEGMENTER, Kind, model_folder, noise_gains, read_card
+from synth.models.cards import (
+    CARD,
+    DEFAULT_MODEL,
+    GENERATOR,
+    SEGMENTER,
+    Kind,
+    model_folder,
+    noise_gains,
+    read_card,
+    write_card,
+)
 from synth.models.inference import LayoutPainter
 from synth.models.networks.segmenter import build_segmenter
 from synth.models.runtime import computing_in, precision, tf
@@ -66,9 +75,7 @@ def _save(folder: str | Path, kind: Kind, network: "keras.Model", card: dict) ->
         for variable in network.weights:
             # the path is unique in the model; slashes make HDF5 groups of it
             file.create_dataset(variable.path, data=np.asarray(variable, np.float16), compression="gzip", shuffle=True)
-    card = {**card, "weights_sha256": sha256_file(folder / kind.weights)}
-    with atomic_write(folder / CARD) as handle:
-        handle.write((json.dumps(card, indent=1, sort_keys=True) + "\n").encode())
+    write_card(folder / CARD, {**card, "weights_sha256": sha256_file(folder / kind.weights)})
     return folder
 
 

@@ -44,6 +44,7 @@ _MOST, _SCORES = 4.0, 513  # normal scores that are told apart: from -4 to 4
 _PARTS, _FARTHEST = 64, 24  # how finely, and up to which, the squared distance from a line is told
 _RIM = 2  # of the depths: what is the brain's rim
 _OF_CSF, _OF_VESSELS = (1, 3, 6, 8), (1, 2, 4)  # levels from which void is another matter
+GAINED = (2, len(_OF_CSF) + 1, len(_OF_VESSELS) + 1)
 _BLOOD = np.array([0, 0.06, 0.18, 0.27, 0.55], np.float32)  # of a voxel, by levels of a vessel; it takes fluid's place
 _LIKE_WHITE = np.float32(6.2)  # eighths of it look like white matter, the rest like grey
 _FALX_MM, _FALX_THIN, _FALX_LEANS = 12.0, 1.5, 0.7  # patches; scores lost for each mm beside it; brains' own
@@ -67,8 +68,8 @@ class DetailPrior(Stored):
         leaning: (4,) deviation between brains of each layer's mean normal score.
         often: (60, 60, 39) how often real brains have a vessel at places of the BraTS grid, `vessels.STEP` apart, the
             same on both sides.
-        gained: (2, 5, 4) normal scores that void gains inside the brain and in its rim by how much CSF, and how much of
-            a vessel, a voxel has (`among`).
+        gained: (`GAINED`) normal scores that void gains inside the brain and in its rim by how much CSF, and how much
+            of a vessel, a voxel has (`among`).
         curves: (2, `SHELLS`, 65) eighths of CSF, and of white matter, that what is averaged stands for, by how high
             and how deep below the brain's surface it lies (`shell_of`); a `FINER` part of an eighth apart.
     """
