@@ -8,7 +8,7 @@ interpolated.
 
 import numpy as np
 
-from synth.layout.space import Box, sums_of_27
+from synth.layout.space import Box, box_of, sums_of_27
 
 _PASSES = ((1, 3.0, 1.0), (2, 2.0, 0.0))  # voxels to a neighbour; deviations within which all count; noise still there
 _AROUND = 27  # voxels, each with its own, that are compared
@@ -39,17 +39,20 @@ def _pass(values: np.ndarray, inside: np.ndarray, step: int, within: float, left
     """
     sums, weights = values.copy(), np.ones(inside.shape, np.float32)
     free, scale = np.float32(_AROUND * left * len(values)), np.float32(-0.5 / (_AROUND * within**2))
+    slabs = _slabs(inside)
     for shift in np.ndindex(3, 3, 3):
         if shift <= (1, 1, 1):  # pairs are met once
             continue
-        ends = [_overlap((part - 1) * step, size) for part, size in zip(shift, inside.shape, strict=True)]
-        for rows in _slabs(ends[0][0], inside[0].size):
-            alike = _unlike(values, ends, rows)
+        steps = [(part - 1) * step for part in shift]
+        pairs = tuple(slice(max(-far, 0), size - max(far, 0)) for far, size in zip(steps, inside.shape, strict=True))
+        for slab in slabs:
+            here = _common(slab, pairs)
+            there = _moved(here, steps)
+            alike = _unlike(values, here, steps, pairs)
             alike -= free
             np.maximum(alike, 0, out=alike)
             alike *= scale
             np.exp(alike, out=alike)
-            here, there = _places(ends, rows)
             alike *= inside[here] & inside[there]
             weights[here] += alike
             weights[there] += alike
@@ -60,32 +63,42 @@ def _pass(values: np.ndarray, inside: np.ndarray, step: int, within: float, left
     return sums
 
 
-def _overlap(step: int, size: int) -> tuple[slice, int]:
-    """Where on an axis a voxel has another so many steps on, and the steps."""
-    return slice(max(-step, 0), size - max(step, 0)), step
+def _slabs(inside: np.ndarray) -> list[Box]:
+    """Boxes around all that is inside, of some rows each, that stay in the cache."""
+    many, boxes = max(_VOXELS // inside[0].size, 1), []
+    for start in range(0, len(inside), many):
+        inner = box_of(inside[start : start + many])
+        if inner is not None:
+            boxes.append(_moved(inner, (start, 0, 0)))
+    return boxes
 
 
-def _places(ends, rows: slice) -> tuple[Box, Box]:
-    """Some rows of voxels, and where their neighbours lie."""
-    here = rows, *(part for part, _ in ends[1:])
-    return here, tuple(slice(p.start + step, p.stop + step) for p, (_, step) in zip(here, ends, strict=True))
+def _moved(box: Box, steps) -> Box:
+    """A box so many voxels further on."""
+    return tuple(slice(part.start + far, part.stop + far) for part, far in zip(box, steps, strict=True))
 
 
-def _slabs(rows: slice, size: int) -> list[slice]:
-    """Rows of so many voxels each in parts that stay in the cache."""
-    many = max(_VOXELS // size, 1)
-    return [slice(start, min(start + many, rows.stop)) for start in range(rows.start, rows.stop, many)]
+def _common(box: Box, other: Box) -> Box:
+    """What two boxes have in common; empty if they do not meet."""
+    parts = [(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(box, other, strict=True)]
+    return tuple(slice(first, max(first, last)) for first, last in parts)
 
 
-def _unlike(values: np.ndarray, ends, rows: slice) -> np.ndarray:
-    """(x, y, z) float32 squared differences of some rows' voxels from their neighbours', summed over the 27 around."""
-    wide = slice(max(rows.start - 1, ends[0][0].start), min(rows.stop + 1, ends[0][0].stop))
-    here, there = _places(ends, wide)
-    size = [part.stop - part.start for part in here]
-    apart = np.zeros([n + 2 for n in (rows.stop - rows.start, *size[1:])], np.float32)
-    inner = apart[wide.start - rows.start + 1 :, 1:-1, 1:-1][: size[0]]
+def _unlike(values: np.ndarray, here: Box, steps, pairs: Box) -> np.ndarray:
+    """(x, y, z) float32 squared differences of a box's voxels from those some steps on, summed over the 27 around.
+
+    Args:
+        values: (k, x, y, z) float32 images.
+        here: the box.
+        steps: voxels to the others, along each axis.
+        pairs: where there are others.
+    """
+    wide = _common(tuple(slice(part.start - 1, part.stop + 1) for part in here), pairs)
+    there = _moved(wide, steps)
+    apart = np.zeros([part.stop - part.start + 2 for part in here], np.float32)
+    inner = apart[tuple(slice(w.start - h.start + 1, w.stop - h.start + 1) for w, h in zip(wide, here, strict=True))]
     for part in values:
-        difference = part[here] - part[there]
+        difference = part[wide] - part[there]
         difference *= difference
         inner += difference
     return sums_of_27(apart)

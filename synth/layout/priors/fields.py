@@ -59,10 +59,13 @@ def _finer(values: np.ndarray, every: int, shape) -> np.ndarray:
         return values[tuple(map(slice, shape))]
     for axis, size in enumerate(shape):
         place = np.arange(size) / np.float32(every)
-        low = place.astype(np.intp)
-        share = (place - low).astype(np.float32).reshape([-1 if k == axis else 1 for k in range(3)])
-        near, far = values.take(low, axis), values.take(low + 1, axis)
-        far -= near
-        far *= share
-        values = near + far
+        share = (place - place.astype(np.intp)).astype(np.float32).reshape([-1 if k == axis else 1 for k in range(3)])
+        whole, ahead = values.shape[axis], (slice(None),) * axis
+        near, far = values[(*ahead, slice(whole - 1))], values[(*ahead, slice(1, whole))]
+        steps = far - near
+        values = np.empty([size if k == axis else n for k, n in enumerate(values.shape)], np.float32)
+        for first in range(every):
+            own = (*ahead, slice(first, None, every))
+            part = (*ahead, slice(len(range(first, size, every))))
+            np.add(near[part], steps[part] * share[own], out=values[own])
     return values

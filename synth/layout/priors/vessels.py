@@ -80,8 +80,8 @@ def vessel_trees(
     places[used] += room[used, None] * rng.uniform(-0.5, 0.5, (len(used), 3))
     ahead = np.where(before[used] >= 0, before[used], used)
     radius = np.minimum(_END_MM * np.cbrt(flow[used]), _WIDEST_MM)
-    for part in (0.0, 0.25, 0.5, 0.75):
-        _stamp(out, places[used] + part * (places[ahead] - places[used]), radius, zooms, _FILLED + _FILLS * lean)
+    along = [places[used] + part * (places[ahead] - places[used]) for part in (0.0, 0.25, 0.5, 0.75)]
+    _stamp(out, np.concatenate(along), np.tile(radius, len(along)), zooms, _FILLED + _FILLS * lean)
     return out * (tissue > 0)
 
 
@@ -132,14 +132,20 @@ def _graph(open_: np.ndarray, nodes: np.ndarray, cost: np.ndarray, zooms: np.nda
 
 def _stamp(out: np.ndarray, places: np.ndarray, radius: np.ndarray, zooms: np.ndarray, filled: float) -> None:
     """Mark what lies within a radius (mm) of places (in voxels): as bright as the share of a voxel that is `filled`."""
+    widest = np.argsort(-radius, kind="stable")  # those that reach a voxel are the first so many
+    places, radius = places[widest], radius[widest]
     middle = np.rint(places).astype(int)
-    reach = np.ceil((_WIDEST_MM + 0.5) / zooms).astype(int)
-    for shift in np.ndindex(*(2 * reach + 1)):
-        steps = shift - reach
-        near = np.flatnonzero(radius + 0.5 > np.linalg.norm(np.maximum(np.abs(steps) - 0.5, 0) * zooms))
-        voxel = middle[near] + steps
-        apart = np.linalg.norm((voxel - places[near]) * zooms, axis=1)
-        inside = np.clip(radius[near] + 0.5 - apart, 0, np.minimum(2 * radius[near], 1))
-        level = np.rint(VESSEL_LEVELS * np.minimum(filled * inside, 1))
-        there = (level > 0) & (voxel >= 0).all(1) & (voxel < out.shape).all(1)
-        np.maximum.at(out, tuple(voxel[there].T), level[there].astype(np.uint8))
+    apart, most = (middle - places) * zooms, np.minimum(2 * radius, 1)
+    reach = np.ceil((radius.max() + 0.5) / zooms).astype(int) + 1  # a place may be half a voxel outside
+    room = np.zeros([size + 2 * more for size, more in zip(out.shape, reach, strict=True)], np.uint8)
+    voxel = np.ravel_multi_index(tuple((middle + reach).T), room.shape)
+    for shift in np.ndindex(*(2 * reach - 1)):
+        steps = shift - reach + 1
+        nearest = np.linalg.norm(np.maximum(np.abs(steps) - 0.5, 0) * zooms)
+        count = np.searchsorted(-radius, 0.5 - nearest)
+        away = np.linalg.norm(apart[:count] + steps * zooms, axis=1)
+        inside = np.clip(radius[:count] + 0.5 - away, 0, most[:count])
+        level = np.rint(VESSEL_LEVELS * np.minimum(filled * inside, 1)).astype(np.uint8)
+        np.maximum.at(room.reshape(-1), voxel[:count] + steps @ room.strides, level)
+    inner = tuple(slice(more, more + size) for more, size in zip(reach, out.shape, strict=True))
+    np.maximum(out, room[inner], out=out)
