@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from phantoms import head_layout, phantom_case, phantom_layout, phantom_sources, whole_detail
-from scipy.ndimage import binary_erosion
+from scipy.ndimage import binary_erosion, maximum_filter
 
 from synth.brats import MODALITIES, TISSUES
 from synth.datasets.layout_files import save_layout
@@ -162,7 +162,34 @@ def test_without_detail_the_painter_is_what_it_was(scan):
     layout, style = scan
     made = painted(layout, style, None)
     assert set(made) == {"condition", "noise", "coordinates"}
-    assert np.array_equal(made["noise"], painted(layout, style, whole_detail(layout.tissue))["noise"])
+    other = painted(layout, style, whole_detail(layout.tissue))["noise"]
+    dry = layout.brain & ~maximum_filter(layout.classes == 1, 5)  # as far as noise is blurred
+    assert dry.sum() > 1000
+    assert np.array_equal(made["noise"][dry], other[dry])
+
+
+def test_noise_runs_along_fluid_and_not_across_and_keeps_its_level(scan):
+    """As what scans have in their sulci beyond a layout: lines, not pepper."""
+    style = scan[1]
+    rng = np.random.default_rng(0)
+    shape = (4, 24, 24, 24)
+    white = rng.standard_normal((*shape, 4)).astype(np.float32)
+    classes, layers = np.full(shape, 2, np.uint8), np.zeros((*shape, len(MAPS)), np.uint8)
+    layers[:, 6, :, :, 0] = EIGHTHS  # a sheet of fluid, one voxel thick
+    tensors = {name: np.repeat(value[None], 4, 0) for name, value in style_tensors(style, mixed=True).items()}
+    tensors["kernel"][:] = [1, 0, 0]  # a blur that reaches nothing
+    made = paint(classes, np.zeros((*shape, 3), np.float32), tensors, (1, 2), layers, white)["noise"].numpy()
+    made *= np.std(white[:, 7:], (0, 1, 2, 3)) / np.std(made[:, 7:], (0, 1, 2, 3))
+    assert np.allclose(made[:, 7:], white[:, 7:], atol=1e-4)
+    sheet = made[:, 6]
+    assert np.allclose(np.std(sheet, (0, 1, 2)), 1, atol=0.1)
+
+    def alike(one, other):
+        return np.corrcoef(one.ravel(), other.ravel())[0, 1]
+
+    assert alike(sheet[:, 1:], sheet[:, :-1]) > 0.5
+    assert abs(alike(sheet, made[:, 5])) < 0.1
+    assert alike(white[:, 6, 1:], white[:, 6, :-1]) < 0.1
 
 
 def test_softened_tissue_is_whole_inside_and_mixed_at_its_borders():

@@ -1,7 +1,8 @@
 """The painter: a layout in a style as the generator's input (docs/decisions.md).
 
 Every voxel carries its class's intensity under the style, shaded and blurred by the style's point spread, and noise
-of the style's level and grain. The generator adds what this lacks.
+of the style's level and grain. The generator adds what this lacks. In fluid and vessels, what a scan has beyond that
+is mostly anatomy that no layout tells: there noise runs along what is alike.
 """
 
 import numpy as np
@@ -24,6 +25,7 @@ CONDITION_CHANNELS = len(CLASSES) + len(MODALITIES)
 _LIT = np.array([VESSEL_STEP * VESSEL_LEVELS * (name == "t1ce") for name in MODALITIES], np.float32)
 _PHILOX = 1  # the generator that `tf.random.stateless_normal` takes on a CPU
 _RADIUS = 2  # taps on either side; grains above about 1.2 voxels are cut there
+_UNLIKE = 0.6  # shares apart, beyond which noise of two voxels has nothing in common (`benchmarks/noise_along.py`)
 
 
 def style_tensors(
@@ -118,6 +120,8 @@ def paint(classes, coordinates, tensors, seed, detail=None, white=None) -> dict[
         flat = healthy * (mixed + seen["detail"][..., len(TISSUES) :] * _LIT) + (1 - healthy) * flat
     flat = (flat + offset) * _shading(coordinates, tensors["shading"]) - offset
     white = white_noise(tf.shape(flat), seed) if white is None else white
+    if detail is not None:
+        white = _along(white, seen["detail"])
     modalities = len(MODALITIES)
     smooth = _blur(tf.concat([flat, white], -1), tf.concat([tensors["blur"], tensors["kernel"]], 1))
     level = tensors["texture"] / _unit_texture(tensors["kernel"])
@@ -147,6 +151,30 @@ def white_noise(shape, seed, first=None, rows=None) -> tf.Tensor:
     counter = tf.stack([raw.counter[0] + skipped, raw.counter[1]])
     shape = tf.concat([shape[:1], [rows], shape[2:]], 0)
     return tf.raw_ops.StatelessRandomNormalV2(shape=shape, key=raw.key, counter=counter, alg=_PHILOX)
+
+
+def _along(white, shares):
+    """White noise (B, X, Y, Z, 4) that runs along what is alike where there is fluid or a vessel; of unit variance.
+
+    There each voxel has the mean of the noise of the 27 around it, weighted by how near their `_shares` (B, X, Y, Z, 4)
+    are to its own (Tukey's biweight: sums and products alone, whose bits no slab changes).
+    """
+    wet = tf.where(shares[..., 0] + shares[..., -1] > 0)
+    rows = tf.pad(tf.concat([white, shares], -1), [[0, 0], [1, 1], [1, 1], [1, 1], [0, 0]])
+    size = tf.shape(rows, tf.int64)
+    strides = tf.stack([size[1] * size[2] * size[3], size[2] * size[3], size[3], 1])
+    rows = tf.reshape(rows, [-1, rows.shape[-1]])
+    here = tf.reduce_sum(wet * strides, -1)  # in the padded volume, one voxel before
+    modalities, total, power = len(MODALITIES), 0.0, 0.0
+    own = tf.gather_nd(shares, wet)
+    for shift in np.ndindex(3, 3, 3):
+        around = tf.gather(rows, here + tf.reduce_sum(strides * [0, *shift]))
+        noise, apart = around[:, :modalities], tf.square(around[:, modalities:] - own)
+        apart = apart[:, :1] + apart[:, 1:2] + apart[:, 2:3] + apart[:, 3:]
+        alike = tf.square(tf.maximum(1 - apart / _UNLIKE**2, 0))
+        total += alike * noise
+        power += tf.square(alike)
+    return tf.tensor_scatter_nd_update(white, wet, total / tf.sqrt(power))
 
 
 def _shares(classes, mixed):

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     import keras
 
 _SLAB = 16  # voxels: an even number
-_BLUR, _TWO = 2, 2  # voxels that the painter's blur, and two convolutions one after the other, look far
-_REACH = _BLUR + _TWO
+_PAINTER, _TWO = 3, 2  # voxels that the painter, and two convolutions one after the other, look far
+_REACH = _PAINTER + _TWO
 _KEPT = [*(3 * [len(MODALITIES)]), 1]  # channels that are kept of a voxel
 _VOLUME = (1, None, None, None)
 
@@ -84,10 +84,10 @@ class Slabs:
             low, high = max(start - _REACH, 0), min(stop + _REACH, size)
             rows, first = slice(low, high), box[0].start
             coordinates = box_coordinates(shape, [slice(first + low, first + high), *box[1:]])
-            blurred = [_BLUR * (low > 0), _BLUR * (high < size)]  # rows at the ends that only the blur looks at
+            unseen = [_PAINTER * (low > 0), _PAINTER * (high < size)]  # rows at the ends that only the painter looks at
             ends = [start == 0, stop == size]
             arrays = classes[None, rows], coordinates[None], layers[None, rows]
-            first, own = self._before(*arrays, tensors, seed, [low, size], blurred, np.int32(ends))
+            first, own = self._before(*arrays, tensors, seed, [low, size], unseen, np.int32(ends))
             firsts.append(first)
             kept.append(own)
         first = tf.concat(firsts, 1)
@@ -103,10 +103,10 @@ class Slabs:
             kept[k] = None
         return out
 
-    def _see(self, classes, coordinates, layers, tensors, seed, place, blurred, ends):
+    def _see(self, classes, coordinates, layers, tensors, seed, place, unseen, ends):
         """What is done before half the resolution on a slab with its surroundings.
 
-        `place`: its first row, and the rows of the volume; `blurred`: rows at either end that only the blur looks at;
+        `place`: its first row, and the rows of the volume; `unseen`: rows at either end that only the painter looks at;
         `ends`: 1 where the volume ends. Returns the first convolution's result, and (n, 13) of the slab's n voxels
         within the brain, a third of it: the painted image, noise, what the network adds at full resolution, and what
         is wet.
@@ -115,7 +115,7 @@ class Slabs:
         shape = tf.concat([[1], place[1:], tf.shape(classes)[2:], [len(MODALITIES)]], 0)
         noise = white_noise(shape, seed, place[0], tf.shape(classes)[1])
         inputs = paint(classes, coordinates, tensors, seed, layers, noise)
-        rows = _between(blurred, tf.shape(classes)[1])
+        rows = _between(unseen, tf.shape(classes)[1])
         condition, detail, noise, coordinates = (
             rows(inputs[name]) for name in ("condition", "detail", "noise", "coordinates")
         )
@@ -128,7 +128,7 @@ class Slabs:
         own = _between(around, tf.shape(seen)[1])
         wet = own(detail[..., :1] + detail[..., -1:])
         kept = tf.concat([own(condition)[..., len(CLASSES) :], own(noise), near, wet], -1)
-        left_out = blurred + around
+        left_out = unseen + around
         brain = classes[:, left_out[0] : tf.shape(classes)[1] - left_out[1]] > 0
         return first, tf.gather_nd(kept, tf.where(brain))
 
