@@ -15,7 +15,7 @@ import numpy as np
 
 from synth.brats import MODALITIES
 from synth.models.inference import LayoutPainter
-from synth.models.painter import paint
+from synth.models.painter import paint, wetness
 from synth.models.runtime import tf
 from synth.models.weights import load_generator
 from synth.trainers.painting.patches import prepare_cases
@@ -80,7 +80,7 @@ def main():
         item = prepared_scan(case)
         made = painter(item.layout, case.style, (0, 1))
         image, clean, shares = np.split(made, [len(MODALITIES), 2 * len(MODALITIES)], -1)
-        wet = shares[..., 0] + shares[..., -1] > 0
+        wet = wetness(shares)[..., 0] > 0
         for m, name in enumerate(MODALITIES):
             for what, values in (("scan", item.real), ("painted", image)):
                 sums[name, what].add((values - clean)[..., m], shares, wet)

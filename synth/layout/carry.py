@@ -13,8 +13,8 @@ import numpy as np
 
 from synth.layout.detail import MIXED, Detail
 from synth.layout.layout import Layout
-from synth.layout.mixing import Source, mixed, move_faces, slabs
-from synth.layout.space import Box, box_of
+from synth.layout.mixing import Source, mixed, move_faces
+from synth.layout.space import Box, box_of, slabs
 from synth.layout.warp import Warp
 
 _EVERY = 2  # voxels between the places that are followed: fields are smooth

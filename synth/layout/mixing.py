@@ -10,30 +10,13 @@ from synth.brats import Tissue
 from synth.layout.cortex import STEPS_PER_MM
 from synth.layout.detail import EIGHTHS
 from synth.layout.layout import Layout
-from synth.layout.space import Box, box_of, sums_of_27
+from synth.layout.space import box_of, slabs, sums_of_27
 
 PARTS = 8  # of a voxel: how finely a place is told
 WHOLE = PARTS**3  # what the weights of the eight voxels around a place add up to
 _BITS = 13  # of a share times its weights
 _FIELD = (1 << _BITS) - 1
 _NEARER = np.array([0, 0, 1, 2, 4, 6, 7, 8], np.uint32)  # parts of the way between two voxels: steeper, to blur less
-_SLAB = 100_000  # voxels at once: they stay in the cache
-
-
-def slabs(labels: np.ndarray, of: int = 1) -> list[Box]:
-    """The parts of a map that hold all that is not 0, so few voxels each that they stay in the cache.
-
-    Args:
-        labels: (x, y, z).
-        of: a part begins at a whole multiple of so many voxels.
-    """
-    rows, places = max(_SLAB // (labels[0].size * of), 1) * of, []
-    for start in range(0, len(labels), rows):
-        inner = box_of(labels[start : start + rows])
-        if inner is not None:
-            first = slice(start, min(start + rows, len(labels)))
-            places.append((first, *(slice(part.start // of * of, part.stop) for part in inner[1:])))
-    return places
 
 
 class Source:

@@ -8,7 +8,7 @@ interpolated.
 
 import numpy as np
 
-from synth.layout.space import Box, box_of, sums_of_27
+from synth.layout.space import Box, slabs, sums_of_27
 
 _PASSES = ((1, 3.0, 1.0), (2, 2.0, 0.0))  # voxels to a neighbour; deviations within which all count; noise still there
 _AROUND = 27  # voxels, each with its own, that are compared
@@ -39,14 +39,14 @@ def _pass(values: np.ndarray, inside: np.ndarray, step: int, within: float, left
     """
     sums, weights = values.copy(), np.ones(inside.shape, np.float32)
     free, scale = np.float32(_AROUND * left * len(values)), np.float32(-0.5 / (_AROUND * within**2))
-    slabs = _slabs(inside)
+    parts = slabs(inside, voxels=_VOXELS)
     for shift in np.ndindex(3, 3, 3):
         if shift <= (1, 1, 1):  # pairs are met once
             continue
         steps = [(part - 1) * step for part in shift]
         pairs = tuple(slice(max(-far, 0), size - max(far, 0)) for far, size in zip(steps, inside.shape, strict=True))
-        for slab in slabs:
-            here = _common(slab, pairs)
+        for part in parts:
+            here = _common(part, pairs)
             there = _moved(here, steps)
             alike = _unlike(values, here, steps, pairs)
             alike -= free
@@ -56,21 +56,11 @@ def _pass(values: np.ndarray, inside: np.ndarray, step: int, within: float, left
             alike *= inside[here] & inside[there]
             weights[here] += alike
             weights[there] += alike
-            for total, part in zip(sums, values, strict=True):
-                total[here] += alike * part[there]
-                total[there] += alike * part[here]
+            for total, image in zip(sums, values, strict=True):
+                total[here] += alike * image[there]
+                total[there] += alike * image[here]
     sums /= weights
     return sums
-
-
-def _slabs(inside: np.ndarray) -> list[Box]:
-    """Boxes around all that is inside, of some rows each, that stay in the cache."""
-    many, boxes = max(_VOXELS // inside[0].size, 1), []
-    for start in range(0, len(inside), many):
-        inner = box_of(inside[start : start + many])
-        if inner is not None:
-            boxes.append(_moved(inner, (start, 0, 0)))
-    return boxes
 
 
 def _moved(box: Box, steps) -> Box:

@@ -86,6 +86,23 @@ def centroid(mask: np.ndarray, box: Box | None = None) -> np.ndarray:
     return out
 
 
+def slabs(labels: np.ndarray, of: int = 1, voxels: int = 100_000) -> list[Box]:
+    """The parts of a map that hold all that is not 0, so few voxels each that they stay in the cache.
+
+    Args:
+        labels: (x, y, z).
+        of: a part begins at a whole multiple of so many voxels.
+        voxels: of a part, at most, before what is 0 around it is cut off.
+    """
+    rows, places = max(voxels // (labels[0].size * of), 1) * of, []
+    for start in range(0, len(labels), rows):
+        inner = box_of(labels[start : start + rows])
+        if inner is not None:
+            first = slice(start, min(start + rows, len(labels)))
+            places.append((first, *(slice(part.start // of * of, part.stop) for part in inner[1:])))
+    return places
+
+
 def near(mask: np.ndarray, limit: float, zooms) -> np.ndarray:
     """Exact distance in mm to the nearest true voxel where it is at most `limit`, infinity beyond; float32.
 

@@ -153,13 +153,18 @@ def white_noise(shape, seed, first=None, rows=None) -> tf.Tensor:
     return tf.raw_ops.StatelessRandomNormalV2(shape=shape, key=raw.key, counter=counter, alg=_PHILOX)
 
 
+def wetness(shares):
+    """(..., 1), above 0 where there is fluid or a vessel, of the shares (..., 4) that `paint` gives with detail."""
+    return shares[..., :1] + shares[..., -1:]
+
+
 def _along(white, shares):
     """White noise (B, X, Y, Z, 4) that runs along what is alike where there is fluid or a vessel; of unit variance.
 
     There each voxel has the mean of the noise of the 27 around it, weighted by how near their `_shares` (B, X, Y, Z, 4)
     are to its own (Tukey's biweight: sums and products alone, whose bits no slab changes).
     """
-    wet = tf.where(shares[..., 0] + shares[..., -1] > 0)
+    wet = tf.where(wetness(shares)[..., 0] > 0)
     rows = tf.pad(tf.concat([white, shares], -1), [[0, 0], [1, 1], [1, 1], [1, 1], [0, 0]])
     size = tf.shape(rows, tf.int64)
     strides = tf.stack([size[1] * size[2] * size[3], size[2] * size[3], size[3], 1])

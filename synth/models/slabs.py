@@ -15,7 +15,7 @@ import numpy as np
 from synth.brats import CLASSES, MODALITIES
 from synth.layout.detail import MAPS as DETAIL
 from synth.models.networks.generator import Compose
-from synth.models.painter import box_coordinates, paint, style_tensors_spec, white_noise
+from synth.models.painter import box_coordinates, paint, style_tensors_spec, wetness, white_noise
 from synth.models.runtime import FLOAT32, tf
 
 if TYPE_CHECKING:
@@ -126,7 +126,7 @@ class Slabs:
         first = self._convolved("down0_conv", entry, pads)
         around = _TWO * (1 - ends)
         own = _between(around, tf.shape(seen)[1])
-        wet = own(detail[..., :1] + detail[..., -1:])
+        wet = own(wetness(detail))
         kept = tf.concat([own(condition)[..., len(CLASSES) :], own(noise), near, wet], -1)
         left_out = unseen + around
         brain = classes[:, left_out[0] : tf.shape(classes)[1] - left_out[1]] > 0

@@ -136,16 +136,17 @@ def _stamp(out: np.ndarray, places: np.ndarray, radius: np.ndarray, zooms: np.nd
     places, radius = places[widest], radius[widest]
     middle = np.rint(places).astype(int)
     apart, most = (middle - places) * zooms, np.minimum(2 * radius, 1)
-    reach = np.ceil((radius.max() + 0.5) / zooms).astype(int) + 1  # a place may be half a voxel outside
-    room = np.zeros([size + 2 * more for size, more in zip(out.shape, reach, strict=True)], np.uint8)
-    voxel = np.ravel_multi_index(tuple((middle + reach).T), room.shape)
-    for shift in np.ndindex(*(2 * reach - 1)):
-        steps = shift - reach + 1
+    reach = np.ceil((radius.max() + 0.5) / zooms).astype(int)
+    margin = reach + 1  # a place may be half a voxel outside
+    room = np.zeros([size + 2 * more for size, more in zip(out.shape, margin, strict=True)], np.uint8)
+    voxel = np.ravel_multi_index(tuple((middle + margin).T), room.shape)
+    for shift in np.ndindex(*(2 * reach + 1)):
+        steps = shift - reach
         nearest = np.linalg.norm(np.maximum(np.abs(steps) - 0.5, 0) * zooms)
         count = np.searchsorted(-radius, 0.5 - nearest)
         away = np.linalg.norm(apart[:count] + steps * zooms, axis=1)
         inside = np.clip(radius[:count] + 0.5 - away, 0, most[:count])
         level = np.rint(VESSEL_LEVELS * np.minimum(filled * inside, 1)).astype(np.uint8)
         np.maximum.at(room.reshape(-1), voxel[:count] + steps @ room.strides, level)
-    inner = tuple(slice(more, more + size) for more, size in zip(reach, out.shape, strict=True))
+    inner = tuple(slice(more, more + size) for more, size in zip(margin, out.shape, strict=True))
     np.maximum(out, room[inner], out=out)

@@ -14,6 +14,7 @@ from keras import layers
 from synth.brats import CLASSES, MODALITIES, TISSUES
 from synth.models.configs import GeneratorConfig
 from synth.models.networks.layers import DepthToSpace, Doubled, SpaceToDepth, convolution_block, doubled
+from synth.models.painter import wetness
 
 DETAIL_CHANNELS = len(TISSUES) + 1  # shares and vessels
 LOCAL_WIDTH = 8
@@ -136,7 +137,7 @@ def build_generator(config: GeneratorConfig | None = None) -> keras.Model:
     )
     wet = onehot[..., :1]  # fluid
     if config.conditioning == "detail":
-        wet = inputs["detail"][..., :1] + inputs["detail"][..., -1:]  # and what is partly so, and vessels
+        wet = wetness(inputs["detail"])  # and what is partly so, and vessels
     bounds = float(np.log(config.tissue_gain)), float(np.log(config.fluid_gain))
     log_gain = EvenNoise(*bounds, name="log_gain_even", dtype="float32")([log_gain, wet])
     painted = keras.ops.zeros_like(noise) if config.conditioning == "onehot" else condition[..., classes:]
