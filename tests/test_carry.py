@@ -182,7 +182,7 @@ def test_faces_move_shares_as_in_a_slow_version(seed):
 @pytest.mark.parametrize("mirrored", [False, True])
 @pytest.mark.parametrize("seed", range(2))
 def test_detail_is_carried_as_a_slow_version_carries_it(seed, mirrored, monkeypatch):
-    monkeypatch.setattr("synth.layout.mixing._SLAB", 3000)
+    monkeypatch.setattr("synth.layout.space._SLAB", 3000)
     monkeypatch.setattr("synth.layout.carry._POINTS", 200)
     rng = np.random.default_rng(seed)
     host, donor, layout = drawn(seed), drawn(seed + 10, 4), drawn(seed + 20)

@@ -17,6 +17,7 @@ and 0.14); the atlas affine puts ICBM152's plane of symmetry at 119.0 too."""
 
 VENTRICLE_DEPTH = 25.0  # mm from outside the brain; nearer CSF is sulci and the Sylvian fissure
 _LOW_STEP = 3.0  # mm: the ventricles are found on a coarse grid, 27 times faster and free of single noisy voxels
+_SLAB = 100_000  # voxels at once: they stay in the cache
 
 Box = tuple[slice, slice, slice]
 
@@ -86,15 +87,15 @@ def centroid(mask: np.ndarray, box: Box | None = None) -> np.ndarray:
     return out
 
 
-def slabs(labels: np.ndarray, of: int = 1, voxels: int = 100_000) -> list[Box]:
+def slabs(labels: np.ndarray, of: int = 1, voxels: int | None = None) -> list[Box]:
     """The parts of a map that hold all that is not 0, so few voxels each that they stay in the cache.
 
     Args:
         labels: (x, y, z).
         of: a part begins at a whole multiple of so many voxels.
-        voxels: of a part, at most, before what is 0 around it is cut off.
+        voxels: of a part, about, before what is 0 around it is cut off; None: `_SLAB`.
     """
-    rows, places = max(voxels // (labels[0].size * of), 1) * of, []
+    rows, places = max((voxels or _SLAB) // (labels[0].size * of), 1) * of, []
     for start in range(0, len(labels), rows):
         inner = box_of(labels[start : start + rows])
         if inner is not None:
